@@ -1,0 +1,115 @@
+//! The CPU as a device: a team of threads replays the recording with the kernels' CPU twins.
+
+use std::cell::UnsafeCell;
+use std::ops::Range;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use unspoken_kernels::cpu::{self, Barrier, Form, Slot, Team};
+
+use super::buffer::{Memory, Words};
+use super::{Buffer, DeviceError, Recording};
+
+/// The CPU twins on a pool of threads.
+#[derive(Debug)]
+pub struct CpuDevice {
+    pool: rayon::ThreadPool,
+    threads: usize,
+    form: Form,
+    name: String,
+    /// One pass, read or write at a time: what makes [`Words`] sound.
+    lock: Mutex<()>,
+}
+
+impl CpuDevice {
+    /// With `threads` threads, or as many as there are cores.
+    ///
+    /// # Errors
+    /// [`DeviceError::Threads`] where the system starts none.
+    pub fn new(threads: Option<usize>) -> Result<Self, DeviceError> {
+        Self::with_form(threads, Form::Fast)
+    }
+
+    /// As [`CpuDevice::new`] with the plain kernels: the reference in tests.
+    ///
+    /// # Errors
+    /// As [`CpuDevice::new`].
+    pub fn plain() -> Result<Self, DeviceError> {
+        Self::with_form(Some(1), Form::Plain)
+    }
+
+    fn with_form(threads: Option<usize>, form: Form) -> Result<Self, DeviceError> {
+        let threads = threads
+            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
+            .clamp(1, 256);
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .thread_name(|i| format!("unspoken-{i}"))
+            .build()
+            .map_err(|e| DeviceError::Threads { threads, message: e.to_string() })?;
+        let name = format!("cpu ({threads} threads, {})", cpu::fast::instruction_set());
+        Ok(Self { pool, threads, form, name, lock: Mutex::new(()) })
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn alloc(&self, words: usize) -> Result<Buffer, DeviceError> {
+        let mut memory = Vec::<u32>::new();
+        let refused = || DeviceError::OutOfMemory { bytes: words as u64 * 4, device: self.name.clone() };
+        memory.try_reserve_exact(words).map_err(|_| refused())?;
+        // Zeroed pages from the system where it can: `vec!` would abort instead of refusing.
+        memory.resize(words, 0);
+        let memory = Memory::Cpu(Arc::new(Words(UnsafeCell::new(memory.into_boxed_slice()))));
+        Ok(Buffer { words, memory })
+    }
+
+    pub(super) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+        let memory = words_of(buffer)?;
+        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: under the lock nobody else touches the words; the range was checked.
+        unsafe { (&mut *memory.0.get())[offset..offset + words.len()].copy_from_slice(words) };
+        Ok(())
+    }
+
+    pub(super) fn read(&self, buffer: &Buffer, range: Range<usize>) -> Result<Vec<u32>, DeviceError> {
+        let memory = words_of(buffer)?;
+        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: as above.
+        Ok(unsafe { (&*memory.0.get())[range].to_vec() })
+    }
+
+    pub(super) fn run(&self, recording: &Recording) -> Result<(), DeviceError> {
+        let mut slots = Vec::with_capacity(recording.dispatches().len());
+        for dispatch in recording.dispatches() {
+            let bound: Result<Vec<Slot>, DeviceError> = dispatch
+                .buffers
+                .iter()
+                .map(|b| {
+                    let memory = words_of(b)?;
+                    // SAFETY: only the address is taken here.
+                    Ok(Slot::new(unsafe { (*memory.0.get()).as_mut_ptr() }, b.words))
+                })
+                .collect();
+            slots.push(bound?);
+        }
+        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let barrier = Barrier::new(self.threads);
+        self.pool.broadcast(|ctx| {
+            let team = Team::new(ctx.index(), &barrier);
+            for (dispatch, slots) in recording.dispatches().iter().zip(&slots) {
+                // SAFETY: bindings were checked when recorded, the lock is held, and the floor above
+                // gives only indices and sizes that fit (its invariant).
+                unsafe { cpu::run(dispatch.kernel, &dispatch.params, slots, &team, self.form) };
+                team.sync();
+            }
+        });
+        Ok(())
+    }
+}
+
+fn words_of(buffer: &Buffer) -> Result<&Words, DeviceError> {
+    match &buffer.memory {
+        Memory::Cpu(words) => Ok(words),
+    }
+}

@@ -1,0 +1,3 @@
+//! Unspoken: an on-device alignment runtime.
+
+pub mod device;

@@ -1,0 +1,79 @@
+//! `attention` and `attention_delta`, plain.
+
+use super::{Slot, Team};
+use crate::params;
+
+/// The map binding, read with the meaning that [`params::Attention`] gives it.
+pub(super) struct Map<'a> {
+    words: &'a [u32],
+    p: &'a params::Attention,
+}
+
+impl<'a> Map<'a> {
+    pub(super) fn new(words: &'a [u32], p: &'a params::Attention) -> Self {
+        Self { words, p }
+    }
+
+    /// (sequence, position) of token `t`.
+    pub(super) fn token(&self, t: usize) -> (usize, usize) {
+        (self.words[2 * t] as usize, self.words[2 * t + 1] as usize)
+    }
+
+    /// The cell of position `p` of sequence `s`.
+    pub(super) fn cell(&self, s: usize, pos: usize) -> usize {
+        let (size, max) = (self.p.block_size as usize, self.p.max_blocks as usize);
+        let table = 2 * self.p.n_tokens as usize + s * max;
+        self.words[table + pos / size] as usize * size + pos % size
+    }
+
+    /// The positions that a token at `pos` sees.
+    pub(super) fn visible(&self, pos: usize) -> std::ops::RangeInclusive<usize> {
+        let first = if self.p.window > 0 { (pos + 1).saturating_sub(self.p.window as usize) } else { 0 };
+        first..=pos
+    }
+}
+
+pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+pub(super) unsafe fn forward(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+    let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+    let mut scores = Vec::new();
+    // SAFETY: the contract of `cpu::run`; a (token, head) is written by one thread.
+    unsafe {
+        let (q, k, v) = (s[0].f32(), s[1].f32(), s[2].f32());
+        let map = Map::new(s[3].u32(), p);
+        for i in team.chunks(p.n_tokens as usize * heads) {
+            let (t, h) = (i / heads, i % heads);
+            let (seq, pos) = map.token(t);
+            let g = h / (heads / groups);
+            let q = &q[i * dim..(i + 1) * dim];
+            let at = |pos| (map.cell(seq, pos) * groups + g) * dim;
+            scores.clear();
+            scores.extend(map.visible(pos).map(|pos| p.scale * dot(q, &k[at(pos)..][..dim])));
+            let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let sum: f32 = scores.iter().map(|x| (x - max).exp()).sum();
+            let out = s[4].f32_mut(i * dim..(i + 1) * dim);
+            out.fill(0.0);
+            for (pos, score) in map.visible(pos).zip(&scores) {
+                let weight = (score - max).exp() / sum;
+                for (o, v) in out.iter_mut().zip(&v[at(pos)..][..dim]) {
+                    *o += weight * v;
+                }
+            }
+            s[5].f32_mut(2 * i..2 * i + 1)[0] = max + sum.ln();
+        }
+    }
+}
+
+pub(super) unsafe fn delta(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+    let dim = p.head_dim as usize;
+    // SAFETY: as above.
+    unsafe {
+        let (dout, out) = (s[0].f32(), s[1].f32());
+        for i in team.share(p.n_tokens as usize * p.n_heads as usize) {
+            s[2].f32_mut(2 * i + 1..2 * i + 2)[0] = dot(&dout[i * dim..][..dim], &out[i * dim..][..dim]);
+        }
+    }
+}

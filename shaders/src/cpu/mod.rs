@@ -1,0 +1,89 @@
+//! CPU twins of the kernels.
+//!
+//! Each file holds one kernel in plain Rust; it is the reference that every WGSL kernel is tested
+//! against. The few hot ones have a faster form in [`fast`], itself tested against the plain one.
+//! A pass is replayed by a [`Team`]: all threads walk the same list of dispatches, share the rows of
+//! each, and meet at a barrier after it.
+
+mod adamw;
+mod attention;
+mod attention_backward;
+mod elementwise;
+pub mod fast;
+mod logits;
+mod matmul_f32;
+mod matmul_q;
+mod rms_norm;
+mod rope;
+mod rows;
+mod slot;
+mod team;
+
+pub use slot::Slot;
+pub use team::{Barrier, Team};
+
+use crate::{Kernel, Params, RawParams, params};
+
+/// Which form of the hot kernels runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    /// The plain reference.
+    Plain,
+    /// Tiled and vectorised.
+    Fast,
+}
+
+/// Runs one thread's share of a dispatch. All threads of the team call it with the same arguments.
+///
+/// # Safety
+/// The slots must be those that [`Kernel::bindings`] lists, long enough for what the parameters say,
+/// written ones distinct from all others, and every index in index bindings in range.
+pub unsafe fn run(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
+    let fast = form == Form::Fast;
+    // SAFETY: passed on from the caller.
+    unsafe {
+        match kernel {
+            Kernel::EmbedRows(q) => rows::embed_rows(q, &params::EmbedRows::from_raw(raw), slots, team),
+            Kernel::MatmulQ(q) => {
+                let p = params::MatmulQ::from_raw(raw);
+                if fast { fast::matmul_q(q, &p, slots, team) } else { matmul_q::forward(q, &p, slots, team) }
+            }
+            Kernel::MatmulQT(q) => {
+                let p = params::MatmulQ::from_raw(raw);
+                if fast {
+                    fast::matmul_q_transposed(q, &p, slots, team)
+                } else {
+                    matmul_q::transposed(q, &p, slots, team)
+                }
+            }
+            Kernel::MatmulF32 => {
+                let p = params::MatmulF32::from_raw(raw);
+                if fast { fast::matmul_f32(&p, slots, team) } else { matmul_f32::run(&p, slots, team) }
+            }
+            Kernel::RmsNorm => rms_norm::forward(&params::RmsNorm::from_raw(raw), slots, team),
+            Kernel::RmsNormBackward => rms_norm::backward(&params::RmsNorm::from_raw(raw), slots, team),
+            Kernel::Rope => rope::run(&params::Rope::from_raw(raw), slots, team),
+            Kernel::ScatterRows => rows::scatter(&params::Rows::from_raw(raw), slots, team),
+            Kernel::GatherRows => rows::gather(&params::Rows::from_raw(raw), slots, team),
+            Kernel::MoveRows => rows::move_rows(&params::Rows::from_raw(raw), slots, team),
+            Kernel::Attention => {
+                let p = params::Attention::from_raw(raw);
+                if fast { fast::attention(&p, slots, team) } else { attention::forward(&p, slots, team) }
+            }
+            Kernel::AttentionDelta => attention::delta(&params::Attention::from_raw(raw), slots, team),
+            Kernel::AttentionBackwardQ => attention_backward::dq(&params::Attention::from_raw(raw), slots, team),
+            Kernel::AttentionBackwardKv => attention_backward::dkv(&params::Attention::from_raw(raw), slots, team),
+            Kernel::GatedActivation => elementwise::gated(&params::GatedActivation::from_raw(raw), slots, team),
+            Kernel::GatedActivationBackward => {
+                elementwise::gated_backward(&params::GatedActivation::from_raw(raw), slots, team)
+            }
+            Kernel::LogitsReduce => logits::reduce(&params::Logits::from_raw(raw), slots, team),
+            Kernel::LogitsBackward => logits::backward(&params::Logits::from_raw(raw), slots, team),
+            Kernel::Add => elementwise::add(&params::Add::from_raw(raw), slots, team),
+            Kernel::AddBias => elementwise::add_bias(&params::AddBias::from_raw(raw), slots, team),
+            Kernel::Fill => elementwise::fill(&params::Fill::from_raw(raw), slots, team),
+            Kernel::SquaredNorm => adamw::squared_norm(&params::SquaredNorm::from_raw(raw), slots, team),
+            Kernel::AdamW => adamw::step(&params::AdamW::from_raw(raw), slots, team),
+        }
+    }
+}

@@ -1,0 +1,58 @@
+//! `rms_norm` and `rms_norm_backward` (Zhang & Sennrich, arXiv 1910.07467).
+
+use super::{Slot, Team};
+use crate::params;
+
+/// 1 / sqrt(mean(x²) + eps), summed in eight lanes so that it vectorises.
+fn inverse_rms(x: &[f32], eps: f32) -> f32 {
+    (dot(x, x) / x.len() as f32 + eps).sqrt().recip()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; 8];
+    let (ca, cb) = (a.chunks_exact(8), b.chunks_exact(8));
+    let tail: f32 = ca.remainder().iter().zip(cb.remainder()).map(|(a, b)| a * b).sum();
+    for (a, b) in ca.zip(cb) {
+        for i in 0..8 {
+            lanes[i] += a[i] * b[i];
+        }
+    }
+    lanes.iter().sum::<f32>() + tail
+}
+
+pub(super) unsafe fn forward(p: &params::RmsNorm, s: &[Slot], team: &Team<'_>) {
+    let dim = p.dim as usize;
+    // SAFETY: the contract of `cpu::run`; a row is written by one thread.
+    unsafe {
+        let (x, weight) = (s[0].f32(), &s[1].f32()[..dim]);
+        for r in team.share(p.rows as usize) {
+            let x = &x[r * dim..(r + 1) * dim];
+            let out = s[2].f32_mut(r * dim..(r + 1) * dim);
+            let inv = inverse_rms(x, p.eps);
+            for ((o, x), w) in out.iter_mut().zip(x).zip(weight) {
+                let y = x * inv * w;
+                *o = if p.accumulate != 0 { *o + y } else { y };
+            }
+        }
+    }
+}
+
+/// With g = dy · weight: dx = inv · (g − x · inv² · (g·x) / dim).
+pub(super) unsafe fn backward(p: &params::RmsNorm, s: &[Slot], team: &Team<'_>) {
+    let dim = p.dim as usize;
+    // SAFETY: as above.
+    unsafe {
+        let (x, weight, dy) = (s[0].f32(), &s[1].f32()[..dim], s[2].f32());
+        for r in team.share(p.rows as usize) {
+            let (x, dy) = (&x[r * dim..(r + 1) * dim], &dy[r * dim..(r + 1) * dim]);
+            let dx = s[3].f32_mut(r * dim..(r + 1) * dim);
+            let inv = inverse_rms(x, p.eps);
+            let along: f32 = x.iter().zip(dy).zip(weight).map(|((x, d), w)| x * d * w).sum();
+            let along = along * inv * inv / dim as f32;
+            for (((o, x), d), w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
+                let g = inv * (d * w - x * along);
+                *o = if p.accumulate != 0 { *o + g } else { g };
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Threads that walk one list of dispatches together.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A barrier that spins first: dispatches are microseconds apart, a futex would cost more than the work.
+#[derive(Debug)]
+pub struct Barrier {
+    count: usize,
+    arrived: AtomicUsize,
+    generation: AtomicUsize,
+    next: AtomicUsize,
+}
+
+impl Barrier {
+    /// For `count` threads.
+    pub const fn new(count: usize) -> Self {
+        Self { count, arrived: AtomicUsize::new(0), generation: AtomicUsize::new(0), next: AtomicUsize::new(0) }
+    }
+
+    fn wait(&self) {
+        if self.count == 1 {
+            self.next.store(0, Ordering::Relaxed);
+            return;
+        }
+        let generation = self.generation.load(Ordering::Acquire);
+        if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.count {
+            self.arrived.store(0, Ordering::Relaxed);
+            self.next.store(0, Ordering::Relaxed);
+            self.generation.store(generation.wrapping_add(1), Ordering::Release);
+            return;
+        }
+        let mut spins = 0u32;
+        while self.generation.load(Ordering::Acquire) == generation {
+            spins += 1;
+            // A core that other work has taken must get the chance to let our partner run.
+            if spins > 20_000 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        }
+    }
+}
+
+/// One thread's place in the team.
+#[derive(Debug)]
+pub struct Team<'a> {
+    /// This thread, `0..count`.
+    pub index: usize,
+    /// Threads.
+    pub count: usize,
+    barrier: &'a Barrier,
+}
+
+impl<'a> Team<'a> {
+    /// The place of thread `index` at `barrier`.
+    pub const fn new(index: usize, barrier: &'a Barrier) -> Self {
+        Self { index, count: barrier.count, barrier }
+    }
+
+    /// Waits for all threads; what each wrote before is seen by all after. Restarts [`Team::chunks`].
+    pub fn sync(&self) {
+        self.barrier.wait();
+    }
+
+    /// The chunks `0..n` that fall to this thread, handed out on demand so that a slow core takes fewer.
+    /// Once between two [`Team::sync`].
+    pub fn chunks(&self, n: usize) -> impl Iterator<Item = usize> + '_ {
+        std::iter::from_fn(move || {
+            let i = if self.count == 1 {
+                let i = self.barrier.next.load(Ordering::Relaxed);
+                self.barrier.next.store(i + 1, Ordering::Relaxed);
+                i
+            } else {
+                self.barrier.next.fetch_add(1, Ordering::Relaxed)
+            };
+            (i < n).then_some(i)
+        })
+    }
+
+    /// A fixed, contiguous share of `0..n`: for cheap elementwise work.
+    pub fn share(&self, n: usize) -> std::ops::Range<usize> {
+        let per = n.div_ceil(self.count);
+        (per * self.index).min(n)..(per * (self.index + 1)).min(n)
+    }
+}

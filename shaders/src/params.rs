@@ -1,0 +1,235 @@
+//! Parameters of the kernels: plain 32-bit fields, in the order in which the WGSL `struct` has them.
+
+use bytemuck::{Pod, Zeroable};
+
+/// Words that the parameters of any kernel fit in: the 128 bytes that immediates offer everywhere.
+pub const PARAM_WORDS: usize = 32;
+
+/// Parameters as the devices see them: words, zero-padded.
+pub type RawParams = [u32; PARAM_WORDS];
+
+/// A parameter struct of a kernel.
+pub trait Params: Pod {
+    /// The same words, padded with zeros.
+    fn raw(&self) -> RawParams {
+        let mut raw = [0; PARAM_WORDS];
+        let bytes = bytemuck::bytes_of(self);
+        bytemuck::cast_slice_mut::<u32, u8>(&mut raw)[..bytes.len()].copy_from_slice(bytes);
+        raw
+    }
+
+    /// Reads them back.
+    fn from_raw(raw: &RawParams) -> Self {
+        let bytes: &[u8] = bytemuck::cast_slice(raw);
+        bytemuck::pod_read_unaligned(&bytes[..size_of::<Self>()])
+    }
+}
+
+macro_rules! params {
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $ty:ty),* $(,)? })*) => {$(
+        $(#[$doc])*
+        #[repr(C)]
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
+        pub struct $name { $($(#[$fdoc])* pub $field: $ty),* }
+        impl Params for $name {}
+        const _: () = assert!(size_of::<$name>() <= 4 * PARAM_WORDS);
+    )*};
+}
+
+params! {
+    /// For [`crate::Kernel::EmbedRows`].
+    EmbedRows {
+        /// Tokens `T`.
+        n_tokens: u32,
+        /// Width `K` of a row.
+        dim: u32,
+        /// First row of the table that this weight buffer holds; ids outside of it are left alone.
+        row0: u32,
+        /// Rows that this weight buffer holds.
+        rows: u32,
+        /// Word offsets of the planes (see [`crate::quant`]).
+        planes: [u32; 4],
+        /// Factor on each value.
+        scale: f32,
+    }
+    /// For [`crate::Kernel::MatmulQ`] and [`crate::Kernel::MatmulQT`]. For the transposed one, x is dy
+    /// (width `n`, columns from `y_col0` of rows of `y_stride`) and y is dx (width `k`): the fields keep
+    /// the meaning of the forward product.
+    MatmulQ {
+        /// Tokens `T`.
+        n_tokens: u32,
+        /// Input width `K`.
+        k: u32,
+        /// Rows of W used, the output width `N`.
+        n: u32,
+        /// First row of W used, counted in the weight buffer.
+        w_row0: u32,
+        /// Word offsets of the planes.
+        planes: [u32; 4],
+        /// Words from one row of x to the next.
+        x_stride: u32,
+        /// Words before the first row of x.
+        x_offset: u32,
+        /// Words from one row of y to the next.
+        y_stride: u32,
+        /// Words before the first value of y.
+        y_offset: u32,
+        /// 1: add to the output, 0: overwrite it.
+        accumulate: u32,
+    }
+    /// For [`crate::Kernel::MatmulF32`]: `C[m, n] (+)= alpha Σ_k A[m, k] B[k, n]`; strides in words.
+    MatmulF32 {
+        /// Rows of A and C.
+        m: u32,
+        /// Columns of B and C.
+        n: u32,
+        /// Columns of A, rows of B.
+        k: u32,
+        /// Words before A.
+        a_offset: u32,
+        /// Row stride of A.
+        a_row: u32,
+        /// Column stride of A.
+        a_col: u32,
+        /// Words before B.
+        b_offset: u32,
+        /// Row stride of B.
+        b_row: u32,
+        /// Column stride of B.
+        b_col: u32,
+        /// Words before C.
+        c_offset: u32,
+        /// Row stride of C (its column stride is 1).
+        c_row: u32,
+        /// 1: add to C, 0: overwrite it.
+        accumulate: u32,
+        /// Factor on the product.
+        alpha: f32,
+    }
+    /// For [`crate::Kernel::RmsNorm`] and [`crate::Kernel::RmsNormBackward`].
+    RmsNorm {
+        /// Rows normalised.
+        rows: u32,
+        /// Width of a row.
+        dim: u32,
+        /// 1: add to the output, 0: overwrite it.
+        accumulate: u32,
+        /// Added to the mean square.
+        eps: f32,
+    }
+    /// For [`crate::Kernel::Rope`].
+    Rope {
+        /// Tokens `T`.
+        n_tokens: u32,
+        /// Heads in a row.
+        n_heads: u32,
+        /// Width `D` of a head.
+        head_dim: u32,
+        /// Leading values of a head that turn (even, ≤ `head_dim`).
+        rope_dim: u32,
+        /// 0: pairs are (2i, 2i+1); 1 ("NeoX"): pairs are (i, i + rope_dim/2).
+        neox: u32,
+        /// 1 forward, −1 for the transpose.
+        sign: f32,
+        /// Factor on the result (YaRN attention factor; 1 otherwise).
+        scale: f32,
+    }
+    /// For [`crate::Kernel::ScatterRows`], [`crate::Kernel::GatherRows`], [`crate::Kernel::MoveRows`].
+    Rows {
+        /// Rows copied.
+        n: u32,
+        /// Words in a row.
+        width: u32,
+    }
+    /// For the attention kernels. `map` holds `T` pairs (sequence, position), then for each sequence a
+    /// table of `max_blocks` block numbers: position `p` of sequence `s` lives in cell
+    /// `table[s][p / block_size] * block_size + p % block_size`. A token sees the positions of its own
+    /// sequence's table up to its own, at most `window` of them when `window > 0`.
+    Attention {
+        /// Tokens `T`.
+        n_tokens: u32,
+        /// Query heads `H`.
+        n_heads: u32,
+        /// Key/value heads `G`; `H` is a multiple.
+        n_kv_heads: u32,
+        /// Width `D` of a head.
+        head_dim: u32,
+        /// Positions in a block of the cache.
+        block_size: u32,
+        /// Entries of a sequence's table.
+        max_blocks: u32,
+        /// Sliding window in tokens, itself included; 0 for none.
+        window: u32,
+        /// Factor on q·k.
+        scale: f32,
+    }
+    /// For [`crate::Kernel::GatedActivation`] and its backward.
+    GatedActivation {
+        /// Values.
+        n: u32,
+        /// 0: SiLU; 1: GELU (tanh form).
+        kind: u32,
+    }
+    /// For [`crate::Kernel::LogitsReduce`] and [`crate::Kernel::LogitsBackward`].
+    Logits {
+        /// Rows `T`.
+        n_tokens: u32,
+        /// Columns `C` of the chunk.
+        cols: u32,
+        /// Vocabulary id of the chunk's first column.
+        col0: u32,
+        /// 1: the first chunk; the state is begun anew.
+        first: u32,
+    }
+    /// For [`crate::Kernel::Add`].
+    Add {
+        /// Values.
+        n: u32,
+        /// Factor on y.
+        alpha: f32,
+    }
+    /// For [`crate::Kernel::AddBias`].
+    AddBias {
+        /// Rows of y.
+        rows: u32,
+        /// Width of a row.
+        dim: u32,
+    }
+    /// For [`crate::Kernel::Fill`].
+    Fill {
+        /// Values.
+        n: u32,
+        /// First value filled.
+        offset: u32,
+        /// What they become.
+        value: f32,
+    }
+    /// For [`crate::Kernel::SquaredNorm`].
+    SquaredNorm {
+        /// Values of x.
+        n: u32,
+        /// Where the sum goes.
+        slot: u32,
+    }
+    /// For [`crate::Kernel::AdamW`] (Loshchilov & Hutter, arXiv 1711.05101; as in PyTorch).
+    AdamW {
+        /// Values.
+        n: u32,
+        /// Learning rate.
+        lr: f32,
+        /// Decay of the first moment.
+        beta1: f32,
+        /// Decay of the second moment.
+        beta2: f32,
+        /// Added to the root of the second moment.
+        eps: f32,
+        /// Decoupled weight decay.
+        weight_decay: f32,
+        /// 1 − beta1^step.
+        bias1: f32,
+        /// 1 − beta2^step.
+        bias2: f32,
+        /// Factor on the gradient (clipping by norm).
+        grad_scale: f32,
+    }
+}
