@@ -1,3 +1,5 @@
 //! Unspoken: an on-device alignment runtime.
 
 pub mod device;
+pub mod gguf;
+pub mod model;

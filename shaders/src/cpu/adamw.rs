@@ -3,6 +3,7 @@
 use super::{Slot, Team};
 use crate::params;
 
+#[inline(always)]
 pub(super) unsafe fn squared_norm(p: &params::SquaredNorm, s: &[Slot], team: &Team<'_>) {
     if team.index != 0 {
         return;
@@ -16,6 +17,7 @@ pub(super) unsafe fn squared_norm(p: &params::SquaredNorm, s: &[Slot], team: &Te
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn step(p: &params::AdamW, s: &[Slot], team: &Team<'_>) {
     // SAFETY: the contract of `cpu::run`; shares are disjoint.
     unsafe {

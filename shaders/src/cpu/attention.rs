@@ -1,5 +1,6 @@
 //! `attention` and `attention_delta`, plain.
 
+use super::math::{dot, exp, max_of};
 use super::{Slot, Team};
 use crate::params;
 
@@ -10,16 +11,19 @@ pub(super) struct Map<'a> {
 }
 
 impl<'a> Map<'a> {
+    #[inline(always)]
     pub(super) fn new(words: &'a [u32], p: &'a params::Attention) -> Self {
         Self { words, p }
     }
 
     /// (sequence, position) of token `t`.
+    #[inline(always)]
     pub(super) fn token(&self, t: usize) -> (usize, usize) {
         (self.words[2 * t] as usize, self.words[2 * t + 1] as usize)
     }
 
     /// The cell of position `p` of sequence `s`.
+    #[inline(always)]
     pub(super) fn cell(&self, s: usize, pos: usize) -> usize {
         let (size, max) = (self.p.block_size as usize, self.p.max_blocks as usize);
         let table = 2 * self.p.n_tokens as usize + s * max;
@@ -27,16 +31,14 @@ impl<'a> Map<'a> {
     }
 
     /// The positions that a token at `pos` sees.
+    #[inline(always)]
     pub(super) fn visible(&self, pos: usize) -> std::ops::RangeInclusive<usize> {
         let first = if self.p.window > 0 { (pos + 1).saturating_sub(self.p.window as usize) } else { 0 };
         first..=pos
     }
 }
 
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
+#[inline(always)]
 pub(super) unsafe fn forward(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let mut scores = Vec::new();
@@ -52,12 +54,13 @@ pub(super) unsafe fn forward(p: &params::Attention, s: &[Slot], team: &Team<'_>)
             let at = |pos| (map.cell(seq, pos) * groups + g) * dim;
             scores.clear();
             scores.extend(map.visible(pos).map(|pos| p.scale * dot(q, &k[at(pos)..][..dim])));
-            let max = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f32 = scores.iter().map(|x| (x - max).exp()).sum();
+            let max = max_of(&scores);
+            scores.iter_mut().for_each(|x| *x = exp(*x - max));
+            let sum: f32 = scores.iter().sum();
             let out = s[4].f32_mut(i * dim..(i + 1) * dim);
             out.fill(0.0);
             for (pos, score) in map.visible(pos).zip(&scores) {
-                let weight = (score - max).exp() / sum;
+                let weight = score / sum;
                 for (o, v) in out.iter_mut().zip(&v[at(pos)..][..dim]) {
                     *o += weight * v;
                 }
@@ -67,6 +70,7 @@ pub(super) unsafe fn forward(p: &params::Attention, s: &[Slot], team: &Team<'_>)
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn delta(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
     let dim = p.head_dim as usize;
     // SAFETY: as above.

@@ -1,11 +1,13 @@
 //! `attention_backward_q` and `attention_backward_kv`, plain: probabilities are computed again from the
 //! kept log-sum-exp (Dao et al., arXiv 2205.14135, algorithm 4).
 
-use super::attention::{Map, dot};
+use super::attention::Map;
+use super::math::{dot, exp};
 use super::{Slot, Team};
 use crate::params;
 
 /// dS = P ∘ (dP − delta); dq = scale · Σ dS k.
+#[inline(always)]
 pub(super) unsafe fn dq(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     // SAFETY: the contract of `cpu::run`; a (token, head) is written by one thread.
@@ -22,7 +24,7 @@ pub(super) unsafe fn dq(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
             for pos in map.visible(pos) {
                 let at = (map.cell(seq, pos) * groups + g) * dim;
                 let (k, v) = (&k[at..][..dim], &v[at..][..dim]);
-                let prob = (p.scale * dot(q, k) - stats[2 * i]).exp();
+                let prob = exp(p.scale * dot(q, k) - stats[2 * i]);
                 let ds = p.scale * prob * (dot(dout, v) - stats[2 * i + 1]);
                 for (o, k) in dq.iter_mut().zip(k) {
                     *o += ds * k;
@@ -33,6 +35,7 @@ pub(super) unsafe fn dq(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
 }
 
 /// dv = Σ P dout and dk = scale · Σ dS q, over all tokens that see the key and all heads of its group.
+#[inline(always)]
 pub(super) unsafe fn dkv(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let (tokens, per_group) = (p.n_tokens as usize, heads / groups);
@@ -57,7 +60,7 @@ pub(super) unsafe fn dkv(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
                 for h in g * per_group..(g + 1) * per_group {
                     let j = u * heads + h;
                     let (q, dout) = (&q[j * dim..][..dim], &dout[j * dim..][..dim]);
-                    let prob = (p.scale * dot(q, k) - stats[2 * j]).exp();
+                    let prob = exp(p.scale * dot(q, k) - stats[2 * j]);
                     let ds = p.scale * prob * (dot(dout, v) - stats[2 * j + 1]);
                     for d in 0..dim {
                         dk[d] += ds * q[d];

@@ -1,5 +1,6 @@
 //! Kernels that act on each value alone: `gated_activation`, its backward, `add`, `add_bias`, `fill`.
 
+use super::math::exp;
 use super::{Slot, Team};
 use crate::params;
 
@@ -7,18 +8,20 @@ const SQRT_2_OVER_PI: f32 = 0.797_884_6;
 const GELU_CUBIC: f32 = 0.044_715;
 
 /// The activation and its derivative at `x`.
+#[inline(always)]
 fn activation(kind: u32, x: f32) -> (f32, f32) {
     if kind == 0 {
-        let sigmoid = 1.0 / (1.0 + (-x).exp());
+        let sigmoid = 1.0 / (1.0 + exp(-x));
         (x * sigmoid, sigmoid * (1.0 + x * (1.0 - sigmoid)))
     } else {
         let inner = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x);
-        let tanh = inner.tanh();
+        let tanh = 1.0 - 2.0 / (exp(2.0 * inner) + 1.0);
         let slope = SQRT_2_OVER_PI * (1.0 + 3.0 * GELU_CUBIC * x * x);
         (0.5 * x * (1.0 + tanh), 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * slope)
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn gated(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>) {
     // SAFETY: the contract of `cpu::run`; shares are disjoint.
     unsafe {
@@ -30,6 +33,7 @@ pub(super) unsafe fn gated(p: &params::GatedActivation, s: &[Slot], team: &Team<
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn gated_backward(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>) {
     // SAFETY: as above.
     unsafe {
@@ -44,6 +48,7 @@ pub(super) unsafe fn gated_backward(p: &params::GatedActivation, s: &[Slot], tea
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn add(p: &params::Add, s: &[Slot], team: &Team<'_>) {
     // SAFETY: as above.
     unsafe {
@@ -55,6 +60,7 @@ pub(super) unsafe fn add(p: &params::Add, s: &[Slot], team: &Team<'_>) {
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn add_bias(p: &params::AddBias, s: &[Slot], team: &Team<'_>) {
     let dim = p.dim as usize;
     // SAFETY: as above.
@@ -68,6 +74,7 @@ pub(super) unsafe fn add_bias(p: &params::AddBias, s: &[Slot], team: &Team<'_>) 
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn fill(p: &params::Fill, s: &[Slot], team: &Team<'_>) {
     let r = team.share(p.n as usize);
     let offset = p.offset as usize;

@@ -1,8 +1,10 @@
 //! `logits_reduce` and `logits_backward`: the softmax over a vocabulary that is seen chunk by chunk.
 
+use super::math::{exp, max_of, sum_of};
 use super::{Slot, Team};
 use crate::params;
 
+#[inline(always)]
 pub(super) unsafe fn reduce(p: &params::Logits, s: &[Slot], team: &Team<'_>) {
     let cols = p.cols as usize;
     // SAFETY: the contract of `cpu::run`; a token's state is written by one thread.
@@ -14,9 +16,9 @@ pub(super) unsafe fn reduce(p: &params::Logits, s: &[Slot], team: &Team<'_>) {
             if p.first != 0 {
                 state.copy_from_slice(&[f32::NEG_INFINITY, 0.0, f32::NEG_INFINITY]);
             }
-            let max = row.iter().copied().fold(state[0], f32::max);
-            let sum: f32 = row.iter().map(|x| (x - max).exp()).sum();
-            let kept = if state[1] > 0.0 { state[1] * (state[0] - max).exp() } else { 0.0 };
+            let max = max_of(row).max(state[0]);
+            let sum = sum_of(row, |x| exp(x - max));
+            let kept = if state[1] > 0.0 { state[1] * exp(state[0] - max) } else { 0.0 };
             state[0] = max;
             state[1] = kept + sum;
             if let Some(x) = targets[t].checked_sub(p.col0).and_then(|c| row.get(c as usize)) {
@@ -26,6 +28,7 @@ pub(super) unsafe fn reduce(p: &params::Logits, s: &[Slot], team: &Team<'_>) {
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn backward(p: &params::Logits, s: &[Slot], team: &Team<'_>) {
     let cols = p.cols as usize;
     // SAFETY: as above.
@@ -35,7 +38,7 @@ pub(super) unsafe fn backward(p: &params::Logits, s: &[Slot], team: &Team<'_>) {
             let row = s[0].f32_mut(t * cols..(t + 1) * cols);
             let lse = state[3 * t] + state[3 * t + 1].ln();
             for x in row.iter_mut() {
-                *x = -grad[t] * (*x - lse).exp();
+                *x = -grad[t] * exp(*x - lse);
             }
             if let Some(x) = targets[t].checked_sub(p.col0).and_then(|c| row.get_mut(c as usize)) {
                 *x += grad[t];

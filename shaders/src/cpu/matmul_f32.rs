@@ -3,6 +3,7 @@
 use super::{Slot, Team};
 use crate::params;
 
+#[inline(always)]
 pub(super) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
     // SAFETY: the contract of `cpu::run`; a row of C is written by one thread.
     unsafe {

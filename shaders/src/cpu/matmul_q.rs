@@ -3,6 +3,7 @@
 use super::{Slot, Team};
 use crate::{QuantType, params};
 
+#[inline(always)]
 pub(super) unsafe fn forward(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
     let k = p.k as usize;
     let blocks = k / q.layout().weights;
@@ -23,6 +24,7 @@ pub(super) unsafe fn forward(q: QuantType, p: &params::MatmulQ, s: &[Slot], team
     }
 }
 
+#[inline(always)]
 pub(super) unsafe fn transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
     let k = p.k as usize;
     let blocks = k / q.layout().weights;

@@ -11,6 +11,7 @@ mod attention_backward;
 mod elementwise;
 pub mod fast;
 mod logits;
+mod math;
 mod matmul_f32;
 mod matmul_q;
 mod rms_norm;
@@ -39,6 +40,26 @@ pub enum Form {
 /// The slots must be those that [`Kernel::bindings`] lists, long enough for what the parameters say,
 /// written ones distinct from all others, and every index in index bindings in range.
 pub unsafe fn run(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
+    // SAFETY: passed on from the caller; the instructions are there.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if form == Form::Fast && fast::has_avx2() {
+            return run_avx2(kernel, raw, slots, team);
+        }
+        body::<false>(kernel, raw, slots, team, form);
+    }
+}
+
+/// The same code, compiled for wider registers.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn run_avx2(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>) {
+    // SAFETY: passed on from the caller.
+    unsafe { body::<true>(kernel, raw, slots, team, Form::Fast) }
+}
+
+#[inline(always)]
+unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
     let fast = form == Form::Fast;
     // SAFETY: passed on from the caller.
     unsafe {
@@ -46,19 +67,19 @@ pub unsafe fn run(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'
             Kernel::EmbedRows(q) => rows::embed_rows(q, &params::EmbedRows::from_raw(raw), slots, team),
             Kernel::MatmulQ(q) => {
                 let p = params::MatmulQ::from_raw(raw);
-                if fast { fast::matmul_q(q, &p, slots, team) } else { matmul_q::forward(q, &p, slots, team) }
+                if fast { fast::matmul_q(q, &p, slots, team, AVX2) } else { matmul_q::forward(q, &p, slots, team) }
             }
             Kernel::MatmulQT(q) => {
                 let p = params::MatmulQ::from_raw(raw);
                 if fast {
-                    fast::matmul_q_transposed(q, &p, slots, team)
+                    fast::matmul_q_transposed(q, &p, slots, team, AVX2)
                 } else {
                     matmul_q::transposed(q, &p, slots, team)
                 }
             }
             Kernel::MatmulF32 => {
                 let p = params::MatmulF32::from_raw(raw);
-                if fast { fast::matmul_f32(&p, slots, team) } else { matmul_f32::run(&p, slots, team) }
+                if fast { fast::matmul_f32(&p, slots, team, AVX2) } else { matmul_f32::run(&p, slots, team) }
             }
             Kernel::RmsNorm => rms_norm::forward(&params::RmsNorm::from_raw(raw), slots, team),
             Kernel::RmsNormBackward => rms_norm::backward(&params::RmsNorm::from_raw(raw), slots, team),
@@ -68,7 +89,7 @@ pub unsafe fn run(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'
             Kernel::MoveRows => rows::move_rows(&params::Rows::from_raw(raw), slots, team),
             Kernel::Attention => {
                 let p = params::Attention::from_raw(raw);
-                if fast { fast::attention(&p, slots, team) } else { attention::forward(&p, slots, team) }
+                attention::forward(&p, slots, team)
             }
             Kernel::AttentionDelta => attention::delta(&params::Attention::from_raw(raw), slots, team),
             Kernel::AttentionBackwardQ => attention_backward::dq(&params::Attention::from_raw(raw), slots, team),

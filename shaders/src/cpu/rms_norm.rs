@@ -1,25 +1,16 @@
 //! `rms_norm` and `rms_norm_backward` (Zhang & Sennrich, arXiv 1910.07467).
 
+use super::math::dot;
 use super::{Slot, Team};
 use crate::params;
 
-/// 1 / sqrt(mean(x²) + eps), summed in eight lanes so that it vectorises.
+/// 1 / sqrt(mean(x²) + eps).
+#[inline(always)]
 fn inverse_rms(x: &[f32], eps: f32) -> f32 {
     (dot(x, x) / x.len() as f32 + eps).sqrt().recip()
 }
 
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (ca, cb) = (a.chunks_exact(8), b.chunks_exact(8));
-    let tail: f32 = ca.remainder().iter().zip(cb.remainder()).map(|(a, b)| a * b).sum();
-    for (a, b) in ca.zip(cb) {
-        for i in 0..8 {
-            lanes[i] += a[i] * b[i];
-        }
-    }
-    lanes.iter().sum::<f32>() + tail
-}
-
+#[inline(always)]
 pub(super) unsafe fn forward(p: &params::RmsNorm, s: &[Slot], team: &Team<'_>) {
     let dim = p.dim as usize;
     // SAFETY: the contract of `cpu::run`; a row is written by one thread.
@@ -38,6 +29,7 @@ pub(super) unsafe fn forward(p: &params::RmsNorm, s: &[Slot], team: &Team<'_>) {
 }
 
 /// With g = dy · weight: dx = inv · (g − x · inv² · (g·x) / dim).
+#[inline(always)]
 pub(super) unsafe fn backward(p: &params::RmsNorm, s: &[Slot], team: &Team<'_>) {
     let dim = p.dim as usize;
     // SAFETY: as above.

@@ -1,29 +1,97 @@
-//! Fast forms of the hot kernels.
+//! Fast forms of the hot kernels: matrix products.
+//!
+//! One micro-kernel ([`tile`]) multiplies six rows of A by a packed panel of sixteen columns of B; the
+//! three products differ in how they pack the panel. Few tokens (decoding) take [`dot`] instead: weights
+//! are expanded in registers and used at once.
+
+mod dot;
+mod matmul_f32;
+mod matmul_q;
+mod tile;
+mod unpack;
+#[cfg(target_arch = "x86_64")]
+mod unpack_avx2;
 
 use super::{Slot, Team};
 use crate::{QuantType, params};
+use unpack::*;
 
-pub(super) unsafe fn matmul_q(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
-    // SAFETY: the contract of `cpu::run`.
-    unsafe { super::matmul_q::forward(q, p, s, team) }
+/// Runs a product with the unpacking of a type: AVX2's where there is one, the plain one otherwise.
+macro_rules! with_unpack {
+    ($q:expr, $avx2:expr, $run:path, $args:tt) => {{
+        #[cfg(target_arch = "x86_64")]
+        if $avx2 {
+            use unpack_avx2::{Avx2, Q4K, Q6K, Q40, Q41, Q50, Q80};
+            match $q {
+                QuantType::Q4_0 => return with_unpack!(@ $run, Avx2<Q40>, true, $args),
+                QuantType::Q4_1 => return with_unpack!(@ $run, Avx2<Q41>, true, $args),
+                QuantType::Q5_0 => return with_unpack!(@ $run, Avx2<Q50>, true, $args),
+                QuantType::Q8_0 => return with_unpack!(@ $run, Avx2<Q80>, true, $args),
+                QuantType::Q4_K => return with_unpack!(@ $run, Avx2<Q4K>, true, $args),
+                QuantType::Q6_K => return with_unpack!(@ $run, Avx2<Q6K>, true, $args),
+                _ => return with_unpack!(@ plain $q, $run, true, $args),
+            }
+        }
+        with_unpack!(@ plain $q, $run, { cfg!(target_arch = "aarch64") }, $args)
+    }};
+    (@ plain $q:expr, $run:path, $fma:tt, $args:tt) => {
+        match $q {
+            QuantType::F32 => with_unpack!(@ $run, PlainF32, $fma, $args),
+            QuantType::F16 => with_unpack!(@ $run, PlainF16, $fma, $args),
+            QuantType::BF16 => with_unpack!(@ $run, PlainBf16, $fma, $args),
+            QuantType::Q4_0 => with_unpack!(@ $run, PlainQ40, $fma, $args),
+            QuantType::Q4_1 => with_unpack!(@ $run, PlainQ41, $fma, $args),
+            QuantType::Q5_0 => with_unpack!(@ $run, PlainQ50, $fma, $args),
+            QuantType::Q5_1 => with_unpack!(@ $run, PlainQ51, $fma, $args),
+            QuantType::Q8_0 => with_unpack!(@ $run, PlainQ80, $fma, $args),
+            QuantType::Q2_K => with_unpack!(@ $run, PlainQ2K, $fma, $args),
+            QuantType::Q3_K => with_unpack!(@ $run, PlainQ3K, $fma, $args),
+            QuantType::Q4_K => with_unpack!(@ $run, PlainQ4K, $fma, $args),
+            QuantType::Q5_K => with_unpack!(@ $run, PlainQ5K, $fma, $args),
+            QuantType::Q6_K => with_unpack!(@ $run, PlainQ6K, $fma, $args),
+            QuantType::IQ4_NL => with_unpack!(@ $run, PlainIq4Nl, $fma, $args),
+        }
+    };
+    (@ $run:path, $unpack:ty, $fma:tt, ($($arg:expr),*)) => {{
+        use $run as product;
+        // SAFETY: the contract of `cpu::run`; the instructions were looked for.
+        unsafe { product::<$unpack, $fma>($($arg),*) }
+    }};
 }
-pub(super) unsafe fn matmul_q_transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
-    // SAFETY: the contract of `cpu::run`.
-    unsafe { super::matmul_q::transposed(q, p, s, team) }
+
+#[inline(always)]
+pub(super) unsafe fn matmul_q(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>, avx2: bool) {
+    with_unpack!(q, avx2, matmul_q::forward, (p, s, team))
 }
-pub(super) unsafe fn matmul_f32(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
-    // SAFETY: the contract of `cpu::run`.
-    unsafe { super::matmul_f32::run(p, s, team) }
+
+#[inline(always)]
+pub(super) unsafe fn matmul_q_transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>, avx2: bool) {
+    with_unpack!(q, avx2, matmul_q::transposed, (p, s, team))
 }
-pub(super) unsafe fn attention(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+
+#[inline(always)]
+pub(super) unsafe fn matmul_f32(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, avx2: bool) {
     // SAFETY: the contract of `cpu::run`.
-    unsafe { super::attention::forward(p, s, team) }
+    unsafe {
+        if avx2 || cfg!(target_arch = "aarch64") {
+            matmul_f32::run::<true>(p, s, team)
+        } else {
+            matmul_f32::run::<false>(p, s, team)
+        }
+    }
+}
+
+/// Whether the AVX2 forms can run.
+#[cfg(target_arch = "x86_64")]
+pub(super) fn has_avx2() -> bool {
+    use std::arch::is_x86_feature_detected as has;
+    has!("avx2") && has!("fma") && has!("f16c")
 }
 
 /// The instructions that the fast forms use on this machine.
 pub fn instruction_set() -> &'static str {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+    if has_avx2() {
         return "avx2";
     }
     if cfg!(target_arch = "aarch64") { "neon" } else { "portable" }

@@ -1,0 +1,274 @@
+//! LoRA adapters (Hu et al., arXiv 2106.09685): y = W x + (alpha / rank) B (A x), never merged.
+
+use unspoken_kernels::{Kernel, params};
+
+use super::linear::Product;
+use super::{Config, Model, ModelError};
+use crate::device::{Buffer, Device, DeviceError, Recording};
+
+/// The linear maps that carry an adapter, in the order of the flat buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Projection {
+    /// Queries.
+    Q,
+    /// Keys.
+    K,
+    /// Values.
+    V,
+    /// Attention output.
+    O,
+    /// Gate of the feed-forward part.
+    Gate,
+    /// Its up projection.
+    Up,
+    /// Its down projection.
+    Down,
+}
+
+impl Projection {
+    /// All of them.
+    pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
+
+    /// The tensor's name in GGUF, without block and suffix.
+    pub fn tensor(self) -> &'static str {
+        match self {
+            Self::Q => "attn_q",
+            Self::K => "attn_k",
+            Self::V => "attn_v",
+            Self::O => "attn_output",
+            Self::Gate => "ffn_gate",
+            Self::Up => "ffn_up",
+            Self::Down => "ffn_down",
+        }
+    }
+
+    /// (output width, input width).
+    pub fn shape(self, c: &Config) -> (usize, usize) {
+        match self {
+            Self::Q => (c.q_dim(), c.dim),
+            Self::K | Self::V => (c.kv_dim(), c.dim),
+            Self::O => (c.dim, c.q_dim()),
+            Self::Gate | Self::Up => (c.ffn_dim, c.dim),
+            Self::Down => (c.dim, c.ffn_dim),
+        }
+    }
+}
+
+/// Where the matrices of an adapter lie in its flat buffer: for each layer and projection A `[rank, in]`,
+/// then B `[out, rank]`. One flat buffer makes clipping and AdamW one dispatch each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdapterShape {
+    /// Rank of every pair.
+    pub rank: usize,
+    /// Word offsets of A and B by layer and projection.
+    offsets: Vec<[(usize, usize); 7]>,
+    /// Words in all.
+    pub words: usize,
+}
+
+impl AdapterShape {
+    /// For a model of this configuration.
+    pub fn new(c: &Config, rank: usize) -> Self {
+        let mut words = 0;
+        let mut take = |n: usize| {
+            let at = words;
+            words += n;
+            at
+        };
+        let offsets = (0..c.n_layers)
+            .map(|_| {
+                Projection::ALL.map(|p| {
+                    let (out, inp) = p.shape(c);
+                    (take(rank * inp), take(out * rank))
+                })
+            })
+            .collect();
+        Self { rank, offsets, words }
+    }
+
+    /// Word offsets of A and B.
+    pub fn offset(&self, layer: usize, p: Projection) -> (usize, usize) {
+        self.offsets[layer][p as usize]
+    }
+}
+
+/// An adapter on the device. Cheap to clone; clones share the weights.
+#[derive(Clone, Debug)]
+pub struct Adapter {
+    /// Its layout.
+    pub shape: AdapterShape,
+    /// LoRA's alpha; the product is scaled by alpha / rank.
+    pub alpha: f32,
+    /// Fingerprint of the base model that it belongs to.
+    pub base: String,
+    pub(crate) weights: Buffer,
+}
+
+/// Ranks that an adapter may have.
+const MAX_RANK: usize = 256;
+
+impl Adapter {
+    /// A new one that changes nothing yet: A small and random, B zero (the usual start).
+    ///
+    /// # Errors
+    /// A rank of 0 or over 256, memory that the device refuses.
+    pub fn new(model: &Model, rank: usize, alpha: f32, seed: u64) -> Result<Self, ModelError> {
+        use rand::{Rng, SeedableRng};
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
+        Self::from_fn(model, rank, alpha, |shape, values| {
+            for layer in 0..model.config.n_layers {
+                for p in Projection::ALL {
+                    let inp = p.shape(&model.config).1;
+                    // Kaiming-uniform with a = √5, as PEFT does: within ±1/√in.
+                    let bound = (inp as f32).sqrt().recip();
+                    let a = shape.offset(layer, p).0;
+                    values[a..a + rank * inp].fill_with(|| rng.random_range(-bound..bound));
+                }
+            }
+        })
+    }
+
+    /// One whose flat buffer `fill` writes.
+    pub(crate) fn from_fn(
+        model: &Model,
+        rank: usize,
+        alpha: f32,
+        fill: impl FnOnce(&AdapterShape, &mut [f32]),
+    ) -> Result<Self, ModelError> {
+        if rank == 0 || rank > MAX_RANK {
+            return Err(ModelError::Adapter(format!("rank {rank}, expected 1 to {MAX_RANK}")));
+        }
+        if !(alpha.is_finite() && alpha > 0.0) {
+            return Err(ModelError::Adapter(format!("alpha {alpha} is not a positive number")));
+        }
+        let shape = AdapterShape::new(&model.config, rank);
+        let mut values = vec![0.0; shape.words];
+        fill(&shape, &mut values);
+        let weights = model.device.alloc(shape.words)?;
+        model.device.write_f32(&weights, 0, &values)?;
+        Ok(Self { shape, alpha, base: model.fingerprint().to_owned(), weights })
+    }
+
+    /// All weights, laid out as [`AdapterShape`] says.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn read(&self, device: &Device) -> Result<Vec<f32>, ModelError> {
+        Ok(device.read_f32(&self.weights, 0..self.weights.len())?)
+    }
+
+    /// Overwrites all weights.
+    ///
+    /// # Errors
+    /// Another number of weights than [`AdapterShape::words`]; a lost device.
+    pub fn write(&self, device: &Device, values: &[f32]) -> Result<(), ModelError> {
+        if values.len() != self.shape.words {
+            return Err(ModelError::Adapter(format!("{} weights, expected {}", values.len(), self.shape.words)));
+        }
+        Ok(device.write_f32(&self.weights, 0, values)?)
+    }
+
+    /// Whether it belongs to `model`.
+    ///
+    /// # Errors
+    /// [`ModelError::Adapter`] where it doesn't.
+    pub fn check_base(&self, model: &Model) -> Result<(), ModelError> {
+        if self.base != model.fingerprint() {
+            return Err(ModelError::Adapter("it was made for another base model".into()));
+        }
+        Ok(())
+    }
+
+    fn scale(&self) -> f32 {
+        self.alpha / self.shape.rank as f32
+    }
+}
+
+/// What a LoRA pair of one linear map works on: `n` rows from row `row0`.
+#[derive(Clone, Copy)]
+pub(super) struct Site<'a> {
+    pub(super) adapter: &'a Adapter,
+    pub(super) layer: usize,
+    pub(super) projection: Projection,
+    pub(super) row0: usize,
+    pub(super) n: usize,
+    pub(super) inp: usize,
+    pub(super) out: usize,
+    /// `[T, rank]` of scratch for A x.
+    pub(super) ax: &'a Buffer,
+}
+
+impl Site<'_> {
+    /// ax = x Aᵀ.
+    fn down(&self, rec: &mut Recording, x: &Buffer) -> Result<(), DeviceError> {
+        let (a, rank) = (self.adapter.shape.offset(self.layer, self.projection).0, self.adapter.shape.rank);
+        Product::new(self.n, rank, self.inp)
+            .a(self.row0 * self.inp, self.inp, 1)
+            .b(a, 1, self.inp)
+            .c(self.row0 * rank, rank)
+            .record(rec, x, &self.adapter.weights, self.ax)
+    }
+
+    /// y += scale · (x Aᵀ) Bᵀ.
+    pub(super) fn forward(&self, rec: &mut Recording, x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
+        let (b, rank) = (self.adapter.shape.offset(self.layer, self.projection).1, self.adapter.shape.rank);
+        self.down(rec, x)?;
+        Product::new(self.n, self.out, rank)
+            .a(self.row0 * rank, rank, 1)
+            .b(b, 1, rank)
+            .c(self.row0 * self.out, self.out)
+            .accumulate(self.adapter.scale())
+            .record(rec, self.ax, &self.adapter.weights, y)
+    }
+
+    /// dx += scale · dy B A, and the gradients of A and B into `grads`, laid out as the weights.
+    /// `dax` is `[T, rank]` of scratch.
+    pub(super) fn backward(
+        &self,
+        rec: &mut Recording,
+        x: &Buffer,
+        dy: &Buffer,
+        dx: &Buffer,
+        dax: &Buffer,
+        grads: &Buffer,
+    ) -> Result<(), DeviceError> {
+        let (a, b) = self.adapter.shape.offset(self.layer, self.projection);
+        let rank = self.adapter.shape.rank;
+        let scale = self.adapter.scale();
+        let weights = &self.adapter.weights;
+        self.down(rec, x)?;
+        // dB += scale · dyᵀ (x Aᵀ)
+        Product::new(self.out, rank, self.n)
+            .a(self.row0 * self.out, 1, self.out)
+            .b(self.row0 * rank, rank, 1)
+            .c(b, rank)
+            .accumulate(scale)
+            .record(rec, dy, self.ax, grads)?;
+        // dax = scale · dy B
+        Product::new(self.n, rank, self.out)
+            .a(self.row0 * self.out, self.out, 1)
+            .b(b, rank, 1)
+            .c(self.row0 * rank, rank)
+            .scale(scale)
+            .record(rec, dy, weights, dax)?;
+        // dA += daxᵀ x
+        Product::new(rank, self.inp, self.n)
+            .a(self.row0 * rank, 1, rank)
+            .b(self.row0 * self.inp, self.inp, 1)
+            .c(a, self.inp)
+            .accumulate(1.0)
+            .record(rec, dax, x, grads)?;
+        // dx += dax A
+        Product::new(self.n, self.inp, rank)
+            .a(self.row0 * rank, rank, 1)
+            .b(a, self.inp, 1)
+            .c(self.row0 * self.inp, self.inp)
+            .accumulate(1.0)
+            .record(rec, dax, weights, dx)
+    }
+}
+
+/// Zeroes a flat buffer.
+pub(crate) fn zero(rec: &mut Recording, buffer: &Buffer) -> Result<(), DeviceError> {
+    rec.push(Kernel::Fill, &params::Fill { n: buffer.len() as u32, offset: 0, value: 0.0 }, &[buffer])
+}

@@ -1,0 +1,209 @@
+//! Running a model: a cache, scratch buffers, and the passes over them.
+
+use std::sync::Arc;
+
+use super::head::Head;
+use super::layer::{Group, Pass};
+use super::workspace::{Activations, Gradients, Inputs, Scratch};
+use super::{Adapter, KvCache, Model, ModelError, SeqId, workspace};
+use crate::device::Buffer;
+
+/// How much a [`Context`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ContextParams {
+    /// Tokens that the cache holds, over all sequences.
+    pub cache_tokens: usize,
+    /// Tokens that one sequence may have; at most what the model was trained for.
+    pub max_sequence: usize,
+    /// Positions in a block of the cache. 1 where sequences of one batch share a beginning that is
+    /// computed in that batch (training), so that no position is ever copied.
+    pub block_size: usize,
+}
+
+impl Default for ContextParams {
+    fn default() -> Self {
+        Self { cache_tokens: 2048, max_sequence: 2048, block_size: 32 }
+    }
+}
+
+/// Tokens that a batch adds to a sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    /// The sequence.
+    pub seq: SeqId,
+    /// Its next tokens.
+    pub tokens: &'a [u32],
+    /// The adapter that is on for them.
+    pub adapter: Option<&'a Adapter>,
+}
+
+/// A model being run: one thread at a time.
+#[derive(Debug)]
+pub struct Context {
+    pub(super) model: Arc<Model>,
+    /// What the sequences have seen.
+    pub cache: KvCache,
+    pub(super) head: Head,
+    pub(super) act: Option<(usize, usize, Activations)>,
+    pub(super) grad: Option<(usize, usize, Gradients)>,
+    /// Inputs of every block of the last pass, when it was kept for a backward one.
+    pub(super) inputs_of: Vec<Scratch>,
+    pub(super) kept: bool,
+    pub(super) pass: Option<(Pass, Inputs)>,
+    ids: Scratch,
+    positions: Scratch,
+    cells: Scratch,
+    map: Scratch,
+    moves: Scratch,
+    iota: Scratch,
+}
+
+impl Context {
+    /// A context for `model`.
+    ///
+    /// # Errors
+    /// Memory that the device refuses; a block size of 0.
+    pub fn new(model: &Arc<Model>, params: ContextParams) -> Result<Self, ModelError> {
+        if params.block_size == 0 || params.cache_tokens == 0 {
+            return Err(ModelError::Batch("a cache needs blocks and tokens".into()));
+        }
+        let max_len = params.max_sequence.min(model.config.context_length);
+        let cache = KvCache::new(&model.device, &model.config, params.cache_tokens, params.block_size, max_len)?;
+        Ok(Self {
+            model: model.clone(),
+            cache,
+            head: Head::default(),
+            act: None,
+            grad: None,
+            inputs_of: Vec::new(),
+            kept: false,
+            pass: None,
+            ids: Scratch::default(),
+            positions: Scratch::default(),
+            cells: Scratch::default(),
+            map: Scratch::default(),
+            moves: Scratch::default(),
+            iota: Scratch::default(),
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    /// Checks a batch, makes room in the cache and writes its inputs to the device.
+    /// Returns the pass, its inputs and how many cells must be copied first.
+    pub(super) fn begin(&mut self, spans: &[Span<'_>]) -> Result<(Pass, Inputs, usize), ModelError> {
+        let vocab = self.model.config.vocab;
+        let n_tokens: usize = spans.iter().map(|s| s.tokens.len()).sum();
+        if n_tokens == 0 {
+            return Err(ModelError::Batch("it has no tokens".into()));
+        }
+        for span in spans {
+            if let Some(&id) = span.tokens.iter().find(|id| **id as usize >= vocab) {
+                return Err(ModelError::BadToken { id, vocab });
+            }
+            if let Some(a) = span.adapter {
+                a.check_base(&self.model)?;
+            }
+        }
+        let wanted: Vec<(SeqId, usize)> = spans.iter().map(|s| (s.seq, s.tokens.len())).collect();
+        let starts: Vec<usize> = spans.iter().map(|s| self.cache.len(s.seq)).collect();
+        for (i, a) in wanted.iter().enumerate() {
+            if wanted[..i].iter().any(|b| a.0 == b.0) {
+                return Err(ModelError::Batch("a sequence comes twice".into()));
+            }
+        }
+        let moves = self.cache.extend(&wanted)?;
+        self.write_inputs(spans, &starts, n_tokens, &moves)
+    }
+
+    fn write_inputs(
+        &mut self,
+        spans: &[Span<'_>],
+        starts: &[usize],
+        n_tokens: usize,
+        moves: &[(u32, u32)],
+    ) -> Result<(Pass, Inputs, usize), ModelError> {
+        let size = self.cache.block_size();
+        let max_blocks = spans.iter().map(|s| self.cache.table(s.seq).len()).max().unwrap_or(1);
+        let (mut ids, mut positions, mut cells) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut map, mut tables) = (Vec::new(), Vec::new());
+        let mut groups: Vec<Group> = Vec::new();
+        for (i, (span, start)) in spans.iter().zip(starts).enumerate() {
+            let table = self.cache.table(span.seq);
+            let row0 = ids.len();
+            for (j, id) in span.tokens.iter().enumerate() {
+                let pos = start + j;
+                ids.push(*id);
+                positions.push(pos as u32);
+                cells.push(table[pos / size] * size as u32 + (pos % size) as u32);
+                map.extend([i as u32, pos as u32]);
+            }
+            tables.extend(table);
+            tables.resize((i + 1) * max_blocks, 0);
+            let same = |a: &Adapter, b: &Adapter| a.weights.same(&b.weights);
+            match groups.last_mut() {
+                Some(g) if g.adapter.is_none() && span.adapter.is_none() => g.n += span.tokens.len(),
+                Some(g) if g.adapter.as_ref().zip(span.adapter).is_some_and(|(a, b)| same(a, b)) => {
+                    g.n += span.tokens.len();
+                }
+                _ => groups.push(Group { row0, n: span.tokens.len(), adapter: span.adapter.cloned() }),
+            }
+        }
+        map.extend(tables);
+        let d = &self.model.device;
+        let upload = |scratch: &mut Scratch, words: &[u32]| -> Result<Buffer, ModelError> {
+            let b = scratch.ensure(d, words.len().next_power_of_two())?;
+            d.write(&b, 0, words)?;
+            Ok(b)
+        };
+        let inputs = Inputs {
+            ids: upload(&mut self.ids, &ids)?,
+            positions: upload(&mut self.positions, &positions)?,
+            cells: upload(&mut self.cells, &cells)?,
+            map: upload(&mut self.map, &map)?,
+            moves: upload(
+                &mut self.moves,
+                bytemuck::cast_slice(&moves.iter().map(|m| [m.0, m.1]).collect::<Vec<_>>()),
+            )?,
+            iota: upload(&mut self.iota, &(0..n_tokens as u32).collect::<Vec<_>>())?,
+        };
+        Ok((Pass { n_tokens, max_blocks, block_size: size, groups }, inputs, moves.len()))
+    }
+
+    /// Activations for a pass, grown where needed.
+    pub(super) fn activations(&mut self, pass: &Pass) -> Result<Activations, ModelError> {
+        let rank = rank(pass);
+        match &self.act {
+            Some((tokens, r, act)) if *tokens >= pass.n_tokens && *r >= rank => Ok(act.clone()),
+            _ => {
+                self.act = None;
+                let (tokens, rank) = (pass.n_tokens.next_power_of_two(), rank.max(1));
+                let act = workspace::activations(&self.model.device, &self.model.config, tokens, rank)?;
+                self.act = Some((tokens, rank, act.clone()));
+                Ok(act)
+            }
+        }
+    }
+
+    /// Gradients for a pass, grown where needed.
+    pub(super) fn gradients(&mut self, pass: &Pass) -> Result<Gradients, ModelError> {
+        let rank = rank(pass);
+        match &self.grad {
+            Some((tokens, r, grad)) if *tokens >= pass.n_tokens && *r >= rank => Ok(grad.clone()),
+            _ => {
+                self.grad = None;
+                let (tokens, rank) = (pass.n_tokens.next_power_of_two(), rank.max(1));
+                let grad = workspace::gradients(&self.model.device, &self.model.config, tokens, rank)?;
+                self.grad = Some((tokens, rank, grad.clone()));
+                Ok(grad)
+            }
+        }
+    }
+}
+
+fn rank(pass: &Pass) -> usize {
+    pass.groups.iter().filter_map(|g| g.adapter.as_ref()).map(|a| a.shape.rank).max().unwrap_or(0)
+}

@@ -1,0 +1,133 @@
+//! Whole passes: forward, log-probabilities, backward.
+
+use unspoken_kernels::{Kernel, params};
+
+use super::layer::{Extent, Layer};
+use super::{Context, ModelError, Span};
+use crate::device::{Buffer, Recording};
+
+impl Context {
+    /// Runs the spans through all blocks in one batch; keys and values join the cache. Rows of the batch
+    /// are the spans' tokens in order. Returns how many there are.
+    ///
+    /// # Errors
+    /// A token outside of the vocabulary, a full cache, an adapter of another base: nothing has changed
+    /// then. A lost device.
+    pub fn forward(&mut self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
+        self.run_forward(spans, false)
+    }
+
+    /// As [`Context::forward`], and keeps the input of every block for [`Context::backward`].
+    ///
+    /// # Errors
+    /// As [`Context::forward`].
+    pub fn forward_kept(&mut self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
+        self.run_forward(spans, true)
+    }
+
+    fn run_forward(&mut self, spans: &[Span<'_>], keep: bool) -> Result<usize, ModelError> {
+        let (pass, inputs, moves) = self.begin(spans)?;
+        let act = self.activations(&pass)?;
+        let model = self.model.clone();
+        let kept = if keep { self.kept_inputs(pass.n_tokens)? } else { Vec::new() };
+        let mut rec = Recording::new();
+        if moves > 0 {
+            let p = params::Rows { n: moves as u32, width: model.config.kv_dim() as u32 };
+            for (keys, values) in &self.cache.layers {
+                rec.push(Kernel::MoveRows, &p, &[&inputs.moves, keys])?;
+                rec.push(Kernel::MoveRows, &p, &[&inputs.moves, values])?;
+            }
+        }
+        model.embedding.embed(&mut rec, pass.n_tokens, &inputs.ids, &act.x, model.config.embedding_scale)?;
+        for index in 0..model.config.n_layers {
+            let cache = &self.cache;
+            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache };
+            if let Some(input) = kept.get(index) {
+                layer.copy(&mut rec, &act.x, input)?;
+            }
+            layer.forward(&mut rec, Extent::Full)?;
+        }
+        model.device.run(&rec)?;
+        let n = pass.n_tokens;
+        self.pass = Some((pass, inputs));
+        self.kept = keep;
+        Ok(n)
+    }
+
+    fn kept_inputs(&mut self, n_tokens: usize) -> Result<Vec<Buffer>, ModelError> {
+        let c = &self.model.config;
+        self.inputs_of.resize_with(c.n_layers, Default::default);
+        let words = n_tokens.next_power_of_two() * c.dim;
+        let buffers: Result<_, _> = self.inputs_of.iter_mut().map(|s| s.ensure(&self.model.device, words)).collect();
+        Ok(buffers?)
+    }
+
+    /// The hidden states of the last pass, after checking that `rows` are rows of it.
+    fn hidden(&self, rows: &[u32]) -> Result<Buffer, ModelError> {
+        let n = self.pass.as_ref().map_or(0, |(p, _)| p.n_tokens);
+        if rows.is_empty() || rows.iter().any(|r| *r as usize >= n) {
+            return Err(ModelError::Batch(format!("rows must be one or more of the {n} of the last pass")));
+        }
+        match &self.act {
+            Some((_, _, act)) => Ok(act.x.clone()),
+            None => Err(ModelError::Batch("no pass was run".into())),
+        }
+    }
+
+    /// The logits `[rows, vocab]` after these rows of the last pass.
+    ///
+    /// # Errors
+    /// Rows outside of it; a lost device.
+    pub fn logits(&mut self, rows: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let x = self.hidden(rows)?;
+        self.head.logits(&self.model, &x, rows)
+    }
+
+    /// log p(`targets[i]`) after row `rows[i]` of the last pass, in nats.
+    ///
+    /// # Errors
+    /// As [`Context::logits`]; a target outside of the vocabulary; other than one target for each row.
+    pub fn log_probs(&mut self, rows: &[u32], targets: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let vocab = self.model.config.vocab;
+        if let Some(&id) = targets.iter().find(|id| **id as usize >= vocab) {
+            return Err(ModelError::BadToken { id, vocab });
+        }
+        if rows.len() != targets.len() {
+            return Err(ModelError::Batch(format!("{} rows for {} targets", rows.len(), targets.len())));
+        }
+        let x = self.hidden(rows)?;
+        self.head.log_probs(&self.model, &x, rows, targets)
+    }
+
+    /// Adds to `grads` (laid out as [`super::AdapterShape`]) the adapter's gradient of a loss whose
+    /// derivative by the last [`Context::log_probs`] is `grad_log_probs`. The last pass was
+    /// [`Context::forward_kept`]; every position that its tokens see belongs to it.
+    ///
+    /// # Errors
+    /// A pass that was not kept, another number of gradients than log-probabilities, a lost device.
+    pub fn backward(&mut self, grad_log_probs: &[f32], grads: &Buffer) -> Result<(), ModelError> {
+        let Some((pass, inputs)) = self.pass.clone().filter(|_| self.kept) else {
+            return Err(ModelError::Batch("the last pass was not kept for a backward one".into()));
+        };
+        let words = pass.groups.iter().filter_map(|g| g.adapter.as_ref()).map(|a| a.shape.words).max().unwrap_or(0);
+        if grads.len() < words {
+            return Err(ModelError::Adapter(format!("{} gradients, expected {words}", grads.len())));
+        }
+        let act = self.activations(&pass)?;
+        let grad = self.gradients(&pass)?;
+        let model = self.model.clone();
+        let kept = self.kept_inputs(pass.n_tokens)?;
+        let mut rec = Recording::new();
+        self.head.backward(&model, &mut rec, grad_log_probs, &grad.x)?;
+        for index in (0..model.config.n_layers).rev() {
+            let cache = &self.cache;
+            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache };
+            layer.copy(&mut rec, &kept[index], &act.x)?;
+            layer.forward(&mut rec, Extent::Recompute)?;
+            layer.backward(&mut rec, &kept[index], &grad, grads)?;
+        }
+        // The hidden states that the pass left are gone.
+        self.kept = false;
+        Ok(model.device.run(&rec)?)
+    }
+}

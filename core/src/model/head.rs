@@ -1,0 +1,142 @@
+//! From hidden states to logits and log-probabilities. The logits of a whole sequence are never there at
+//! once: the vocabulary is walked in chunks, forward and backward.
+
+use unspoken_kernels::{Kernel, params};
+
+use super::matrix::Rows;
+use super::workspace::Scratch;
+use super::{Model, ModelError};
+use crate::device::{Buffer, DeviceError, Recording};
+
+/// Words of a chunk of logits: small enough to stay in a second-level cache with a row of weights.
+const CHUNK_WORDS: usize = 1 << 19;
+/// Columns of a chunk, at the most and at the least.
+const CHUNK_COLS: (usize, usize) = (512, 8192);
+
+/// The scratch of the head.
+#[derive(Debug, Default)]
+pub(super) struct Head {
+    rows: Scratch,
+    hidden: Scratch,
+    normed: Scratch,
+    logits: Scratch,
+    targets: Scratch,
+    state: Scratch,
+    grad: Scratch,
+    d_hidden: Scratch,
+    d_normed: Scratch,
+    /// Rows of the last [`Head::log_probs`].
+    n: usize,
+}
+
+impl Head {
+    /// Gathers the hidden states of `rows` and norms them.
+    fn select(&mut self, model: &Model, rec: &mut Recording, x: &Buffer, rows: &[u32]) -> Result<Buffer, DeviceError> {
+        let (d, c) = (&model.device, &model.config);
+        let index = self.rows.ensure(d, rows.len())?;
+        d.write(&index, 0, rows)?;
+        let hidden = self.hidden.ensure(d, rows.len() * c.dim)?;
+        let normed = self.normed.ensure(d, rows.len() * c.dim)?;
+        let p = params::Rows { n: rows.len() as u32, width: c.dim as u32 };
+        rec.push(Kernel::GatherRows, &p, &[x, &index, &hidden])?;
+        rec.push(Kernel::RmsNorm, &norm(model, rows.len(), false), &[&hidden, &model.output_norm, &normed])?;
+        Ok(normed)
+    }
+
+    /// The logits `[rows, vocab]` of hidden states.
+    pub(super) fn logits(&mut self, model: &Model, x: &Buffer, rows: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let c = &model.config;
+        let mut rec = Recording::new();
+        let normed = self.select(model, &mut rec, x, rows)?;
+        let logits = self.logits.ensure(&model.device, rows.len() * c.vocab)?;
+        let (from, to) = (Rows::of(&normed, c.dim), Rows::of(&logits, c.vocab));
+        model.output().multiply(&mut rec, rows.len(), 0..c.vocab, from, to, false)?;
+        model.device.run(&rec)?;
+        Ok(model.device.read_f32(&logits, 0..rows.len() * c.vocab)?)
+    }
+
+    /// log p of `targets[i]` after the token in `rows[i]`.
+    pub(super) fn log_probs(
+        &mut self,
+        model: &Model,
+        x: &Buffer,
+        rows: &[u32],
+        targets: &[u32],
+    ) -> Result<Vec<f32>, ModelError> {
+        let (d, n) = (&model.device, rows.len());
+        let mut rec = Recording::new();
+        let normed = self.select(model, &mut rec, x, rows)?;
+        let (target, state) = (self.targets.ensure(d, n)?, self.state.ensure(d, 3 * n)?);
+        d.write(&target, 0, targets)?;
+        self.chunks(model, n, |p, range, logits| {
+            let (from, to) = (Rows::of(&normed, model.config.dim), Rows::of(logits, range.len()));
+            model.output().multiply(&mut rec, n, range, from, to, false)?;
+            rec.push(Kernel::LogitsReduce, p, &[logits, &target, &state])
+        })?;
+        d.run(&rec)?;
+        self.n = n;
+        let state = d.read_f32(&state, 0..3 * n)?;
+        Ok(state.chunks_exact(3).map(|s| s[2] - (s[0] + s[1].ln())).collect())
+    }
+
+    /// From ∂L/∂log p of the last [`Head::log_probs`] to the gradient of the hidden states `dx [T, dim]`.
+    pub(super) fn backward(
+        &mut self,
+        model: &Model,
+        rec: &mut Recording,
+        grad_log_probs: &[f32],
+        dx: &Buffer,
+    ) -> Result<(), ModelError> {
+        let (d, c, n) = (&model.device, &model.config, self.n);
+        if grad_log_probs.len() != n {
+            return Err(ModelError::Batch(format!("{} gradients for {n} log-probabilities", grad_log_probs.len())));
+        }
+        let words = n * c.dim;
+        let (hidden, normed) = (self.hidden.ensure(d, words)?, self.normed.ensure(d, words)?);
+        let (target, state) = (self.targets.ensure(d, n)?, self.state.ensure(d, 3 * n)?);
+        let (d_hidden, d_normed) = (self.d_hidden.ensure(d, words)?, self.d_normed.ensure(d, words)?);
+        let (rows, grad) = (self.rows.ensure(d, n)?, self.grad.ensure(d, n)?);
+        d.write_f32(&grad, 0, grad_log_probs)?;
+        self.chunks(model, n, |p, range, logits| {
+            let wide = Rows::of(logits, range.len());
+            model.output().multiply(rec, n, range.clone(), Rows::of(&normed, c.dim), wide, false)?;
+            rec.push(Kernel::LogitsBackward, p, &[logits, &target, &state, &grad])?;
+            let add = p.first == 0;
+            model.output().multiply_transposed(rec, n, range, wide, Rows::of(&d_normed, c.dim), add)
+        })?;
+        let p = norm(model, n, false);
+        rec.push(Kernel::RmsNormBackward, &p, &[&hidden, &model.output_norm, &d_normed, &d_hidden])?;
+        rec.push(Kernel::Fill, &params::Fill { n: dx.len() as u32, offset: 0, value: 0.0 }, &[dx])?;
+        let p = params::Rows { n: n as u32, width: c.dim as u32 };
+        Ok(rec.push(Kernel::ScatterRows, &p, &[&d_hidden, &rows, dx])?)
+    }
+
+    /// Walks the vocabulary.
+    fn chunks(
+        &mut self,
+        model: &Model,
+        n: usize,
+        mut each: impl FnMut(&params::Logits, std::ops::Range<usize>, &Buffer) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        let vocab = model.config.vocab;
+        let cols = (CHUNK_WORDS / n.max(1)).clamp(CHUNK_COLS.0, CHUNK_COLS.1).min(vocab) / 16 * 16;
+        let cols = cols.max(16);
+        let logits = self.logits.ensure(&model.device, n * cols)?;
+        for col0 in (0..vocab).step_by(cols) {
+            let range = col0..(col0 + cols).min(vocab);
+            let p = params::Logits {
+                n_tokens: n as u32,
+                cols: range.len() as u32,
+                col0: col0 as u32,
+                first: u32::from(col0 == 0),
+            };
+            each(&p, range, &logits)?;
+        }
+        Ok(())
+    }
+}
+
+fn norm(model: &Model, rows: usize, accumulate: bool) -> params::RmsNorm {
+    let c = &model.config;
+    params::RmsNorm { rows: rows as u32, dim: c.dim as u32, accumulate: accumulate.into(), eps: c.rms_eps }
+}

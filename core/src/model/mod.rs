@@ -1,0 +1,28 @@
+//! The transformer: one forward and one backward for every architecture.
+//!
+//! [`Config`] says what an architecture is, [`Weights`] holds its tensors, [`KvCache`] what the sequences
+//! have seen, [`Adapter`] what a user has taught it. [`Model`] joins the first two; a [`Context`] runs it.
+
+mod adapter;
+mod adapter_file;
+mod config;
+mod context;
+mod error;
+mod forward;
+mod head;
+mod kv_cache;
+mod layer;
+mod layer_backward;
+mod linear;
+mod matrix;
+mod rope;
+mod weights;
+mod workspace;
+
+pub use adapter::{Adapter, AdapterShape, Projection};
+pub use config::{Activation, Config};
+pub use context::{Context, ContextParams, Span};
+pub use error::ModelError;
+pub use kv_cache::{KvCache, SeqId};
+pub use matrix::Matrix;
+pub use weights::{LayerWeights, Model};

@@ -1,0 +1,122 @@
+//! Scratch buffers of a pass, kept from pass to pass and grown when a batch is larger.
+
+use super::Config;
+use crate::device::{Buffer, Device, DeviceError};
+
+/// A buffer that grows.
+#[derive(Debug, Default)]
+pub(super) struct Scratch(Option<Buffer>);
+
+impl Scratch {
+    /// At least `words` words; what it held is lost when it grows.
+    pub(super) fn ensure(&mut self, device: &Device, words: usize) -> Result<Buffer, DeviceError> {
+        match &self.0 {
+            Some(b) if b.len() >= words => Ok(b.clone()),
+            _ => {
+                // Freed before the larger one is asked for.
+                self.0 = None;
+                let b = device.alloc(words.max(1))?;
+                self.0 = Some(b.clone());
+                Ok(b)
+            }
+        }
+    }
+}
+
+/// What a block computes, and keeps for its backward pass. Widths in words for each token.
+#[derive(Clone, Debug)]
+pub(super) struct Activations {
+    pub(super) x: Buffer,
+    pub(super) attn_in: Buffer,
+    pub(super) q_raw: Buffer,
+    pub(super) k_raw: Buffer,
+    pub(super) q: Buffer,
+    pub(super) k: Buffer,
+    pub(super) v: Buffer,
+    pub(super) attn: Buffer,
+    pub(super) stats: Buffer,
+    pub(super) attn_out: Buffer,
+    pub(super) ffn_in: Buffer,
+    pub(super) gate: Buffer,
+    pub(super) up: Buffer,
+    pub(super) act: Buffer,
+    pub(super) ffn_out: Buffer,
+    /// A x of an adapter.
+    pub(super) ax: Buffer,
+}
+
+/// Gradients of what a block computes.
+#[derive(Clone, Debug)]
+pub(super) struct Gradients {
+    pub(super) x: Buffer,
+    pub(super) dim: Buffer,
+    pub(super) hidden: Buffer,
+    pub(super) q: Buffer,
+    pub(super) q_raw: Buffer,
+    pub(super) k: Buffer,
+    pub(super) k_raw: Buffer,
+    pub(super) v: Buffer,
+    pub(super) attn: Buffer,
+    pub(super) gate: Buffer,
+    pub(super) up: Buffer,
+    pub(super) act: Buffer,
+    pub(super) ax: Buffer,
+}
+
+/// Batch inputs: token ids, positions, cells, the attention map, row numbers 0, 1, 2, …
+#[derive(Clone, Debug)]
+pub(super) struct Inputs {
+    pub(super) ids: Buffer,
+    pub(super) positions: Buffer,
+    pub(super) cells: Buffer,
+    pub(super) map: Buffer,
+    pub(super) moves: Buffer,
+    pub(super) iota: Buffer,
+}
+
+/// Activations for `tokens` tokens.
+pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) -> Result<Activations, DeviceError> {
+    let alloc = |width: usize| d.alloc((tokens * width).max(1));
+    // Without a norm by head the raw values are the values; without a norm after, there is no output apart.
+    let raw = |width| if c.qk_norm { alloc(width) } else { d.alloc(1) };
+    let post = || if c.post_norm { alloc(c.dim) } else { d.alloc(1) };
+    Ok(Activations {
+        x: alloc(c.dim)?,
+        attn_in: alloc(c.dim)?,
+        q_raw: raw(c.q_dim())?,
+        k_raw: raw(c.kv_dim())?,
+        q: alloc(c.q_dim())?,
+        k: alloc(c.kv_dim())?,
+        v: alloc(c.kv_dim())?,
+        attn: alloc(c.q_dim())?,
+        stats: alloc(2 * c.n_heads)?,
+        attn_out: post()?,
+        ffn_in: alloc(c.dim)?,
+        gate: alloc(c.ffn_dim)?,
+        up: alloc(c.ffn_dim)?,
+        act: alloc(c.ffn_dim)?,
+        ffn_out: post()?,
+        ax: alloc(rank)?,
+    })
+}
+
+/// Gradients for `tokens` tokens.
+pub(super) fn gradients(d: &Device, c: &Config, tokens: usize, rank: usize) -> Result<Gradients, DeviceError> {
+    let alloc = |width: usize| d.alloc((tokens * width).max(1));
+    let raw = |width| if c.qk_norm { alloc(width) } else { d.alloc(1) };
+    Ok(Gradients {
+        x: alloc(c.dim)?,
+        dim: if c.post_norm { alloc(c.dim)? } else { d.alloc(1)? },
+        hidden: alloc(c.dim)?,
+        q: alloc(c.q_dim())?,
+        q_raw: raw(c.q_dim())?,
+        k: alloc(c.kv_dim())?,
+        k_raw: raw(c.kv_dim())?,
+        v: alloc(c.kv_dim())?,
+        attn: alloc(c.q_dim())?,
+        gate: alloc(c.ffn_dim)?,
+        up: alloc(c.ffn_dim)?,
+        act: alloc(c.ffn_dim)?,
+        ax: alloc(rank)?,
+    })
+}

@@ -1,0 +1,84 @@
+//! `matmul_q` for few tokens: each row of W is read once; one token is multiplied as the weights are
+//! expanded, several take them from a row in the first-level cache.
+
+use super::super::math::madd;
+use super::super::{Slot, Team};
+use super::unpack::Unpack;
+use crate::params;
+
+/// Rows of W that a thread takes at a time.
+const ROWS: usize = 16;
+/// Weights expanded at a time for several tokens.
+const RUN: usize = 1024;
+/// Lanes of a sum.
+const LANES: usize = 8;
+
+#[inline(always)]
+pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
+    let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
+    let mut run = [0.0f32; RUN];
+    let mut sums = [0.0f32; 16];
+    // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
+    unsafe {
+        let w = U::new(s[1].u32(), &p.planes);
+        let x = s[0].f32();
+        let row_of = |t: usize| &x[p.x_offset as usize + t * p.x_stride as usize..][..k];
+        for chunk in team.chunks(n.div_ceil(ROWS)) {
+            for n in chunk * ROWS..n.min((chunk + 1) * ROWS) {
+                let first = (p.w_row0 as usize + n) * k;
+                if tokens == 1 {
+                    sums[0] = w.dot(first, row_of(0));
+                } else {
+                    sums[..tokens].fill(0.0);
+                    for k0 in (0..k).step_by(RUN) {
+                        let run = &mut run[..RUN.min(k - k0)];
+                        w.expand(first + k0, run);
+                        let mut t = 0;
+                        while t < tokens {
+                            let x = |i: usize| &row_of(t + i)[k0..][..run.len()];
+                            match tokens - t {
+                                1 => add(&mut sums[t..], dots::<1, FMA>(run, [x(0)])),
+                                2 => add(&mut sums[t..], dots::<2, FMA>(run, [x(0), x(1)])),
+                                3 => add(&mut sums[t..], dots::<3, FMA>(run, [x(0), x(1), x(2)])),
+                                _ => add(&mut sums[t..], dots::<4, FMA>(run, [x(0), x(1), x(2), x(3)])),
+                            }
+                            t += 4;
+                        }
+                    }
+                }
+                for (t, sum) in sums[..tokens].iter().enumerate() {
+                    let y = s[2].f32_ptr().add(p.y_offset as usize + t * p.y_stride as usize + n);
+                    *y = if p.accumulate != 0 { *y + sum } else { *sum };
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn add<const M: usize>(sums: &mut [f32], dots: [f32; M]) {
+    sums.iter_mut().zip(dots).for_each(|(s, d)| *s += d);
+}
+
+/// One row with `M` tokens at once: a weight is loaded once for all of them.
+#[inline(always)]
+fn dots<const M: usize, const FMA: bool>(w: &[f32], x: [&[f32]; M]) -> [f32; M] {
+    let mut acc = [[0.0f32; LANES]; M];
+    let whole = w.len() / LANES;
+    for i in 0..whole {
+        let w = &w[i * LANES..][..LANES];
+        for m in 0..M {
+            let x = &x[m][i * LANES..][..LANES];
+            for l in 0..LANES {
+                acc[m][l] = madd::<FMA>(w[l], x[l], acc[m][l]);
+            }
+        }
+    }
+    let mut out = [0.0; M];
+    for m in 0..M {
+        let tail: f32 = (whole * LANES..w.len()).map(|i| w[i] * x[m][i]).sum();
+        let a = &acc[m];
+        out[m] = ((a[0] + a[4]) + (a[2] + a[6])) + ((a[1] + a[5]) + (a[3] + a[7])) + tail;
+    }
+    out
+}

@@ -1,0 +1,65 @@
+//! `matmul_f32` by tiles.
+
+use super::super::{Slot, Team};
+use super::tile::{COLS, ROWS, Strided, Target, panel};
+use crate::params;
+
+/// Depth of a packed panel: sixteen columns of it fit in a first-level cache.
+const DEPTH: usize = 256;
+
+#[inline(always)]
+pub(crate) unsafe fn run<const FMA: bool>(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
+    let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
+    // Enough chunks for the threads to share, yet rows enough in each to pay for packing.
+    let panels = n.div_ceil(COLS);
+    let wanted = (4 * team.count).div_ceil(panels).max(1);
+    let rows = m.div_ceil(wanted).max(4 * ROWS).next_multiple_of(ROWS);
+    let row_chunks = m.div_ceil(rows);
+    let mut packed = [0.0f32; DEPTH * COLS];
+    // SAFETY: the contract of `cpu::run`; a chunk of C is written by one thread.
+    unsafe {
+        let a = s[0].f32().as_ptr().add(p.a_offset as usize);
+        let b = s[1].f32().as_ptr().add(p.b_offset as usize);
+        for chunk in team.chunks(panels * row_chunks) {
+            let (n0, m0) = (chunk % panels * COLS, chunk / panels * rows);
+            let cols = COLS.min(n - n0);
+            for k0 in (0..depth).step_by(DEPTH) {
+                let len = DEPTH.min(depth - k0);
+                pack(b.add(k0 * p.b_row as usize + n0 * p.b_col as usize), p, len, cols, &mut packed);
+                let a = Strided {
+                    ptr: a.add(m0 * p.a_row as usize + k0 * p.a_col as usize),
+                    row: p.a_row as usize,
+                    col: p.a_col as usize,
+                };
+                let c = Target {
+                    ptr: s[2].f32_ptr().add(p.c_offset as usize + m0 * p.c_row as usize + n0),
+                    row: p.c_row as usize,
+                    cols,
+                    accumulate: p.accumulate != 0 || k0 > 0,
+                    alpha: p.alpha,
+                };
+                panel::<FMA>(rows.min(m - m0), len, a, packed.as_ptr(), c);
+            }
+        }
+    }
+}
+
+/// Sixteen columns of B, `len` deep; missing columns are zero.
+#[inline(always)]
+unsafe fn pack(b: *const f32, p: &params::MatmulF32, len: usize, cols: usize, out: &mut [f32; DEPTH * COLS]) {
+    let (row, col) = (p.b_row as usize, p.b_col as usize);
+    // SAFETY: the caller's ranges.
+    unsafe {
+        if col == 1 && cols == COLS {
+            for k in 0..len {
+                out[k * COLS..][..COLS].copy_from_slice(std::slice::from_raw_parts(b.add(k * row), COLS));
+            }
+            return;
+        }
+        for k in 0..len {
+            for j in 0..COLS {
+                out[k * COLS + j] = if j < cols { *b.add(k * row + j * col) } else { 0.0 };
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! The micro-kernel: `C[M, 16] (+)= alpha A[M, k] B[k, 16]`.
+//!
+//! Plain Rust with fixed sizes; compiled inside an AVX2 or NEON function its accumulators stay in registers
+//! (6 × 16 floats are twelve of AVX2's sixteen).
+
+use super::super::math::madd;
+
+/// Columns of a panel.
+pub(super) const COLS: usize = 16;
+/// Rows of a tile.
+pub(super) const ROWS: usize = 6;
+
+/// A strided matrix: base, row stride, column stride.
+#[derive(Clone, Copy)]
+pub(super) struct Strided {
+    pub(super) ptr: *const f32,
+    pub(super) row: usize,
+    pub(super) col: usize,
+}
+
+/// Where a tile goes.
+#[derive(Clone, Copy)]
+pub(super) struct Target {
+    pub(super) ptr: *mut f32,
+    pub(super) row: usize,
+    /// Columns written, at most [`COLS`].
+    pub(super) cols: usize,
+    pub(super) accumulate: bool,
+    pub(super) alpha: f32,
+}
+
+/// All `rows` rows of A against one panel of depth `depth`.
+#[inline(always)]
+pub(super) unsafe fn panel<const FMA: bool>(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
+    let mut r = 0;
+    // SAFETY: the caller's ranges.
+    unsafe {
+        while r < rows {
+            let a = Strided { ptr: a.ptr.add(r * a.row), ..a };
+            let c = Target { ptr: c.ptr.add(r * c.row), ..c };
+            match rows - r {
+                1 => tile::<FMA, 1>(depth, a, b, c),
+                2 => tile::<FMA, 2>(depth, a, b, c),
+                3 => tile::<FMA, 3>(depth, a, b, c),
+                4 => tile::<FMA, 4>(depth, a, b, c),
+                5 => tile::<FMA, 5>(depth, a, b, c),
+                _ => tile::<FMA, ROWS>(depth, a, b, c),
+            }
+            r += ROWS;
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn tile<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) {
+    let mut acc = [[0.0f32; COLS]; M];
+    // SAFETY: the caller's ranges.
+    unsafe {
+        for k in 0..depth {
+            let row = &*b.add(k * COLS).cast::<[f32; COLS]>();
+            let a_k = a.ptr.add(k * a.col);
+            for (m, acc) in acc.iter_mut().enumerate() {
+                let x = *a_k.add(m * a.row);
+                for j in 0..COLS {
+                    acc[j] = madd::<FMA>(x, row[j], acc[j]);
+                }
+            }
+        }
+        for (m, acc) in acc.iter().enumerate() {
+            let out = std::slice::from_raw_parts_mut(c.ptr.add(m * c.row), c.cols);
+            if c.accumulate {
+                out.iter_mut().zip(acc).for_each(|(o, v)| *o += c.alpha * v);
+            } else {
+                out.iter_mut().zip(acc).for_each(|(o, v)| *o = c.alpha * v);
+            }
+        }
+    }
+}
