@@ -3,3 +3,4 @@
 pub mod device;
 pub mod gguf;
 pub mod model;
+pub mod text;
