@@ -8,4 +8,5 @@ pub mod objective;
 mod trainer;
 
 pub use adamw::{AdamW, AdamWParams};
+pub(crate) use trainer::log_probs;
 pub use trainer::{Group, Trainer};
