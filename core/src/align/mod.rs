@@ -14,4 +14,4 @@ pub use cdpa::{Aggregation, Cdpa, CdpaParams, Control, Phase, Progress, StepRepo
 pub use deeppref::{Chain, ChainKind, ChainStep, ChoiceOption, Record, User, read_jsonl};
 pub use error::AlignError;
 pub use pers_genprm::{Critic, CriticParams, Critique, Reader, StepCritique};
-pub use sft::{Row, critic_rows, policy_rows, train_rows};
+pub use sft::{Row, critic_rows, policy_messages, policy_rows, train_rows};

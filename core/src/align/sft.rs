@@ -14,8 +14,8 @@ pub struct Row {
     pub answer: Vec<u32>,
 }
 
-/// What the policy is asked.
-pub(super) fn policy_messages(preferences: &str, question: &str) -> Vec<Message> {
+/// What the policy is asked: preferences and the form of the answer, then the question.
+pub fn policy_messages(preferences: &str, question: &str) -> Vec<Message> {
     let system = format!(
         "The user's preferences: {preferences}\nThink in up to five steps about what this user needs but does \
          not say. Begin each on its own line with \"Step k:\". The last step is your reply."
