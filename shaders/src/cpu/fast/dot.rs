@@ -3,7 +3,7 @@
 
 use super::super::math::madd;
 use super::super::{Slot, Team};
-use super::unpack::Unpack;
+use super::unpack::{Row, Unpack};
 use crate::params;
 
 /// Rows of W that a thread takes at a time.
@@ -23,11 +23,12 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(p: &params::MatmulQ, s:
         let w = U::new(s[1].u32(), &p.planes);
         let x = s[0].f32();
         let row_of = |t: usize| &x[p.x_offset as usize + t * p.x_stride as usize..][..k];
+        let one = Row::new(row_of(0), U::INTEGERS && tokens == 1);
         for chunk in team.chunks(n.div_ceil(ROWS)) {
             for n in chunk * ROWS..n.min((chunk + 1) * ROWS) {
                 let first = (p.w_row0 as usize + n) * k;
                 if tokens == 1 {
-                    sums[0] = w.dot(first, row_of(0));
+                    sums[0] = w.dot(first, &one);
                 } else {
                     sums[..tokens].fill(0.0);
                     for k0 in (0..k).step_by(RUN) {

@@ -53,19 +53,12 @@ pub(super) unsafe fn panel<const FMA: bool>(rows: usize, depth: usize, a: Stride
 
 #[inline(always)]
 unsafe fn tile<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) {
-    let mut acc = [[0.0f32; COLS]; M];
-    // SAFETY: the caller's ranges.
+    // SAFETY: the caller's ranges; with FMA on x86 the caller has looked for AVX2.
     unsafe {
-        for k in 0..depth {
-            let row = &*b.add(k * COLS).cast::<[f32; COLS]>();
-            let a_k = a.ptr.add(k * a.col);
-            for (m, acc) in acc.iter_mut().enumerate() {
-                let x = *a_k.add(m * a.row);
-                for j in 0..COLS {
-                    acc[j] = madd::<FMA>(x, row[j], acc[j]);
-                }
-            }
-        }
+        #[cfg(target_arch = "x86_64")]
+        let acc = if FMA { avx2::<M>(depth, a, b) } else { plain::<FMA, M>(depth, a, b) };
+        #[cfg(not(target_arch = "x86_64"))]
+        let acc = plain::<FMA, M>(depth, a, b);
         for (m, acc) in acc.iter().enumerate() {
             let out = std::slice::from_raw_parts_mut(c.ptr.add(m * c.row), c.cols);
             if c.accumulate {
@@ -74,5 +67,50 @@ unsafe fn tile<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *co
                 out.iter_mut().zip(acc).for_each(|(o, v)| *o = c.alpha * v);
             }
         }
+    }
+}
+
+#[inline(always)]
+unsafe fn plain<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *const f32) -> [[f32; COLS]; M] {
+    let mut acc = [[0.0f32; COLS]; M];
+    for k in 0..depth {
+        // SAFETY: the caller's ranges.
+        let (row, a_k) = unsafe { (&*b.add(k * COLS).cast::<[f32; COLS]>(), a.ptr.add(k * a.col)) };
+        for (m, acc) in acc.iter_mut().enumerate() {
+            // SAFETY: as above.
+            let x = unsafe { *a_k.add(m * a.row) };
+            for j in 0..COLS {
+                acc[j] = madd::<FMA>(x, row[j], acc[j]);
+            }
+        }
+    }
+    acc
+}
+
+/// The same with intrinsics: left to itself the compiler spills the accumulators.
+#[cfg(target_arch = "x86_64")]
+#[inline(always)]
+unsafe fn avx2<const M: usize>(depth: usize, a: Strided, b: *const f32) -> [[f32; COLS]; M] {
+    use std::arch::x86_64::*;
+    // SAFETY: the caller's ranges; AVX2 and FMA are there.
+    unsafe {
+        let mut acc = [[_mm256_setzero_ps(); 2]; M];
+        let (mut a_k, mut b_k) = (a.ptr, b);
+        for _ in 0..depth {
+            let (low, high) = (_mm256_loadu_ps(b_k), _mm256_loadu_ps(b_k.add(8)));
+            for (m, acc) in acc.iter_mut().enumerate() {
+                let x = _mm256_broadcast_ss(&*a_k.add(m * a.row));
+                acc[0] = _mm256_fmadd_ps(x, low, acc[0]);
+                acc[1] = _mm256_fmadd_ps(x, high, acc[1]);
+            }
+            a_k = a_k.add(a.col);
+            b_k = b_k.add(COLS);
+        }
+        let mut out = [[0.0f32; COLS]; M];
+        for (out, acc) in out.iter_mut().zip(acc) {
+            _mm256_storeu_ps(out.as_mut_ptr(), acc[0]);
+            _mm256_storeu_ps(out.as_mut_ptr().add(8), acc[1]);
+        }
+        out
     }
 }

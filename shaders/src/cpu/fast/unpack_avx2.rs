@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::Unpack;
+use super::unpack::{Row, Unpack};
 
 /// Thirty-two weights.
 type Group = [__m256; 4];
@@ -11,6 +11,76 @@ type Group = [__m256; 4];
 trait Registers: Copy {
     fn over(planes: [*const u8; 4]) -> Self;
     unsafe fn group(&self, g: usize) -> Group;
+    /// Adds the part of group `g` of a row, whose weights begin at group `first`, to a dot product in integers.
+    unsafe fn dot_at(&self, first: usize, g: usize, x: &Integers, sums: &mut Sums);
+}
+
+/// A row in integers: values, and (scale, sum of the values in f32) of each group.
+#[derive(Clone, Copy)]
+struct Integers {
+    q: *const i16,
+    pairs: *const [f32; 2],
+}
+
+impl Integers {
+    /// The two halves of group `g`.
+    #[inline(always)]
+    unsafe fn halves(&self, g: usize) -> [__m256i; 2] {
+        // SAFETY: AVX is there and the group is inside of the row.
+        unsafe {
+            let q = self.q.add(32 * g);
+            [_mm256_loadu_si256(q.cast()), _mm256_loadu_si256(q.add(16).cast())]
+        }
+    }
+
+    /// (scale, sum) of group `g` in the two lowest lanes.
+    #[inline(always)]
+    unsafe fn pair(&self, g: usize) -> __m128 {
+        // SAFETY: as above.
+        unsafe { _mm_castsi128_ps(_mm_loadl_epi64(self.pairs.add(g).cast())) }
+    }
+}
+
+/// A dot product on its way: products in eight lanes, and minimums times sums in lane 1.
+#[derive(Clone, Copy)]
+struct Sums {
+    products: __m256,
+    minimums: __m128,
+}
+
+impl Sums {
+    /// Adds scale · Σ w x over integers, the scale in lane 0 of `scale`.
+    #[inline(always)]
+    unsafe fn add(&mut self, products: __m256i, scale: __m128) {
+        // SAFETY: FMA is there.
+        unsafe {
+            self.products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_broadcastss_ps(scale), self.products);
+        }
+    }
+}
+
+/// Σ w x for 32 weights in two halves of bytes, by sums of pairs.
+#[inline(always)]
+unsafe fn products(low: __m128i, high: __m128i, x: [__m256i; 2]) -> __m256i {
+    // SAFETY: AVX2 is there.
+    unsafe {
+        let low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(low), x[0]);
+        _mm256_add_epi32(low, _mm256_madd_epi16(_mm256_cvtepi8_epi16(high), x[1]))
+    }
+}
+
+/// The halves at `p`, two of them, as floats in the two lowest lanes.
+#[inline(always)]
+unsafe fn two_halves(p: *const u8) -> __m128 {
+    // SAFETY: F16C is there; four bytes are readable.
+    unsafe { _mm_cvtph_ps(_mm_cvtsi32_si128(p.cast::<i32>().read_unaligned())) }
+}
+
+/// The half at `p` in lane 0.
+#[inline(always)]
+unsafe fn one_half(p: *const u8) -> __m128 {
+    // SAFETY: F16C is there; two bytes are readable.
+    unsafe { _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(p.cast::<u16>().read_unaligned()))) }
 }
 
 /// A type's unpacking.
@@ -19,6 +89,7 @@ pub(crate) struct Avx2<R>(R);
 
 impl<R: Registers> Unpack for Avx2<R> {
     const GROUP: usize = 32;
+    const INTEGERS: bool = true;
 
     fn new(words: &[u32], planes: &[u32; 4]) -> Self {
         Self(R::over(planes.map(|w| words[w as usize..].as_ptr().cast())))
@@ -38,17 +109,25 @@ impl<R: Registers> Unpack for Avx2<R> {
     }
 
     #[inline(always)]
-    unsafe fn dot(&self, first: usize, x: &[f32]) -> f32 {
+    unsafe fn dot(&self, first: usize, x: &Row<'_>) -> f32 {
         // SAFETY: passed on from the caller.
         unsafe {
-            let mut acc = [_mm256_setzero_ps(); 4];
-            for (g, x) in x.chunks_exact(32).enumerate() {
-                let group = self.0.group(first / 32 + g);
-                for i in 0..4 {
-                    acc[i] = _mm256_fmadd_ps(group[i], _mm256_loadu_ps(x.as_ptr().add(8 * i)), acc[i]);
-                }
+            let groups = x.pairs.len();
+            let x = Integers { q: x.q.as_ptr(), pairs: x.pairs.as_ptr() };
+            let zero = Sums { products: _mm256_setzero_ps(), minimums: _mm_setzero_ps() };
+            // Two sums, so that one addition need not wait for the other.
+            let (mut a, mut b) = (zero, zero);
+            let mut g = 0;
+            while g + 2 <= groups {
+                self.0.dot_at(first / 32, g, &x, &mut a);
+                self.0.dot_at(first / 32, g + 1, &x, &mut b);
+                g += 2;
             }
-            sum(_mm256_add_ps(_mm256_add_ps(acc[0], acc[1]), _mm256_add_ps(acc[2], acc[3])))
+            if g < groups {
+                self.0.dot_at(first / 32, g, &x, &mut a);
+            }
+            let minimums = _mm_add_ps(a.minimums, b.minimums);
+            sum(_mm256_add_ps(a.products, b.products)) + _mm_cvtss_f32(_mm_shuffle_ps(minimums, minimums, 1))
         }
     }
 }
@@ -137,8 +216,62 @@ unsafe fn fifth_bits(bits: u16) -> __m128i {
     }
 }
 
+/// Group `g` of `Q5_0` as signed bytes.
+#[inline(always)]
+unsafe fn q5_0(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
+    // SAFETY: the group is inside of the planes and AVX2 is there.
+    unsafe {
+        let (low, high) = nibbles(p[0].add(16 * g));
+        let bits = p[1].add(4 * g).cast::<u16>();
+        let sixteen = _mm_set1_epi8(16);
+        let low = _mm_sub_epi8(_mm_or_si128(low, fifth_bits(bits.read_unaligned())), sixteen);
+        (low, _mm_sub_epi8(_mm_or_si128(high, fifth_bits(bits.add(1).read_unaligned())), sixteen))
+    }
+}
+
+/// Group `g` of `Q4_K`: bytes, the super-block's head (d, dmin), the group's scale and minimum.
+#[inline(always)]
+unsafe fn q4_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i, *const u8, u8, u8) {
+    // SAFETY: as above.
+    unsafe {
+        let (block, i) = (g / 8, g % 8);
+        let q = p[0].add(128 * block + i / 2 * 32);
+        let (a, b) = (nibbles(q), nibbles(q.add(16)));
+        let (low, high) = if i.is_multiple_of(2) { (a.0, b.0) } else { (a.1, b.1) };
+        let head = p[1].add(16 * block);
+        let s = head.add(4);
+        let (scale, min) = if i < 4 {
+            (*s.add(i) & 63, *s.add(i + 4) & 63)
+        } else {
+            (*s.add(i + 4) & 15 | (*s.add(i - 4) >> 6) << 4, *s.add(i + 4) >> 4 | (*s.add(i) >> 6) << 4)
+        };
+        (low, high, head, scale, min)
+    }
+}
+
+/// Group `g` of `Q6_K` as signed bytes.
+#[inline(always)]
+unsafe fn q6_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
+    // SAFETY: as above.
+    unsafe {
+        let (block, i) = (g / 8, g % 8);
+        let (part, run) = (i / 4, i % 4);
+        let low = p[0].add(128 * block + 64 * part + run % 2 * 32);
+        let bits = p[1].add(64 * block + 32 * part);
+        let (a, b) = (nibbles(low), nibbles(low.add(16)));
+        let (low, high) = if run < 2 { (a.0, b.0) } else { (a.1, b.1) };
+        let shift = _mm_cvtsi32_si128(2 * run as i32);
+        let (three, bias) = (_mm_set1_epi8(3), _mm_set1_epi8(32));
+        let join = |q: __m128i, at: *const u8| {
+            let top = _mm_and_si128(_mm_srl_epi16(_mm_loadu_si128(at.cast()), shift), three);
+            _mm_sub_epi8(_mm_or_si128(q, _mm_slli_epi16(top, 4)), bias)
+        };
+        (join(low, bits), join(high, bits.add(16)))
+    }
+}
+
 macro_rules! registers {
-    ($($(#[$doc:meta])* $name:ident, |$p:ident, $g:ident| $body:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, |$p:ident, $g:ident| $body:expr, |$i:ident, $x:ident, $sums:ident| $dot:expr;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy)]
         pub(crate) struct $name([*const u8; 4]);
@@ -152,6 +285,13 @@ macro_rules! registers {
                 // SAFETY: the group is inside of the planes and the instructions are there.
                 unsafe { $body }
             }
+
+            #[inline(always)]
+            unsafe fn dot_at(&self, first: usize, $i: usize, $x: &Integers, $sums: &mut Sums) {
+                let ($p, $g) = (&self.0, first + $i);
+                // SAFETY: as above.
+                unsafe { $dot }
+            }
         }
     )*};
 }
@@ -161,6 +301,11 @@ registers! {
     Q41, |p, g| {
         let (low, high) = nibbles(p[0].add(16 * g));
         affine(low, high, half(p[1].add(4 * g)), half(p[1].add(4 * g + 2)))
+    }, |i, x, sums| {
+        let (low, high) = nibbles(p[0].add(16 * g));
+        let scales = _mm_mul_ps(two_halves(p[1].add(4 * g)), x.pair(i));
+        sums.add(products(low, high, x.halves(i)), scales);
+        sums.minimums = _mm_add_ps(sums.minimums, scales);
     };
     /// d (q − 8).
     Q40, |p, g| {
@@ -168,57 +313,60 @@ registers! {
         let eight = _mm_set1_epi8(8);
         let d = half(p[1].add(2 * g));
         scaled(_mm_sub_epi8(low, eight), _mm_sub_epi8(high, eight), [d, d])
+    }, |i, x, sums| {
+        let (low, high) = nibbles(p[0].add(16 * g));
+        let eight = _mm_set1_epi8(8);
+        let q = products(_mm_sub_epi8(low, eight), _mm_sub_epi8(high, eight), x.halves(i));
+        sums.add(q, _mm_mul_ss(one_half(p[1].add(2 * g)), x.pair(i)));
     };
     /// d q.
     Q80, |p, g| {
         let q = p[0].add(32 * g);
         let d = half(p[1].add(2 * g));
         scaled(_mm_loadu_si128(q.cast()), _mm_loadu_si128(q.add(16).cast()), [d, d])
+    }, |i, x, sums| {
+        let q = p[0].add(32 * g);
+        let q = products(_mm_loadu_si128(q.cast()), _mm_loadu_si128(q.add(16).cast()), x.halves(i));
+        sums.add(q, _mm_mul_ss(one_half(p[1].add(2 * g)), x.pair(i)));
     };
     /// d (q − 16) with a plane of fifth bits.
     Q50, |p, g| {
-        let (low, high) = nibbles(p[0].add(16 * g));
-        let bits = p[1].add(4 * g).cast::<u16>();
-        let sixteen = _mm_set1_epi8(16);
-        let low = _mm_sub_epi8(_mm_or_si128(low, fifth_bits(bits.read_unaligned())), sixteen);
-        let high = _mm_sub_epi8(_mm_or_si128(high, fifth_bits(bits.add(1).read_unaligned())), sixteen);
+        let (low, high) = q5_0(p, g);
         let d = half(p[2].add(2 * g));
         scaled(low, high, [d, d])
+    }, |i, x, sums| {
+        let (low, high) = q5_0(p, g);
+        sums.add(products(low, high, x.halves(i)), _mm_mul_ss(one_half(p[2].add(2 * g)), x.pair(i)));
     };
     /// Super-blocks of eight groups: d s q − dmin m.
     Q4K, |p, g| {
-        let (block, i) = (g / 8, g % 8);
-        let q = p[0].add(128 * block + i / 2 * 32);
-        let (a, b) = (nibbles(q), nibbles(q.add(16)));
-        let (low, high) = if i % 2 == 0 { (a.0, b.0) } else { (a.1, b.1) };
-        let head = p[1].add(16 * block);
-        let s = head.add(4);
-        let (scale, min) = if i < 4 {
-            (*s.add(i) & 63, *s.add(i + 4) & 63)
-        } else {
-            (*s.add(i + 4) & 15 | (*s.add(i - 4) >> 6) << 4, *s.add(i + 4) >> 4 | (*s.add(i) >> 6) << 4)
-        };
+        let (low, high, head, scale, min) = q4_k(p, g);
         let d = _mm256_mul_ps(half(head), _mm256_set1_ps(f32::from(scale)));
         let m = _mm256_mul_ps(half(head.add(2)), _mm256_set1_ps(-f32::from(min)));
         affine(low, high, d, m)
+    }, |i, x, sums| {
+        let (low, high, head, scale, min) = q4_k(p, g);
+        let scales = _mm_mul_ps(two_halves(head), _mm_setr_ps(f32::from(scale), -f32::from(min), 0.0, 0.0));
+        let scales = _mm_mul_ps(scales, x.pair(i));
+        sums.add(products(low, high, x.halves(i)), scales);
+        sums.minimums = _mm_add_ps(sums.minimums, scales);
     };
     /// Super-blocks of eight groups, a signed scale for each half of one: d s (q − 32).
     Q6K, |p, g| {
+        let (low, high) = q6_k(p, g);
         let (block, i) = (g / 8, g % 8);
-        let (part, run) = (i / 4, i % 4);
-        let low = p[0].add(128 * block + 64 * part + run % 2 * 32);
-        let bits = p[1].add(64 * block + 32 * part);
-        let (a, b) = (nibbles(low), nibbles(low.add(16)));
-        let (low, high) = if run < 2 { (a.0, b.0) } else { (a.1, b.1) };
-        let shift = _mm_cvtsi32_si128(2 * run as i32);
-        let (three, bias) = (_mm_set1_epi8(3), _mm_set1_epi8(32));
-        let join = |q: __m128i, at: *const u8| {
-            let top = _mm_and_si128(_mm_srl_epi16(_mm_loadu_si128(at.cast()), shift), three);
-            _mm_sub_epi8(_mm_or_si128(q, _mm_slli_epi16(top, 4)), bias)
-        };
         let d = half(p[3].add(2 * block));
         let scale = p[2].add(16 * block + 2 * i).cast::<i8>();
         let scale = |j: usize| _mm256_mul_ps(d, _mm256_set1_ps(f32::from(*scale.add(j))));
-        scaled(join(low, bits), join(high, bits.add(16)), [scale(0), scale(1)])
+        scaled(low, high, [scale(0), scale(1)])
+    }, |i, x, sums| {
+        let (low, high) = q6_k(p, g);
+        let d = _mm_mul_ss(one_half(p[3].add(2 * (g / 8))), x.pair(i));
+        let scale = p[2].add(2 * g).cast::<i8>();
+        let x = x.halves(i);
+        let part = |j: usize, q| (_mm256_madd_epi16(_mm256_cvtepi8_epi16(q), x[j]), f32::from(*scale.add(j)));
+        for (q, scale) in [part(0, low), part(1, high)] {
+            sums.add(q, _mm_mul_ss(d, _mm_set_ss(scale)));
+        }
     };
 }
