@@ -9,12 +9,12 @@ mod recording;
 #[cfg(feature = "gpu")]
 mod wgpu;
 
+#[cfg(feature = "gpu")]
+pub use self::wgpu::{AdapterInfo, AdapterKind, WgpuDevice, adapters};
 pub use buffer::Buffer;
 pub use cpu::CpuDevice;
 pub use error::DeviceError;
 pub use recording::{Dispatch, Recording};
-#[cfg(feature = "gpu")]
-pub use self::wgpu::{AdapterInfo, AdapterKind, WgpuDevice, adapters};
 
 use std::ops::Range;
 use std::sync::Arc;

@@ -2,7 +2,7 @@
 
 use unspoken_kernels::{Kernel, params};
 
-use crate::harness::{Random, check, plain, run};
+use crate::harness::{Random, check, check_over, plain, run};
 
 /// Inputs of the attention kernels.
 pub struct Case {
@@ -73,11 +73,12 @@ impl Case {
         check(Kernel::AttentionDelta, &self.p, &[self.dout.clone(), out, stats.clone()], 1e-5);
         let mut bound = self.backward_inputs(&stats);
         bound.push(junk);
-        check(Kernel::AttentionBackwardQ, &self.p, &bound, 2e-5);
+        // A token that sees only itself has a gradient of zero, as a difference.
+        check_over(Kernel::AttentionBackwardQ, &self.p, &bound, 1e-5, 1.0);
         bound.pop();
         let rows = random.values((self.p.n_tokens * self.p.n_kv_heads * self.p.head_dim) as usize);
         bound.extend([rows.clone(), rows]);
-        check(Kernel::AttentionBackwardKv, &self.p, &bound, 2e-5);
+        check_over(Kernel::AttentionBackwardKv, &self.p, &bound, 1e-5, 1.0);
     }
 }
 
@@ -98,12 +99,9 @@ fn attention() {
         &two_sequences(),
     ];
     for tokens in batches {
-        for (heads, paging, window) in [
-            ((4, 2, 16), (4, 2), 0),
-            ((3, 1, 7), (1, 3), 0),
-            ((2, 2, 80), (16, 1), 5),
-            ((1, 1, 64), (4, 0), 100),
-        ] {
+        for (heads, paging, window) in
+            [((4, 2, 16), (4, 2), 0), ((3, 1, 7), (1, 3), 0), ((2, 2, 80), (16, 1), 5), ((1, 1, 64), (4, 0), 100)]
+        {
             Case::new(&mut random, tokens, heads, paging, window).check(&mut random);
         }
     }

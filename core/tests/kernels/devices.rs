@@ -32,8 +32,7 @@ fn wrong_ranges_and_sizes_are_refused() {
         assert!(matches!(device.write(&buffer, usize::MAX, &[1]), Err(DeviceError::OutOfRange { .. })));
         assert!(matches!(device.read(&buffer, 3..9), Err(DeviceError::OutOfRange { .. })));
         let refused = device.alloc(usize::MAX / 16);
-        let expected =
-            matches!(refused, Err(DeviceError::TooLarge { .. } | DeviceError::OutOfMemory { .. }));
+        let expected = matches!(refused, Err(DeviceError::TooLarge { .. } | DeviceError::OutOfMemory { .. }));
         assert!(expected, "{}: {refused:?}", device.name());
         // It is still of use.
         assert_eq!(device.read(&buffer, 0..8).unwrap(), [0; 8]);
@@ -80,7 +79,7 @@ fn dispatches_see_what_earlier_ones_wrote() {
     };
     let want = run(plain());
     for device in devices() {
-        crate::harness::close(floats(&run(device)), floats(&want), 1e-4, &|| device.name().into());
+        crate::harness::close(floats(&run(device)), floats(&want), 1e-4, 0.0, &|| device.name().into());
     }
 }
 

@@ -69,6 +69,17 @@ pub fn run(device: &Device, kernel: Kernel, params: &impl Params, bindings: &[Ve
 /// Compares all devices with the plain one. What a kernel writes may differ by `tolerance` times the largest
 /// value written; where that is 0, and in what is only read, the words must be the same.
 pub fn check(kernel: Kernel, params: &(impl Params + std::fmt::Debug), bindings: &[Vec<u32>], tolerance: f32) {
+    check_over(kernel, params, bindings, tolerance, 0.0);
+}
+
+/// As [`check`], where the values written are differences of terms of size `floor`.
+pub fn check_over(
+    kernel: Kernel,
+    params: &(impl Params + std::fmt::Debug),
+    bindings: &[Vec<u32>],
+    tolerance: f32,
+    floor: f32,
+) {
     let want = run(plain(), kernel, params, bindings);
     for device in devices() {
         let got = run(device, kernel, params, bindings);
@@ -77,16 +88,16 @@ pub fn check(kernel: Kernel, params: &(impl Params + std::fmt::Debug), bindings:
             if tolerance == 0.0 || kernel.bindings()[i] == Access::Read {
                 assert!(got == want, "{}: words differ", place());
             } else {
-                close(floats(got), floats(want), tolerance, &place);
+                close(floats(got), floats(want), tolerance, floor, &place);
             }
         }
     }
 }
 
-/// Asserts closeness relative to the largest value.
-pub fn close(got: &[f32], want: &[f32], tolerance: f32, place: &dyn Fn() -> String) {
+/// Asserts closeness relative to the largest value, or to `floor` where that is larger.
+pub fn close(got: &[f32], want: &[f32], tolerance: f32, floor: f32, place: &dyn Fn() -> String) {
     assert_eq!(got.len(), want.len());
-    let scale = want.iter().filter(|x| x.is_finite()).fold(0.0f32, |m, x| m.max(x.abs()));
+    let scale = want.iter().filter(|x| x.is_finite()).fold(floor, |m, x| m.max(x.abs()));
     for (i, (g, w)) in got.iter().zip(want).enumerate() {
         let same = g.to_bits() == w.to_bits() || (g - w).abs() <= tolerance * scale;
         assert!(same, "{}: [{i}] is {g}, not {w}; the scale is {scale}", place());

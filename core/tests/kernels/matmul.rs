@@ -23,7 +23,8 @@ fn embed_rows() {
             let (w, planes) = weights(&mut random, q, rows, dim, subnormal);
             // Ids from just below to just above this piece of the table.
             let ids = (0..tokens).map(|i| row0 - 3 + i).collect();
-            let p = params::EmbedRows { n_tokens: tokens, dim: dim as u32, row0, rows: rows as u32, planes, scale: 1.5 };
+            let p =
+                params::EmbedRows { n_tokens: tokens, dim: dim as u32, row0, rows: rows as u32, planes, scale: 1.5 };
             check(Kernel::EmbedRows(q), &p, &[ids, w, random.values(tokens as usize * dim)], 1e-6);
         }
     }

@@ -275,9 +275,7 @@ impl WgpuDevice {
         self.check()?;
         match scopes.into_iter().flatten().next().or(stray) {
             None => Ok(value),
-            Some(wgpu::Error::OutOfMemory { .. }) => {
-                Err(DeviceError::OutOfMemory { bytes, device: self.name.clone() })
-            }
+            Some(wgpu::Error::OutOfMemory { .. }) => Err(DeviceError::OutOfMemory { bytes, device: self.name.clone() }),
             Some(e) => Err(DeviceError::Kernel { kernel: what, message: e.to_string() }),
         }
     }

@@ -4,7 +4,7 @@ use unspoken_kernels::params::PARAM_WORDS;
 use unspoken_kernels::wgsl::{self, Variant};
 
 use super::WgpuDevice;
-use crate::device::{Dispatch, DeviceError, Recording};
+use crate::device::{DeviceError, Dispatch, Recording};
 
 /// Bytes from the parameters of one dispatch to the next: the alignment that every device accepts.
 const SLOT_BYTES: usize = 256;
@@ -35,11 +35,8 @@ impl Arena {
             usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
-        let window = wgpu::BufferBinding {
-            buffer: &buffer,
-            offset: 0,
-            size: wgpu::BufferSize::new(4 * PARAM_WORDS as u64),
-        };
+        let window =
+            wgpu::BufferBinding { buffer: &buffer, offset: 0, size: wgpu::BufferSize::new(4 * PARAM_WORDS as u64) };
         let entries = &[wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(window) }];
         let group = device.create_bind_group(&wgpu::BindGroupDescriptor { label, layout, entries });
         Self { buffer, group, slots, bytes: Vec::new() }
