@@ -184,7 +184,7 @@ impl WgpuDevice {
                 if work.written >= WRITE_BYTES {
                     // The copies that wgpu holds are let go once the device is done with them.
                     self.queue.submit([]);
-                    let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+                    self.wait();
                     work.written = 0;
                 }
             }
@@ -227,7 +227,7 @@ impl WgpuDevice {
         staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
             let _ = done.send(result.is_ok());
         });
-        let _ = self.device.poll(wgpu::PollType::wait_indefinitely());
+        self.wait();
         // Where the device is gone the callback may never come.
         let ok = mapped.try_recv().unwrap_or(false)
             && staging.get_mapped_range(0..bytes).is_ok_and(|view| {
@@ -252,6 +252,15 @@ impl WgpuDevice {
         match &buffer.memory {
             Memory::Gpu(words) if Arc::ptr_eq(&words.groups, &self.groups) => Ok(words),
             _ => Err(DeviceError::ForeignBuffer),
+        }
+    }
+
+    /// Waits until the device has done all that was submitted.
+    fn wait(&self) {
+        let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
+        // wgpu panics where the device is lost meanwhile; its locks know no poison.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)).is_err() {
+            let _ = self.lost.set("it was lost while it was waited for".into());
         }
     }
 
