@@ -10,8 +10,11 @@ use crate::{Kernel, Params, QuantType, RawParams, params};
 const VECTOR_TOKENS: u32 = 4;
 /// Rows of W that a workgroup of the vector form takes.
 const VECTOR_ROWS: u32 = 4;
-/// Side of the tile of a workgroup in the products with quantized weights.
+/// Rows (or columns) of W that a workgroup of the tiled forms takes.
 const TILE: u32 = 64;
+/// Tokens that it takes, for few and for many.
+const NARROW_TOKENS: u32 = 16;
+const TILED_TOKENS: u32 = 64;
 /// Side of the tile in `matmul_f32`.
 const TILE_F32: u32 = 32;
 /// Invocations in a workgroup of a kernel that takes values one by one.
@@ -24,8 +27,10 @@ const MAX_GROUPS: u32 = 65535;
 pub enum Variant {
     /// The only form of most kernels.
     Single,
-    /// A product for few tokens: the weights are the cost, each is read once.
+    /// A product for a few tokens: the weights are the cost, each is read once.
     Vector,
+    /// A product for some tokens, in tiles of a quarter of the height.
+    Narrow,
     /// A product for many tokens, in tiles.
     Tiled,
 }
@@ -34,7 +39,8 @@ impl Variant {
     /// The forms that a kernel has.
     pub const fn all(kernel: Kernel) -> &'static [Self] {
         match kernel {
-            Kernel::MatmulQ(_) => &[Self::Vector, Self::Tiled],
+            Kernel::MatmulQ(_) => &[Self::Vector, Self::Narrow, Self::Tiled],
+            Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled],
             _ => &[Self::Single],
         }
     }
@@ -42,9 +48,22 @@ impl Variant {
     /// The form for these parameters.
     pub fn of(kernel: Kernel, raw: &RawParams) -> Self {
         match kernel {
-            Kernel::MatmulQ(_) if params::MatmulQ::from_raw(raw).n_tokens <= VECTOR_TOKENS => Self::Vector,
-            Kernel::MatmulQ(_) => Self::Tiled,
+            Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => match params::MatmulQ::from_raw(raw).n_tokens {
+                ..=VECTOR_TOKENS if matches!(kernel, Kernel::MatmulQ(_)) => Self::Vector,
+                ..=NARROW_TOKENS => Self::Narrow,
+                _ => Self::Tiled,
+            },
             _ => Self::Single,
+        }
+    }
+
+    /// Tokens that a workgroup takes.
+    const fn tokens(self) -> u32 {
+        match self {
+            Self::Single => 1,
+            Self::Vector => VECTOR_TOKENS,
+            Self::Narrow => NARROW_TOKENS,
+            Self::Tiled => TILED_TOKENS,
         }
     }
 }
@@ -70,7 +89,8 @@ pub fn source(kernel: Kernel, variant: Variant) -> String {
     let shared: &[&str] = match kernel {
         Kernel::EmbedRows(_) => &[GRID, WEIGHTS],
         Kernel::MatmulQ(_) if variant == Variant::Vector => &[GRID, WEIGHTS],
-        Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => &[WEIGHTS],
+        Kernel::MatmulQ(_) | Kernel::MatmulQT(_) if variant == Variant::Narrow => &[WEIGHTS, "const BLOCKS = 1u;\n"],
+        Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => &[WEIGHTS, "const BLOCKS = 4u;\n"],
         Kernel::MatmulF32 => &[],
         Kernel::RmsNorm | Kernel::RmsNormBackward => &[GRID, REDUCE],
         Kernel::Rope => &[GRID, TURN],
@@ -156,12 +176,12 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams) -> [u32; 3] {
             match Variant::of(kernel, raw) {
                 Variant::Vector if p.n_tokens == 0 => [0; 3],
                 Variant::Vector => folded(p.n.div_ceil(VECTOR_ROWS).into()),
-                _ => [p.n.div_ceil(TILE), p.n_tokens.div_ceil(TILE), 1],
+                tiled => [p.n.div_ceil(TILE), p.n_tokens.div_ceil(tiled.tokens()), 1],
             }
         }
         Kernel::MatmulQT(_) => {
             let p = params::MatmulQ::from_raw(raw);
-            [p.k.div_ceil(TILE), p.n_tokens.div_ceil(TILE), 1]
+            [p.k.div_ceil(TILE), p.n_tokens.div_ceil(Variant::of(kernel, raw).tokens()), 1]
         }
         Kernel::MatmulF32 => {
             let p = params::MatmulF32::from_raw(raw);
@@ -226,7 +246,9 @@ pub fn work(kernel: Kernel, raw: &RawParams) -> u64 {
     match kernel {
         Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => {
             let p = params::MatmulQ::from_raw(raw);
-            u64::from(p.n_tokens) * u64::from(p.k) * u64::from(p.n)
+            // Places in a tile that no token fills cost the same.
+            let tokens = p.n_tokens.next_multiple_of(Variant::of(kernel, raw).tokens());
+            u64::from(tokens) * u64::from(p.k) * u64::from(p.n)
         }
         Kernel::MatmulF32 => {
             let p = params::MatmulF32::from_raw(raw);

@@ -1,5 +1,6 @@
-// dx = dy W: a workgroup computes 64 tokens by 64 columns of W, an invocation 4 by 4 of them.
+// dx = dy W: a workgroup computes TOKENS tokens by 64 columns of W, an invocation BLOCKS by 4 of them.
 const TILE = 64u;
+const TOKENS = 16u * BLOCKS;
 const DEPTH = 32u;
 const QUADS = DEPTH / 4u;
 
@@ -24,7 +25,7 @@ struct Params {
 @group(1) @binding(0) var<uniform> p: Params;
 
 // dy: quads of consecutive n for each token. W: quads of consecutive k for each n.
-var<workgroup> ds: array<vec4<f32>, TILE * QUADS>;
+var<workgroup> ds: array<vec4<f32>, TOKENS * QUADS>;
 var<workgroup> ws: array<vec4<f32>, DEPTH * TILE / 4u>;
 
 fn load_dy(t: u32, n: u32) -> vec4<f32> {
@@ -45,15 +46,17 @@ fn load_dy(t: u32, n: u32) -> vec4<f32> {
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let k0 = group.x * TILE;
-    let t0 = group.y * TILE;
+    let t0 = group.y * TOKENS;
     let column = lane % 16u;
     let line = lane / 16u;
-    var sums: array<vec4<f32>, 4>;
+    var sums: array<vec4<f32>, BLOCKS>;
     for (var n0 = 0u; n0 < p.n; n0 += DEPTH) {
         let token = lane / 4u;
         let quad = lane % 4u * 2u;
-        ds[token * QUADS + quad] = load_dy(t0 + token, n0 + quad * 4u);
-        ds[token * QUADS + quad + 1u] = load_dy(t0 + token, n0 + quad * 4u + 4u);
+        if token < TOKENS {
+            ds[token * QUADS + quad] = load_dy(t0 + token, n0 + quad * 4u);
+            ds[token * QUADS + quad + 1u] = load_dy(t0 + token, n0 + quad * 4u + 4u);
+        }
         let row = lane / 8u;
         let k = k0 + lane % 8u * 8u;
         var o = Oct(vec4(0.0), vec4(0.0));
@@ -68,14 +71,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
             let w1 = ws[(4u * q + 1u) * 16u + column];
             let w2 = ws[(4u * q + 2u) * 16u + column];
             let w3 = ws[(4u * q + 3u) * 16u + column];
-            for (var i = 0u; i < 4u; i += 1u) {
+            for (var i = 0u; i < BLOCKS; i += 1u) {
                 let d = ds[(line + 16u * i) * QUADS + q];
                 sums[i] += d.x * w0 + d.y * w1 + d.z * w2 + d.w * w3;
             }
         }
         workgroupBarrier();
     }
-    for (var i = 0u; i < 4u; i += 1u) {
+    for (var i = 0u; i < BLOCKS; i += 1u) {
         let t = t0 + line + 16u * i;
         for (var j = 0u; j < 4u; j += 1u) {
             let k = k0 + column * 4u + j;

@@ -31,7 +31,7 @@ fn embed_rows() {
 }
 
 /// (tokens, rows of W, accumulate), on both sides of what makes the kernels take one form or another.
-const SHAPES: [(usize, usize, u32); 5] = [(1, 7, 0), (3, 67, 1), (4, 5, 0), (5, 1, 1), (17, 67, 0)];
+const SHAPES: [(usize, usize, u32); 6] = [(1, 7, 0), (3, 67, 1), (4, 5, 0), (5, 1, 1), (16, 65, 1), (17, 67, 0)];
 
 fn product(q: QuantType, random: &mut Random, k: usize, (t, n, accumulate): (usize, usize, u32), transposed: bool) {
     let w_row0 = 2;

@@ -23,6 +23,10 @@ const READ_BYTES: u64 = 16 << 20;
 /// Bytes written before the device must have taken them: bounds the memory that loading a model needs.
 const WRITE_BYTES: u64 = 64 << 20;
 
+/// Bytes of the largest buffer, whatever the device allows: kernels count weights in 32 bits, and the smallest
+/// take less than three each.
+const MAX_BYTES: u64 = 1 << 30;
+
 /// The WGSL kernels on a GPU.
 #[derive(Debug)]
 pub struct WgpuDevice {
@@ -111,8 +115,7 @@ impl WgpuDevice {
         }));
         let limits = device.limits();
         let max_bytes = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
-        // Kernels count words in 32 bits.
-        let max_words = (max_bytes / 16 * 4).min(u64::from(u32::MAX)) as usize;
+        let max_words = (max_bytes.min(MAX_BYTES) / 16 * 4) as usize;
         let pipelines = Pipelines::new(&device);
         let arena = Arena::new(&device, &pipelines.params);
         Ok(Self {

@@ -9,9 +9,10 @@ use crate::device::{DeviceError, Dispatch, Recording};
 /// Bytes from the parameters of one dispatch to the next: the alignment that every device accepts.
 const SLOT_BYTES: usize = 256;
 /// Multiplications that one submission may cost, so that none runs for seconds: drivers take a device away that
-/// does not answer. On a GPU of a tenth of a TFLOP, and on drivers that compute on the CPU.
+/// does not answer. For a GPU that manages 50 billion in a second, and for drivers
+/// that compute on the CPU.
 const WORK: u64 = 50_000_000_000;
-const WORK_SOFTWARE: u64 = 1_000_000_000;
+const WORK_SOFTWARE: u64 = 100_000_000;
 
 /// The parameters of a recording's dispatches, in one uniform buffer that is used again and again.
 #[derive(Debug)]
