@@ -1,7 +1,5 @@
 //! LoRA adapters (Hu et al., arXiv 2106.09685): y = W x + (alpha / rank) B (A x), never merged.
 
-use unspoken_kernels::{Kernel, params};
-
 use super::linear::Product;
 use super::{Config, Model, ModelError};
 use crate::device::{Buffer, Device, DeviceError, Recording};
@@ -266,9 +264,4 @@ impl Site<'_> {
             .accumulate(1.0)
             .record(rec, dax, weights, dx)
     }
-}
-
-/// Zeroes a flat buffer.
-pub(crate) fn zero(rec: &mut Recording, buffer: &Buffer) -> Result<(), DeviceError> {
-    rec.push(Kernel::Fill, &params::Fill { n: buffer.len() as u32, offset: 0, value: 0.0 }, &[buffer])
 }

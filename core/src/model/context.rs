@@ -50,6 +50,7 @@ pub struct Context {
     pub(super) inputs_of: Vec<Scratch>,
     pub(super) kept: bool,
     pub(super) pass: Option<(Pass, Inputs)>,
+    group: Vec<SeqId>,
     ids: Scratch,
     positions: Scratch,
     cells: Scratch,
@@ -78,6 +79,7 @@ impl Context {
             inputs_of: Vec::new(),
             kept: false,
             pass: None,
+            group: Vec::new(),
             ids: Scratch::default(),
             positions: Scratch::default(),
             cells: Scratch::default(),
@@ -95,19 +97,7 @@ impl Context {
     /// Checks a batch, makes room in the cache and writes its inputs to the device.
     /// Returns the pass, its inputs and how many cells must be copied first.
     pub(super) fn begin(&mut self, spans: &[Span<'_>]) -> Result<(Pass, Inputs, usize), ModelError> {
-        let vocab = self.model.config.vocab;
-        let n_tokens: usize = spans.iter().map(|s| s.tokens.len()).sum();
-        if n_tokens == 0 {
-            return Err(ModelError::Batch("it has no tokens".into()));
-        }
-        for span in spans {
-            if let Some(&id) = span.tokens.iter().find(|id| **id as usize >= vocab) {
-                return Err(ModelError::BadToken { id, vocab });
-            }
-            if let Some(a) = span.adapter {
-                a.check_base(&self.model)?;
-            }
-        }
+        let n_tokens = self.check(spans)?;
         let wanted: Vec<(SeqId, usize)> = spans.iter().map(|s| (s.seq, s.tokens.len())).collect();
         let starts: Vec<usize> = spans.iter().map(|s| self.cache.len(s.seq)).collect();
         for (i, a) in wanted.iter().enumerate() {
@@ -117,6 +107,54 @@ impl Context {
         }
         let moves = self.cache.extend(&wanted)?;
         self.write_inputs(spans, &starts, n_tokens, &moves)
+    }
+
+    /// As [`Context::begin`] for sequences that share `prompt` and go on as `branches`. They are new, and
+    /// live until the next call; positions must be blocks of their own.
+    pub(super) fn begin_group(
+        &mut self,
+        prompt: &[u32],
+        branches: &[&[u32]],
+        adapter: Option<&Adapter>,
+    ) -> Result<(Pass, Inputs, usize), ModelError> {
+        if self.cache.block_size() != 1 {
+            return Err(ModelError::Batch("a group needs a context with blocks of one position".into()));
+        }
+        for seq in std::mem::take(&mut self.group) {
+            self.cache.remove(seq);
+        }
+        let root = self.cache.create();
+        self.group.push(root);
+        let mut spans = vec![Span { seq: root, tokens: prompt, adapter }];
+        spans.extend(branches.iter().map(|tokens| Span { seq: root, tokens, adapter }));
+        let n_tokens = self.check(&spans)?;
+        self.cache.extend(&[(root, prompt.len())])?;
+        let mut wanted = Vec::new();
+        for span in &mut spans[1..] {
+            span.seq = self.cache.fork(root);
+            self.group.push(span.seq);
+            wanted.push((span.seq, span.tokens.len()));
+        }
+        self.cache.extend(&wanted)?;
+        let starts: Vec<usize> = (0..spans.len()).map(|i| if i == 0 { 0 } else { prompt.len() }).collect();
+        self.write_inputs(&spans, &starts, n_tokens, &[])
+    }
+
+    /// Checks tokens and adapters; returns how many tokens there are.
+    fn check(&self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
+        let vocab = self.model.config.vocab;
+        for span in spans {
+            if let Some(&id) = span.tokens.iter().find(|id| **id as usize >= vocab) {
+                return Err(ModelError::BadToken { id, vocab });
+            }
+            if let Some(a) = span.adapter {
+                a.check_base(&self.model)?;
+            }
+        }
+        match spans.iter().map(|s| s.tokens.len()).sum() {
+            0 => Err(ModelError::Batch("it has no tokens".into())),
+            n => Ok(n),
+        }
     }
 
     fn write_inputs(

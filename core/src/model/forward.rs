@@ -2,8 +2,9 @@
 
 use unspoken_kernels::{Kernel, params};
 
-use super::layer::{Extent, Layer};
-use super::{Context, ModelError, Span};
+use super::layer::{Extent, Layer, Pass};
+use super::workspace::Inputs;
+use super::{Adapter, Context, ModelError, Span};
 use crate::device::{Buffer, Recording};
 
 impl Context {
@@ -14,7 +15,8 @@ impl Context {
     /// A token outside of the vocabulary, a full cache, an adapter of another base: nothing has changed
     /// then. A lost device.
     pub fn forward(&mut self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
-        self.run_forward(spans, false)
+        let begun = self.begin(spans)?;
+        self.run_forward(begun, false)
     }
 
     /// As [`Context::forward`], and keeps the input of every block for [`Context::backward`].
@@ -22,11 +24,30 @@ impl Context {
     /// # Errors
     /// As [`Context::forward`].
     pub fn forward_kept(&mut self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
-        self.run_forward(spans, true)
+        let begun = self.begin(spans)?;
+        self.run_forward(begun, true)
     }
 
-    fn run_forward(&mut self, spans: &[Span<'_>], keep: bool) -> Result<usize, ModelError> {
-        let (pass, inputs, moves) = self.begin(spans)?;
+    /// As [`Context::forward_kept`] for new sequences that begin with `prompt` and go on as `branches`:
+    /// the prompt is computed once, forward and backward. Rows are those of the prompt, then of each branch.
+    /// The context has blocks of one position; the sequences live until the next call. `keep` is for
+    /// [`Context::backward`].
+    ///
+    /// # Errors
+    /// As [`Context::forward`].
+    pub fn forward_group(
+        &mut self,
+        prompt: &[u32],
+        branches: &[&[u32]],
+        adapter: Option<&Adapter>,
+        keep: bool,
+    ) -> Result<usize, ModelError> {
+        let begun = self.begin_group(prompt, branches, adapter)?;
+        self.run_forward(begun, keep)
+    }
+
+    fn run_forward(&mut self, begun: (Pass, Inputs, usize), keep: bool) -> Result<usize, ModelError> {
+        let (pass, inputs, moves) = begun;
         let act = self.activations(&pass)?;
         let model = self.model.clone();
         let kept = if keep { self.kept_inputs(pass.n_tokens)? } else { Vec::new() };

@@ -1,0 +1,89 @@
+//! `unspoken bench`.
+
+use std::time::Instant;
+
+use anyhow::{Result, ensure};
+use serde_json::json;
+use unspoken::model::{Adapter, Context, ContextParams, Model, Span};
+use unspoken::train::{AdamWParams, Group, Trainer, objective};
+
+use crate::args::{Args, Bench};
+use crate::output::print;
+
+pub fn run(args: &Args, a: &Bench) -> Result<()> {
+    ensure!(a.prompt_tokens > 1 && a.generate_tokens > 0 && a.runs > 0, "tokens and runs must be positive");
+    let device = super::device(args)?;
+    let start = Instant::now();
+    let model = Model::open(&a.model, &device)?;
+    let load_s = start.elapsed().as_secs_f64();
+    // Any tokens do: the work does not depend on which.
+    let tokens: Vec<u32> = (0..a.prompt_tokens).map(|i| (i * 7919 % model.config.vocab) as u32).collect();
+    let room = (a.prompt_tokens + a.generate_tokens).next_multiple_of(32);
+    let mut context =
+        Context::new(&model, ContextParams { cache_tokens: room, max_sequence: room, ..ContextParams::default() })?;
+    let (mut prefill, mut decode, mut train) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..a.runs {
+        let seq = context.cache.create();
+        let start = Instant::now();
+        context.forward(&[Span { seq, tokens: &tokens, adapter: None }])?;
+        context.logits(&[a.prompt_tokens as u32 - 1])?;
+        prefill.push(a.prompt_tokens as f64 / start.elapsed().as_secs_f64());
+        let start = Instant::now();
+        for i in 0..a.generate_tokens {
+            let next = [tokens[i % tokens.len()]];
+            context.forward(&[Span { seq, tokens: &next, adapter: None }])?;
+            context.logits(&[0])?;
+        }
+        decode.push(a.generate_tokens as f64 / start.elapsed().as_secs_f64());
+        context.cache.remove(seq);
+    }
+    let chat_peak = peak_memory();
+    drop(context);
+    let adapter = Adapter::new(&model, a.rank, 2.0 * a.rank as f32, 0)?;
+    let mut trainer = Trainer::new(&model, adapter, AdamWParams::default(), a.prompt_tokens)?;
+    for _ in 0..=a.runs {
+        let start = Instant::now();
+        let (prompt, answer) = tokens.split_at(1);
+        let lp = trainer.log_probs(&Group { prompt, answers: vec![answer] })?.concat();
+        trainer.backward(&objective::sft(&lp).grad)?;
+        trainer.step()?;
+        train.push(a.prompt_tokens as f64 / start.elapsed().as_secs_f64());
+    }
+    // The first step allocates.
+    train.remove(0);
+    let value = json!({
+        "prefill_tokens_per_s": median(&mut prefill),
+        "decode_tokens_per_s": median(&mut decode),
+        "train_tokens_per_s": median(&mut train),
+        "load_s": load_s,
+        "weight_bytes": model.weight_bytes(),
+        "peak_memory_bytes_chat": chat_peak,
+        "peak_memory_bytes": peak_memory(),
+        "device": device.name(),
+        "prompt_tokens": a.prompt_tokens,
+        "generate_tokens": a.generate_tokens,
+    });
+    print(args.json, &value, || {
+        let f = |key: &str| value[key].as_f64().unwrap_or(0.0);
+        format!(
+            "prefill {:.1} tokens/s, decode {:.1} tokens/s, LoRA training {:.1} tokens/s, load {:.2} s, peak {:.0} MB",
+            f("prefill_tokens_per_s"),
+            f("decode_tokens_per_s"),
+            f("train_tokens_per_s"),
+            load_s,
+            f("peak_memory_bytes") / 1e6
+        )
+    })
+}
+
+fn median(x: &mut [f64]) -> f64 {
+    x.sort_by(f64::total_cmp);
+    x.get(x.len() / 2).copied().unwrap_or(0.0)
+}
+
+/// The most memory that this process has had, in bytes; Linux only.
+fn peak_memory() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find(|l| l.starts_with("VmHWM:"))?;
+    Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? * 1024)
+}

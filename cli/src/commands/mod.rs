@@ -1,0 +1,41 @@
+//! One file a command.
+
+mod adapt;
+mod bench;
+mod critique;
+mod devices;
+mod generate;
+mod score;
+mod tokenize;
+mod train_critic;
+
+use anyhow::Result;
+use unspoken::device::{Device, DeviceChoice};
+
+use crate::args::{self, Args, Command};
+
+/// Runs what was asked.
+pub fn run(args: &Args) -> Result<()> {
+    match &args.command {
+        Command::Devices => devices::run(args),
+        Command::Tokenize(a) => tokenize::run(args, a),
+        Command::Generate(a) => generate::run(args, a),
+        Command::Score(a) => score::run(args, a),
+        Command::Critique(a) => critique::run(args, a),
+        Command::TrainCritic(a) => train_critic::run(args, a),
+        Command::Adapt(a) => adapt::run(args, a),
+        Command::Bench(a) => bench::run(args, a),
+    }
+}
+
+/// Opens the device that was asked for, and says on stderr which one it is.
+fn device(args: &Args) -> Result<Device> {
+    let choice = match args.device {
+        args::Device::Auto => DeviceChoice::Auto,
+        args::Device::Cpu => DeviceChoice::Cpu,
+        args::Device::Gpu => DeviceChoice::Gpu,
+    };
+    let device = Device::open(choice, args.threads)?;
+    eprintln!("device: {}", device.name());
+    Ok(device)
+}

@@ -1,0 +1,284 @@
+//! Many answers at once: prompts are filled in, then all sequences take their next token in one batch.
+
+use super::sampler::log_sum_exp;
+use super::{GenerateError, SampleParams, Sampler};
+use crate::model::{Adapter, Context, SeqId, Span};
+use crate::text::{Constraint, StreamDecoder, Tokenizer};
+
+/// Tokens of a prompt that are filled in at a time.
+const PREFILL: usize = 512;
+
+/// What is asked for: `n` answers to one prompt.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// The prompt's tokens; at least one.
+    pub prompt: &'a [u32],
+    /// The adapter that is on.
+    pub adapter: Option<&'a Adapter>,
+    /// Answers; they share the prompt's keys and values.
+    pub n: usize,
+    /// Tokens of an answer at the most.
+    pub max_tokens: usize,
+    /// How they are drawn; answer i of the whole call draws from stream i.
+    pub sample: SampleParams,
+    /// An answer ends before any of these.
+    pub stop: &'a [String],
+    /// A grammar for the answer; for `n` = 1.
+    pub constraint: Option<Constraint>,
+    /// Tokens whose log-probabilities are wanted at every position.
+    pub watch: &'a [u32],
+}
+
+impl<'a> Request<'a> {
+    /// One answer of at most `max_tokens` tokens.
+    pub fn new(prompt: &'a [u32], max_tokens: usize) -> Self {
+        Self {
+            prompt,
+            adapter: None,
+            n: 1,
+            max_tokens,
+            sample: SampleParams::default(),
+            stop: &[],
+            constraint: None,
+            watch: &[],
+        }
+    }
+}
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StopReason {
+    /// The model ended it.
+    End,
+    /// It has all tokens that were asked for.
+    Length,
+    /// A stop string came.
+    StopString,
+    /// The grammar is complete.
+    Grammar,
+    /// The host stopped it.
+    Cancelled,
+}
+
+impl StopReason {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::End => "end",
+            Self::Length => "length",
+            Self::StopString => "stop_string",
+            Self::Grammar => "grammar",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Completion {
+    /// Which request it answers.
+    pub request: usize,
+    /// Its tokens, the end token included where the model ended it.
+    pub tokens: Vec<u32>,
+    /// log p of each token under the policy at temperature 1, before filters and grammar, in nats.
+    pub log_probs: Vec<f32>,
+    /// log p of the watched tokens at each position.
+    pub watched: Vec<Vec<f32>>,
+    /// Its text, without what a stop string cut off.
+    pub text: String,
+    /// Why it ended.
+    pub stop: StopReason,
+}
+
+struct Running<'a> {
+    seq: SeqId,
+    sampler: Sampler,
+    constraint: Option<Constraint>,
+    decoder: StreamDecoder,
+    adapter: Option<&'a Adapter>,
+    max_tokens: usize,
+    stop_strings: &'a [String],
+    watch: &'a [u32],
+    /// Bytes of text given to the host.
+    given: usize,
+    done: Option<StopReason>,
+    out: Completion,
+}
+
+/// Answers all requests together. `on_text` gets (index of the answer, new text) as it comes and returns
+/// whether to go on; text that could be the beginning of a stop string waits. Answers come in the order of
+/// their requests. The sequences are gone from the cache afterwards, also after an error.
+///
+/// # Errors
+/// An empty prompt, a prompt that does not fit, a lost device.
+pub fn generate(
+    context: &mut Context,
+    tokenizer: &Tokenizer,
+    requests: Vec<Request<'_>>,
+    mut on_text: impl FnMut(usize, &str) -> bool,
+) -> Result<Vec<Completion>, GenerateError> {
+    let mut running = Vec::new();
+    let result = run(context, tokenizer, requests, &mut running, &mut on_text);
+    for r in &running {
+        context.cache.remove(r.seq);
+    }
+    result?;
+    Ok(running.into_iter().map(|r| r.out).collect())
+}
+
+fn run<'a>(
+    context: &mut Context,
+    tokenizer: &Tokenizer,
+    requests: Vec<Request<'a>>,
+    running: &mut Vec<Running<'a>>,
+    on_text: &mut impl FnMut(usize, &str) -> bool,
+) -> Result<(), GenerateError> {
+    let mut previous: Option<(&[u32], Option<&Adapter>, SeqId)> = None;
+    for (index, request) in requests.into_iter().enumerate() {
+        if request.prompt.is_empty() || request.n == 0 {
+            return Err(GenerateError::Request("it needs a prompt token and an answer".into()));
+        }
+        // What the prompt shares with the one before is there already.
+        let seq = match previous {
+            Some((tokens, adapter, seq)) if same(adapter, request.adapter) => {
+                let shared = tokens.iter().zip(request.prompt).take_while(|(a, b)| a == b).count();
+                let fork = context.cache.fork(seq);
+                context.cache.truncate(fork, shared.min(request.prompt.len() - 1));
+                fork
+            }
+            _ => context.cache.create(),
+        };
+        let first = running.len();
+        let mut constraint = request.constraint;
+        let new = |seq, constraint, stream| Running {
+            seq,
+            sampler: Sampler::new(request.sample, stream),
+            constraint,
+            decoder: StreamDecoder::new(),
+            adapter: request.adapter,
+            max_tokens: request.max_tokens,
+            stop_strings: request.stop,
+            watch: request.watch,
+            given: 0,
+            done: (request.max_tokens == 0).then_some(StopReason::Length),
+            out: Completion {
+                request: index,
+                tokens: Vec::new(),
+                log_probs: Vec::new(),
+                watched: Vec::new(),
+                text: String::new(),
+                stop: StopReason::Length,
+            },
+        };
+        running.push(new(seq, constraint.take(), first as u64));
+        let have = context.cache.len(seq);
+        let mut rows = 0;
+        for tokens in request.prompt[have..].chunks(PREFILL) {
+            rows = context.forward(&[Span { seq, tokens, adapter: request.adapter }])?;
+        }
+        let logits = context.logits(&[rows as u32 - 1])?;
+        previous = Some((request.prompt, request.adapter, seq));
+        for i in 1..request.n {
+            running.push(new(context.cache.fork(seq), None, (first + i) as u64));
+        }
+        for (i, r) in running.iter_mut().enumerate().skip(first) {
+            take(r, i, logits.clone(), tokenizer, on_text)?;
+        }
+    }
+    // The last token of each sequence that goes on, by adapter so that each is applied once.
+    loop {
+        let mut active: Vec<usize> = (0..running.len()).filter(|i| running[*i].done.is_none()).collect();
+        active.sort_by_key(|i| running[*i].adapter.map(|a| std::ptr::from_ref(a) as usize));
+        if active.is_empty() {
+            break;
+        }
+        let last: Vec<u32> = active.iter().filter_map(|i| running[*i].out.tokens.last().copied()).collect();
+        let spans: Vec<Span<'_>> = active
+            .iter()
+            .zip(&last)
+            .map(|(i, t)| Span { seq: running[*i].seq, tokens: std::slice::from_ref(t), adapter: running[*i].adapter })
+            .collect();
+        context.forward(&spans)?;
+        let rows: Vec<u32> = (0..active.len() as u32).collect();
+        let logits = context.logits(&rows)?;
+        for (i, logits) in active.iter().zip(logits.chunks_exact(logits.len() / active.len())) {
+            take(&mut running[*i], *i, logits.to_vec(), tokenizer, on_text)?;
+        }
+    }
+    Ok(())
+}
+
+fn same(a: Option<&Adapter>, b: Option<&Adapter>) -> bool {
+    match (a, b) {
+        (None, None) => true,
+        (Some(a), Some(b)) => a.weights.same(&b.weights),
+        _ => false,
+    }
+}
+
+/// Draws the next token of one answer and sees whether it ends.
+fn take(
+    r: &mut Running<'_>,
+    index: usize,
+    mut logits: Vec<f32>,
+    tokenizer: &Tokenizer,
+    on_text: &mut impl FnMut(usize, &str) -> bool,
+) -> Result<(), GenerateError> {
+    if r.done.is_some() {
+        return Ok(());
+    }
+    let lse = log_sum_exp(&logits);
+    r.out
+        .watched
+        .push(r.watch.iter().map(|id| logits.get(*id as usize).map_or(f32::NEG_INFINITY, |x| x - lse)).collect());
+    let plain = r.constraint.is_some().then(|| logits.clone());
+    if let Some(c) = &mut r.constraint {
+        c.mask(&mut logits)?;
+    }
+    let id = r.sampler.sample(&logits);
+    r.out.tokens.push(id);
+    r.out.log_probs.push(plain.as_ref().unwrap_or(&logits)[id as usize] - lse);
+    let ended = tokenizer.is_end(id);
+    if !ended {
+        let piece = if tokenizer.is_control(id) { String::new() } else { r.decoder.push(&tokenizer.token_bytes(id)) };
+        r.out.text.push_str(&piece);
+    }
+    let complete = match &mut r.constraint {
+        Some(c) if !ended => c.accept(id)?,
+        _ => false,
+    };
+    r.done = if ended {
+        Some(StopReason::End)
+    } else if let Some(at) = r.stop_strings.iter().filter_map(|s| r.out.text.find(s.as_str())).min() {
+        r.out.text.truncate(at);
+        Some(StopReason::StopString)
+    } else if complete {
+        Some(StopReason::Grammar)
+    } else if r.out.tokens.len() >= r.max_tokens {
+        Some(StopReason::Length)
+    } else {
+        None
+    };
+    if r.done.is_some_and(|d| d != StopReason::StopString) {
+        let rest = r.decoder.finish();
+        r.out.text.push_str(&rest);
+    }
+    let safe = if r.done.is_some() { r.out.text.len() } else { settled(&r.out.text, r.stop_strings) };
+    if safe > r.given {
+        if !on_text(index, &r.out.text[r.given..safe]) {
+            r.done = Some(StopReason::Cancelled);
+        }
+        r.given = safe;
+    }
+    r.out.stop = r.done.unwrap_or(StopReason::Length);
+    Ok(())
+}
+
+/// How much of `text` can't become part of a stop string any more.
+fn settled(text: &str, stops: &[String]) -> usize {
+    let held = |stop: &String| {
+        let ends = stop.char_indices().map(|(i, _)| i).skip(1);
+        ends.filter(|n| text.ends_with(&stop[..*n])).max().unwrap_or(0)
+    };
+    text.len() - stops.iter().map(held).max().unwrap_or(0)
+}

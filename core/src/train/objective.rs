@@ -1,0 +1,129 @@
+//! The objectives, as gradients by log-probabilities.
+
+/// Log-ratios are kept within ± this before they are exponentiated: a policy that has drifted further
+/// is clipped in any case, and e²⁰ still has a finite square.
+const MAX_LOG_RATIO: f32 = 20.0;
+
+/// A loss and its derivative by each log-probability.
+#[derive(Clone, Debug, Default)]
+pub struct Objective {
+    /// The loss.
+    pub loss: f32,
+    /// ∂L/∂log π for each token.
+    pub grad: Vec<f32>,
+    /// Mean of k3 over the tokens, the estimate of KL(π ‖ π_ref) in nats.
+    pub kl: f32,
+    /// Share of tokens whose ratio was clipped.
+    pub clip_share: f32,
+}
+
+/// Supervised: the mean negative log-likelihood.
+pub fn sft(log_probs: &[f32]) -> Objective {
+    let n = log_probs.len().max(1) as f32;
+    Objective {
+        loss: -log_probs.iter().sum::<f32>() / n,
+        grad: vec![-1.0 / n; log_probs.len()],
+        ..Objective::default()
+    }
+}
+
+/// Constants of [`policy`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PolicyParams {
+    /// The ratio may fall to 1 − this.
+    pub clip_low: f32,
+    /// The ratio may rise to 1 + this (DAPO's "clip higher", arXiv 2503.14476).
+    pub clip_high: f32,
+    /// Weight of the KL term.
+    pub beta: f32,
+}
+
+impl Default for PolicyParams {
+    fn default() -> Self {
+        Self { clip_low: 0.2, clip_high: 0.28, beta: 0.05 }
+    }
+}
+
+/// What the policy objective needs of one token.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PolicyToken {
+    /// log π_θ, now.
+    pub log_prob: f32,
+    /// log π_old, when it was sampled.
+    pub old: f32,
+    /// log π_ref, with the adapter off.
+    pub reference: f32,
+    /// Â.
+    pub advantage: f32,
+    /// Weight in the aggregation; the weights of a batch sum to 1.
+    pub weight: f32,
+}
+
+/// The clipped policy objective with the k3 penalty (GRPO, arXiv 2402.03300, equation 3), minimised:
+/// Σ w [−min(ρÂ, clip(ρ)Â) + β (eᵈ − d − 1)], ρ = exp(log π − log π_old), d = log π_ref − log π.
+pub fn policy(tokens: &[PolicyToken], p: &PolicyParams) -> Objective {
+    let mut out = Objective { grad: Vec::with_capacity(tokens.len()), ..Objective::default() };
+    let mut clipped = 0;
+    for t in tokens {
+        let ratio = (t.log_prob - t.old).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp();
+        let bounded = ratio.clamp(1.0 - p.clip_low, 1.0 + p.clip_high);
+        let active = bounded * t.advantage < ratio * t.advantage;
+        let surrogate = if active { bounded } else { ratio } * t.advantage;
+        clipped += usize::from(active);
+        let d = (t.reference - t.log_prob).clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO);
+        let (k3, slope) = (d.exp() - d - 1.0, 1.0 - d.exp());
+        out.kl += k3;
+        out.loss += t.weight * (p.beta * k3 - surrogate);
+        let gain = if active { 0.0 } else { ratio * t.advantage };
+        out.grad.push(t.weight * (p.beta * slope - gain));
+    }
+    let n = tokens.len().max(1) as f32;
+    out.kl /= n;
+    out.clip_share = clipped as f32 / n;
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn token(log_prob: f32, advantage: f32) -> PolicyToken {
+        PolicyToken { log_prob, old: -1.0, reference: -1.3, advantage, weight: 0.25 }
+    }
+
+    #[test]
+    fn gradients_are_finite_differences() {
+        let p = PolicyParams::default();
+        for advantage in [-1.5, 0.0, 0.7] {
+            for log_prob in [-2.0, -1.1, -0.95, -0.5] {
+                let at = |x| f64::from(policy(&[token(x, advantage)], &p).loss);
+                let slope = (at(log_prob + 1e-3) - at(log_prob - 1e-3)) / 2e-3;
+                let got = policy(&[token(log_prob, advantage)], &p).grad[0];
+                assert!((slope - f64::from(got)).abs() < 2e-3, "{advantage} {log_prob}: {slope} {got}");
+            }
+        }
+        let lp = [-1.0, -2.0, -0.5];
+        assert_eq!(sft(&lp).grad, [-1.0 / 3.0; 3]);
+        assert!((sft(&lp).loss - 3.5 / 3.0).abs() < 1e-6);
+    }
+
+    #[test]
+    fn the_clip_stops_the_gradient_on_its_side_only() {
+        let p = PolicyParams { beta: 0.0, ..PolicyParams::default() };
+        // The ratio is far above 1 + ε: a good token gains nothing more, a bad one is still pushed down.
+        assert_eq!(policy(&[token(0.0, 1.0)], &p).grad[0], 0.0);
+        assert!(policy(&[token(0.0, -1.0)], &p).grad[0] > 0.0);
+        assert_eq!(policy(&[token(-3.0, -1.0)], &p).grad[0], 0.0);
+        assert_eq!(policy(&[token(0.0, 1.0)], &p).clip_share, 1.0);
+    }
+
+    #[test]
+    fn k3_is_zero_at_equality_and_never_negative() {
+        let p = PolicyParams::default();
+        for i in -40..40 {
+            let t = PolicyToken { reference: -1.0 + i as f32 / 10.0, ..token(-1.0, 0.0) };
+            let o = policy(&[t], &p);
+            assert!(o.kl >= 0.0 && (i != 0 || o.kl == 0.0));
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One adapter being trained: log-probabilities of groups, their gradient, a step.
+
+use std::sync::Arc;
+
+use super::{AdamW, AdamWParams};
+use crate::device::Buffer;
+use crate::model::{Adapter, Context, ContextParams, Model, ModelError};
+
+/// A prompt with the answers whose log-probabilities are wanted. The prompt is computed once.
+#[derive(Clone, Debug)]
+pub struct Group<'a> {
+    /// The prompt's tokens; at least one.
+    pub prompt: &'a [u32],
+    /// The answers' tokens; each at least one.
+    pub answers: Vec<&'a [u32]>,
+}
+
+/// Trains an adapter.
+#[derive(Debug)]
+pub struct Trainer {
+    context: Context,
+    /// What is trained.
+    pub adapter: Adapter,
+    grads: Buffer,
+    /// The optimizer.
+    pub optimizer: AdamW,
+}
+
+impl Trainer {
+    /// For batches of at most `max_tokens` tokens, a prompt counted once.
+    ///
+    /// # Errors
+    /// Memory that the device refuses.
+    pub fn new(
+        model: &Arc<Model>,
+        adapter: Adapter,
+        optimizer: AdamWParams,
+        max_tokens: usize,
+    ) -> Result<Self, ModelError> {
+        adapter.check_base(model)?;
+        let words = adapter.shape.words;
+        let params = ContextParams { cache_tokens: max_tokens, max_sequence: max_tokens, block_size: 1 };
+        Ok(Self {
+            context: Context::new(model, params)?,
+            grads: model.device().alloc(words)?,
+            optimizer: AdamW::new(model.device(), words, optimizer)?,
+            adapter,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Arc<Model> {
+        self.context.model()
+    }
+
+    /// log π of every token of every answer with the adapter on, ready for [`Trainer::backward`].
+    ///
+    /// # Errors
+    /// An empty prompt or answer, more tokens than the trainer was made for, a lost device.
+    pub fn log_probs(&mut self, group: &Group<'_>) -> Result<Vec<Vec<f32>>, ModelError> {
+        let adapter = self.adapter.clone();
+        log_probs(&mut self.context, group, Some(&adapter), true)
+    }
+
+    /// The same with the adapter off: the reference policy.
+    ///
+    /// # Errors
+    /// As [`Trainer::log_probs`].
+    pub fn reference_log_probs(&mut self, group: &Group<'_>) -> Result<Vec<Vec<f32>>, ModelError> {
+        log_probs(&mut self.context, group, None, false)
+    }
+
+    /// Adds the gradient of a loss whose derivative by the last [`Trainer::log_probs`] is `grad`, answers
+    /// one after the other.
+    ///
+    /// # Errors
+    /// Another number of gradients than log-probabilities; a lost device.
+    pub fn backward(&mut self, grad: &[f32]) -> Result<(), ModelError> {
+        self.context.backward(grad, &self.grads)
+    }
+
+    /// Updates the adapter by the gradients gathered, and empties them. Returns their norm.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn step(&mut self) -> Result<f32, ModelError> {
+        self.optimizer.step(&self.context.model().device().clone(), &self.adapter, &self.grads)
+    }
+
+    /// The gradients gathered since the last step, laid out as the adapter.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn gradients(&self) -> Result<Vec<f32>, ModelError> {
+        Ok(self.context.model().device().read_f32(&self.grads, 0..self.grads.len())?)
+    }
+}
+
+/// log π of every token of every answer, in nats; the context has blocks of one position.
+pub(crate) fn log_probs(
+    context: &mut Context,
+    group: &Group<'_>,
+    adapter: Option<&Adapter>,
+    keep: bool,
+) -> Result<Vec<Vec<f32>>, ModelError> {
+    let Some((last, before)) = group.prompt.split_last() else {
+        return Err(ModelError::Batch("a prompt needs a token".into()));
+    };
+    if group.answers.is_empty() || group.answers.iter().any(|a| a.is_empty()) {
+        return Err(ModelError::Batch("an answer needs a token".into()));
+    }
+    // A branch begins with the prompt's last token, so that each answer's first token has a row of its own.
+    let branches: Vec<Vec<u32>> =
+        group.answers.iter().map(|a| [std::slice::from_ref(last), &a[..a.len() - 1]].concat()).collect();
+    let branches: Vec<&[u32]> = branches.iter().map(Vec::as_slice).collect();
+    context.forward_group(before, &branches, adapter, keep)?;
+    let targets = group.answers.concat();
+    let rows: Vec<u32> = (0..targets.len() as u32).map(|i| before.len() as u32 + i).collect();
+    let flat = context.log_probs(&rows, &targets)?;
+    let mut rest = flat.as_slice();
+    Ok(group
+        .answers
+        .iter()
+        .map(|a| {
+            let (head, tail) = rest.split_at(a.len());
+            rest = tail;
+            head.to_vec()
+        })
+        .collect())
+}

@@ -1,0 +1,51 @@
+//! What the whole-model tests share: the real models, the goldens, the devices.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use unspoken::device::{Device, DeviceChoice};
+
+/// SmolLM2-135M-Instruct, Q4_1.
+pub const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
+/// Gemma-3-270M, Q4_K_M.
+pub const GEMMA3: &str = "gemma3-270m-Q4_K_M.gguf";
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// A real model that `cargo xtask models` fetched. `None`, with a message, where it was not fetched;
+/// a failure where `UNSPOKEN_REQUIRE_MODELS` is set.
+pub fn model(name: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("UNSPOKEN_MODELS").map_or_else(|| root().join(".cache/models"), PathBuf::from);
+    let path = folder.join(name);
+    if path.exists() {
+        return Some(path);
+    }
+    assert!(std::env::var_os("UNSPOKEN_REQUIRE_MODELS").is_none(), "{} is not there", path.display());
+    eprintln!("skipped: {} is not there; run `cargo xtask models`", path.display());
+    None
+}
+
+/// A golden file.
+pub fn golden(name: &str) -> Value {
+    let path = root().join("tests/goldens").join(name);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    serde_json::from_str(&text).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+/// A golden file's bytes.
+pub fn golden_bytes(name: &str) -> Vec<u8> {
+    let path = root().join("tests/goldens").join(name);
+    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+}
+
+/// The CPU.
+pub fn cpu() -> Device {
+    Device::open(DeviceChoice::Cpu, None).expect("a CPU")
+}
+
+/// A list of token ids.
+pub fn ids(v: &Value) -> Vec<u32> {
+    v.as_array().into_iter().flatten().filter_map(Value::as_u64).map(|n| n as u32).collect()
+}

@@ -1,0 +1,77 @@
+//! Weights and logits of the real models against the `gguf` package and an f32 JAX model.
+#![allow(missing_docs)]
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use unspoken::device::Device;
+use unspoken::gguf::GgufFile;
+use unspoken::model::{Context, ContextParams, Model, Span};
+use unspoken_kernels::QuantType;
+use unspoken_tests::{GEMMA3, SMOLLM2, cpu, golden, ids, model};
+
+fn dequantization(key: &str, name: &str) {
+    let Some(path) = model(name) else { return };
+    let file = GgufFile::open(&path).unwrap();
+    let golden = golden("dequant.json");
+    for t in golden["models"][key]["tensors"].as_array().unwrap() {
+        let info = file.tensor(t["name"].as_str().unwrap()).unwrap();
+        let kind = t["type"].as_str().unwrap();
+        let q = QuantType::ALL.iter().find(|q| q.name().eq_ignore_ascii_case(kind)).unwrap();
+        let count = info.shape[0] as usize * t["rows"].as_u64().unwrap() as usize;
+        let mut values = vec![0.0f32; count];
+        q.dequantize_gguf(file.data(info), &mut values);
+        let bytes: Vec<u8> = values.iter().flat_map(|v| v.to_le_bytes()).collect();
+        let hash: String = Sha256::digest(&bytes).iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(hash, t["sha256"].as_str().unwrap(), "{} ({kind})", info.name);
+    }
+}
+
+#[test]
+fn smollm2_dequantizes_bit_for_bit() {
+    dequantization("smollm2", SMOLLM2);
+}
+
+#[test]
+fn gemma3_dequantizes_bit_for_bit() {
+    dequantization("gemma3", GEMMA3);
+}
+
+/// The largest mean absolute difference, as a share of the range of the logits.
+fn logits(device: &Device, name: &str, golden_name: &str, cases: usize) {
+    let Some(path) = model(name) else { return };
+    let golden = golden(golden_name);
+    let stride = golden["stride"].as_u64().unwrap() as usize;
+    let model = Model::open(&path, device).unwrap();
+    let mut context = Context::new(&model, ContextParams { cache_tokens: 1024, ..Default::default() }).unwrap();
+    for case in golden["cases"].as_array().unwrap().iter().take(cases) {
+        let tokens = ids(&case["tokens"]);
+        let seq = context.cache.create();
+        context.forward(&[Span { seq, tokens: &tokens, adapter: None }]).unwrap();
+        let positions: Vec<&Value> = case["positions"].as_array().unwrap().iter().collect();
+        let rows: Vec<u32> = positions.iter().map(|p| p["position"].as_u64().unwrap() as u32).collect();
+        let logits = context.logits(&rows).unwrap();
+        let vocab = model.config.vocab;
+        for (p, got) in positions.iter().zip(logits.chunks(vocab)) {
+            let range = p["max"].as_f64().unwrap() - p["min"].as_f64().unwrap();
+            let want = p["logits"].as_array().unwrap();
+            let sum: f64 =
+                want.iter().enumerate().map(|(i, w)| (w.as_f64().unwrap() - f64::from(got[i * stride])).abs()).sum();
+            let share = sum / want.len() as f64 / range;
+            println!("{name} position {}: mean |Δ| / range = {share:.2e}", p["position"]);
+            assert!(share < 1e-3, "{share} at {}", p["position"]);
+            let best = got.iter().enumerate().max_by(|a, b| a.1.total_cmp(b.1)).unwrap().0;
+            assert_eq!(best as u64, p["argmax"].as_u64().unwrap());
+        }
+        context.cache.remove(seq);
+    }
+}
+
+#[test]
+fn smollm2_logits_are_those_of_an_f32_model() {
+    logits(&cpu(), SMOLLM2, "logits_smollm2.json", 9);
+}
+
+#[test]
+fn gemma3_logits_are_those_of_an_f32_model() {
+    logits(&cpu(), GEMMA3, "logits_gemma3.json", 9);
+}
