@@ -42,9 +42,10 @@ fn sources_are_valid_and_small_enough() {
                 .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
             // No optional capability is asked for, but the unpacking of halves that WGSL takes for granted.
             let capabilities = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-            naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
+            let info = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities)
                 .validate(&module)
                 .unwrap_or_else(|e| panic!("{name}: {}", e.emit_to_string(&source)));
+            translates(&name, &module, &info);
             let entry = &module.entry_points[0];
             assert_eq!(entry.name, "main");
             assert!(entry.workgroup_size.iter().product::<u32>() <= 256, "{name}");
@@ -70,6 +71,17 @@ fn sources_are_valid_and_small_enough() {
             assert!(shared <= 16384, "{name}: {shared} bytes of workgroup memory");
         }
     }
+}
+
+/// The languages of Metal and DX12 can say it too.
+fn translates(name: &str, module: &naga::Module, info: &naga::valid::ModuleInfo) {
+    use naga::back::{hlsl, msl};
+    let metal = msl::write_string(module, info, &msl::Options::default(), &msl::PipelineOptions::default());
+    assert!(metal.is_ok(), "{name}: {metal:?}");
+    let mut text = String::new();
+    let (options, pipeline) = (hlsl::Options::default(), hlsl::PipelineOptions::default());
+    let direct = hlsl::Writer::new(&mut text, &options, &pipeline).write(module, info, None);
+    assert!(direct.is_ok(), "{name}: {direct:?}");
 }
 
 #[test]

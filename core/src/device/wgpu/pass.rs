@@ -1,5 +1,7 @@
 //! Replaying a recording.
 
+use std::ops::Range;
+
 use unspoken_kernels::params::PARAM_WORDS;
 use unspoken_kernels::wgsl::{self, Variant};
 
@@ -67,23 +69,32 @@ pub(super) fn run(gpu: &WgpuDevice, arena: &mut Arena, recording: &Recording) ->
     let result = gpu.watched("pass", 0, || {
         arena.fill(gpu, dispatches);
         let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
-        let mut start = 0;
-        while start < dispatches.len() {
-            let mut work = 0;
-            let more = dispatches[start..].iter().take_while(|d| {
-                let first = work == 0;
-                work += wgsl::work(d.kernel, &d.params).max(1);
-                first || work <= limit
-            });
-            let end = start + more.count();
-            submit(gpu, arena, dispatches, start..end);
-            start = end;
+        let work = |d: &Dispatch| wgsl::work(d.kernel, &d.params);
+        for range in pieces(&dispatches.iter().map(work).collect::<Vec<_>>(), limit) {
+            submit(gpu, arena, dispatches, range);
         }
     });
     if result.is_err() {
         gpu.groups.clear();
     }
     result
+}
+
+/// Cuts a list of costs into runs of at most `limit`, or of one where a single cost is over it.
+fn pieces(costs: &[u64], limit: u64) -> Vec<Range<usize>> {
+    let mut pieces: Vec<Range<usize>> = Vec::new();
+    let mut sum = 0u64;
+    for (i, cost) in costs.iter().enumerate() {
+        sum = sum.saturating_add(*cost);
+        match pieces.last_mut() {
+            Some(piece) if sum <= limit => piece.end = i + 1,
+            _ => {
+                pieces.push(i..i + 1);
+                sum = *cost;
+            }
+        }
+    }
+    pieces
 }
 
 /// Sees to it that the kernel is there.
@@ -100,7 +111,7 @@ fn compile(gpu: &WgpuDevice, dispatch: &Dispatch) -> Result<(), DeviceError> {
     result.map(drop)
 }
 
-fn submit(gpu: &WgpuDevice, arena: &Arena, dispatches: &[Dispatch], range: std::ops::Range<usize>) {
+fn submit(gpu: &WgpuDevice, arena: &Arena, dispatches: &[Dispatch], range: Range<usize>) {
     let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("pass") });
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     for i in range {
@@ -122,4 +133,16 @@ fn submit(gpu: &WgpuDevice, arena: &Arena, dispatches: &[Dispatch], range: std::
     }
     drop(pass);
     gpu.queue.submit([encoder.finish()]);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::pieces;
+
+    #[test]
+    fn long_passes_are_cut() {
+        assert!(pieces(&[], 10).is_empty());
+        assert_eq!(pieces(&[0, 3, 3, 4, 1], 10), [0..4, 4..5]);
+        assert_eq!(pieces(&[3, 8, 2, 50, 1, u64::MAX, u64::MAX], 10), [0..1, 1..3, 3..4, 4..5, 5..6, 6..7]);
+    }
 }
