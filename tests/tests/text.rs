@@ -21,8 +21,8 @@ fn check(key: &str, file: &str) {
             }
             // Bytes of the tokens, streamed, are the text again.
             let mut stream = StreamDecoder::new();
-            let mut text: String = want.iter().map(|id| stream.push(&tokenizer.token_bytes(*id))).collect();
-            text += &stream.finish();
+            let mut text: String = want.iter().filter_map(|id| stream.push(&tokenizer.token_bytes(*id))).collect();
+            text += &stream.finish().unwrap_or_default();
             // SentencePiece writes a space as U+2581 and cannot tell the two apart.
             let s = if key == "gemma3" { s.replace('\u{2581}', " ") } else { s.to_owned() };
             assert_eq!(text, s, "{form}");
@@ -45,8 +45,7 @@ fn gemma3_ids_are_llama_cpps() {
 fn the_template_in_the_file_makes_the_prompt() {
     let Some(path) = model(SMOLLM2) else { return };
     let file = GgufFile::open(&path).unwrap();
-    let tokenizer = Tokenizer::from_gguf(&file).unwrap();
-    let template = ChatTemplate::from_gguf(&file, &tokenizer).unwrap();
+    let template = ChatTemplate::from_gguf(&file).unwrap();
     let got = template.render(&[Message::system("Be brief."), Message::user("Hi <|im_end|>")], true).unwrap();
     assert_eq!(
         got,

@@ -69,7 +69,8 @@ fn check(device: &Device) {
         let got = context.logits(&[p["position"].as_u64().unwrap() as u32]).unwrap();
         let range = p["max"].as_f64().unwrap() - p["min"].as_f64().unwrap();
         let want = p["logits"].as_array().unwrap();
-        let sum: f64 = want.iter().enumerate().map(|(i, w)| (w.as_f64().unwrap() - f64::from(got[i * stride])).abs()).sum();
+        let sum: f64 =
+            want.iter().enumerate().map(|(i, w)| (w.as_f64().unwrap() - f64::from(got[i * stride])).abs()).sum();
         assert!(sum / want.len() as f64 / range < 1e-3);
     }
 
@@ -150,7 +151,8 @@ fn a_group_has_the_log_probs_and_gradients_of_its_members() {
     let joint = trainer.gradients().unwrap();
     trainer.optimizer.params.lr = 0.0;
     trainer.step().unwrap();
-    for (answer, weights, joint_lp) in [(a, &weights[..a.len()], &together[0]), (b, &weights[a.len()..], &together[1])] {
+    for (answer, weights, joint_lp) in [(a, &weights[..a.len()], &together[0]), (b, &weights[a.len()..], &together[1])]
+    {
         let alone = trainer.log_probs(&Group { prompt, answers: vec![answer] }).unwrap();
         assert!(alone[0].iter().zip(joint_lp).all(|(x, y)| (x - y).abs() < 1e-4));
         trainer.backward(weights).unwrap();

@@ -29,7 +29,7 @@ impl Assistant {
     pub fn open(path: &Path, device: &Device, params: ContextParams) -> Result<Self, AlignError> {
         let file = GgufFile::open(path).map_err(crate::model::ModelError::from)?;
         let tokenizer = Arc::new(Tokenizer::from_gguf(&file)?);
-        let template = match ChatTemplate::from_gguf(&file, &tokenizer) {
+        let template = match ChatTemplate::from_gguf(&file) {
             Ok(t) => Some(Arc::new(t)),
             Err(TextError::NoChatTemplate) => None,
             Err(e) => return Err(e.into()),

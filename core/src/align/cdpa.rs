@@ -244,7 +244,7 @@ impl Cdpa<'_> {
 
 /// The step of each token. The token that ends the answer belongs to the last step: ending is its doing.
 fn steps_of(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<Option<usize>> {
-    let text = tokens.iter().filter(|t| !tokenizer.is_control(**t)).flat_map(|t| tokenizer.token_bytes(*t)).collect();
+    let text = tokens.iter().filter(|t| !tokenizer.is_special(**t)).flat_map(|t| tokenizer.token_bytes(*t)).collect();
     // Bytes that are no text are replaced one for one, so that offsets stay what they are.
     let text = String::from_utf8(text).unwrap_or_else(|e| {
         e.into_bytes().into_iter().map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect()

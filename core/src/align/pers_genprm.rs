@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::{AlignError, Assistant};
 use crate::generate::{Completion, Request, SampleParams, StopReason, generate};
 use crate::model::Adapter;
-use crate::text::{Grammars, Message, Specials, split_steps};
+use crate::text::{GrammarEnv, Message, Specials, split_steps};
 
 /// How a score is read off a critique.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -68,7 +68,7 @@ pub struct Critic {
     pub adapter: Option<Adapter>,
     /// Its constants.
     pub params: CriticParams,
-    grammars: Arc<Grammars>,
+    grammars: Arc<GrammarEnv>,
     /// The tokens of " Yes" and " No".
     verdicts: [u32; 2],
 }
@@ -106,7 +106,7 @@ impl Critic {
     /// # Errors
     /// A vocabulary that no grammar can be made for.
     pub fn new(assistant: Assistant, adapter: Option<Adapter>, params: CriticParams) -> Result<Self, AlignError> {
-        let grammars = Arc::new(Grammars::new(&assistant.tokenizer)?);
+        let grammars = assistant.tokenizer.grammar_env()?;
         let mut verdicts = [0; 2];
         for (id, word) in verdicts.iter_mut().zip([" Yes", " No"]) {
             let ids = assistant.tokenizer.encode(word, Specials::Text)?;

@@ -233,15 +233,14 @@ fn take(
         .push(r.watch.iter().map(|id| logits.get(*id as usize).map_or(f32::NEG_INFINITY, |x| x - lse)).collect());
     let plain = r.constraint.is_some().then(|| logits.clone());
     if let Some(c) = &mut r.constraint {
-        c.mask(&mut logits)?;
+        c.apply(&mut logits)?;
     }
     let id = r.sampler.sample(&logits);
     r.out.tokens.push(id);
     r.out.log_probs.push(plain.as_ref().unwrap_or(&logits)[id as usize] - lse);
-    let ended = tokenizer.is_end(id);
-    if !ended {
-        let piece = if tokenizer.is_control(id) { String::new() } else { r.decoder.push(&tokenizer.token_bytes(id)) };
-        r.out.text.push_str(&piece);
+    let ended = tokenizer.is_end_of_generation(id);
+    if !ended && !tokenizer.is_special(id) {
+        r.out.text.extend(r.decoder.push(&tokenizer.token_bytes(id)));
     }
     let complete = match &mut r.constraint {
         Some(c) if !ended => c.accept(id)?,
@@ -260,8 +259,7 @@ fn take(
         None
     };
     if r.done.is_some_and(|d| d != StopReason::StopString) {
-        let rest = r.decoder.finish();
-        r.out.text.push_str(&rest);
+        r.out.text.extend(r.decoder.finish());
     }
     let safe = if r.done.is_some() { r.out.text.len() } else { settled(&r.out.text, r.stop_strings) };
     if safe > r.given {

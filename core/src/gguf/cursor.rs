@@ -2,7 +2,7 @@
 
 use super::GgufError;
 
-/// A position in the header.
+/// A position in the bytes of a file.
 #[derive(Clone, Copy)]
 pub(super) struct Cursor<'a> {
     bytes: &'a [u8],
@@ -10,27 +10,34 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
+    /// A cursor at byte `at`; at the end where `at` lies beyond it.
     pub(super) fn new(bytes: &'a [u8], at: usize) -> Self {
-        Self { bytes, at }
+        Self { bytes, at: at.min(bytes.len()) }
     }
 
     pub(super) fn offset(&self) -> u64 {
         self.at as u64
     }
 
-    pub(super) fn left(&self) -> u64 {
+    fn left(&self) -> u64 {
         (self.bytes.len() - self.at) as u64
     }
 
-    /// The next `n` bytes; an error that names `field` where the file ends first.
+    /// The next `n` bytes.
     pub(super) fn take(&mut self, n: u64, field: &str) -> Result<&'a [u8], GgufError> {
-        if n > self.left() {
-            let (offset, left) = (self.offset(), self.left());
-            return Err(GgufError::Truncated { field: field.to_owned(), offset, needed: n, left });
+        let end = usize::try_from(n).ok().and_then(|n| self.at.checked_add(n));
+        match end.and_then(|end| self.bytes.get(self.at..end)) {
+            Some(slice) => {
+                self.at += slice.len();
+                Ok(slice)
+            }
+            None => Err(GgufError::Truncated {
+                field: field.to_owned(),
+                offset: self.offset(),
+                needed: n,
+                left: self.left(),
+            }),
         }
-        let slice = &self.bytes[self.at..self.at + n as usize];
-        self.at += n as usize;
-        Ok(slice)
     }
 
     fn array<const N: usize>(&mut self, field: &str) -> Result<[u8; N], GgufError> {
@@ -47,25 +54,21 @@ impl<'a> Cursor<'a> {
         Ok(u64::from_le_bytes(self.array(field)?))
     }
 
-    /// A count of things that take at least `least` bytes each.
+    /// A count of things that take at least `least` bytes each, all of which must still come.
     pub(super) fn count(&mut self, least: u64, field: &str) -> Result<usize, GgufError> {
         let offset = self.offset();
         let count = self.u64(field)?;
-        if count.checked_mul(least).is_none_or(|n| n > self.left()) {
-            return Err(GgufError::Count { field: field.to_owned(), offset, count });
+        match usize::try_from(count) {
+            Ok(n) if count.checked_mul(least).is_some_and(|bytes| bytes <= self.left()) => Ok(n),
+            _ => Err(GgufError::BadCount { field: field.to_owned(), offset, count }),
         }
-        Ok(count as usize)
     }
 
-    /// A string: its length, then UTF-8.
+    /// A string: its length in bytes as u64, then UTF-8.
     pub(super) fn string(&mut self, field: &str) -> Result<&'a str, GgufError> {
-        let offset = self.offset();
         let len = self.u64(field)?;
+        let offset = self.offset();
         let bytes = self.take(len, field)?;
-        std::str::from_utf8(bytes).map_err(|e| GgufError::Invalid {
-            field: field.to_owned(),
-            offset,
-            message: format!("not UTF-8: {e}"),
-        })
+        std::str::from_utf8(bytes).map_err(|source| GgufError::NotUtf8 { field: field.to_owned(), offset, source })
     }
 }

@@ -1,6 +1,7 @@
-//! A mapped GGUF file whose header has been checked.
+//! A GGUF file, mapped, whose header has been checked.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
+use std::ops::Deref;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,33 +9,42 @@ use memmap2::Mmap;
 use sha2::{Digest, Sha256};
 
 use super::cursor::Cursor;
-use super::metadata::read_value;
-use super::{GgmlType, GgufError, Metadata};
+use super::tensor::{LEAST_BYTES, place, read_tensor};
+use super::value::{read_type, read_value};
+use super::{GgufError, Metadata, TensorInfo};
 
+/// The alignment of files that name none, in bytes.
+const DEFAULT_ALIGNMENT: u64 = 32;
 /// Alignments up to this are believed.
 const MAX_ALIGNMENT: u64 = 1 << 20;
+/// The fewest bytes of a key with its value: key length, value type, value.
+const LEAST_KEY_BYTES: u64 = 8 + 4 + 1;
 /// Bytes of each end of a tensor that go into the fingerprint.
 const SAMPLE: usize = 4096;
 
-/// A tensor's place and shape.
-#[derive(Clone, Debug, PartialEq)]
-pub struct TensorInfo {
-    /// Its name.
-    pub name: String,
-    /// Its shape in GGUF order: the fastest dimension first.
-    pub shape: Vec<u64>,
-    /// Its type.
-    pub kind: GgmlType,
-    /// Byte of the file where its data begin.
-    pub offset: u64,
-    /// Bytes of data.
-    pub bytes: u64,
+/// The content of a file.
+#[derive(Debug)]
+pub(super) enum Bytes {
+    Mapped(Mmap),
+    Owned(Vec<u8>),
 }
 
-/// A mapped file.
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+}
+
+/// A GGUF file. The data of its tensors are read where they lie.
 #[derive(Debug)]
 pub struct GgufFile {
-    map: Arc<Mmap>,
+    bytes: Arc<Bytes>,
+    version: u32,
     metadata: Metadata,
     tensors: Vec<TensorInfo>,
     by_name: HashMap<String, usize>,
@@ -42,64 +52,66 @@ pub struct GgufFile {
 }
 
 impl GgufFile {
-    /// Maps `path` and checks its header. The file must not change while it is open.
+    /// Maps `path` and checks its header. The file must not be written to or truncated while it is open.
     ///
     /// # Errors
-    /// A file that cannot be read, or is not well-formed GGUF 2 or 3; the error names field and byte.
+    /// [`GgufError::InFile`] with the path, around what the system says or what is wrong in the header: no
+    /// little-endian GGUF 2 or 3, or a field that contradicts the file's length or another field.
     pub fn open(path: &Path) -> Result<Self, GgufError> {
-        let io = |source| GgufError::Io { path: path.display().to_string(), source };
-        let file = std::fs::File::open(path).map_err(io)?;
-        // SAFETY: a file changed by others while mapped shows other bytes; every length was checked
-        // against the map, and truncation ends in a signal, as for any mapped file: the host owns the file.
-        let map = Arc::new(unsafe { Mmap::map(&file) }.map_err(io)?);
-        let bytes: &[u8] = &map;
-        let mut c = Cursor::new(bytes, 0);
-        let magic = bytes.get(..4).unwrap_or(bytes);
-        if magic != b"GGUF" {
-            return Err(GgufError::Magic { found: magic.to_vec() });
-        }
-        c.take(4, "magic")?;
-        match c.u32("version")? {
-            2 | 3 => {}
-            v if v.swap_bytes() <= 3 && v != 0 && v > 0xffff => return Err(GgufError::BigEndian),
-            found => return Err(GgufError::Version { found }),
-        }
-        // A tensor takes 24 bytes at least (name length, dimensions, type, offset), a key 13.
-        let n_tensors = c.count(24, "tensor count")?;
-        let n_keys = c.count(13, "metadata count")?;
+        let open = || {
+            let file = std::fs::File::open(path)?;
+            // SAFETY: the map is private and read-only and nothing here writes to the file. Every offset is checked
+            // against the map's length, so a file that others rewrite shows other values, never other memory; one
+            // that others truncate ends the process with a signal, which the documentation leaves to the host.
+            let map = unsafe { Mmap::map(&file) }?;
+            Self::parse(Bytes::Mapped(map))
+        };
+        open().map_err(|e| GgufError::InFile { path: path.to_owned(), source: Box::new(e) })
+    }
+
+    /// A file whose content is already in memory.
+    ///
+    /// # Errors
+    /// As [`GgufFile::open`], without the path.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, GgufError> {
+        Self::parse(Bytes::Owned(bytes))
+    }
+
+    fn parse(bytes: Bytes) -> Result<Self, GgufError> {
+        let bytes = Arc::new(bytes);
+        let mut c = Cursor::new(&bytes, 0);
+        let version = read_version(&mut c, &bytes)?;
+        let n_tensors = c.count(LEAST_BYTES, "tensor count")?;
+        let n_keys = c.count(LEAST_KEY_BYTES, "metadata key count")?;
         let mut values = HashMap::new();
         for i in 0..n_keys {
             let at = c.offset();
             let key = c.string(&format!("metadata key {i}"))?.to_owned();
-            let kind = c.u32(&key)?;
+            let field = format!("metadata value of {key}");
+            let kind = read_type(&mut c, &field)?;
             let offset = c.offset();
-            let value = read_value(&mut c, kind, &key)?;
+            let value = read_value(&mut c, kind, &field)?;
             if values.insert(key.clone(), (value, offset)).is_some() {
-                return Err(GgufError::Invalid { field: key, offset: at, message: "the key comes twice".into() });
+                return Err(GgufError::Duplicate { field: format!("metadata key {key}"), offset: at });
             }
         }
-        let metadata = Metadata { map: map.clone(), values };
-        let alignment = match metadata.values.get("general.alignment") {
-            None => 32,
-            Some((_, offset)) => {
-                let n = u64::from(metadata.u32("general.alignment")?);
-                if !n.is_power_of_two() || n > MAX_ALIGNMENT {
-                    let message = format!("{n} is not a power of two up to {MAX_ALIGNMENT}");
-                    return Err(GgufError::Invalid { field: "general.alignment".into(), offset: *offset, message });
-                }
-                n
-            }
-        };
+        let metadata = Metadata { bytes: bytes.clone(), values };
+        let alignment = alignment(&metadata)?;
         let mut tensors = Vec::new();
         for i in 0..n_tensors {
             tensors.push((c.offset(), read_tensor(&mut c, i)?));
         }
-        let header_end = c.offset() as usize;
-        let data = c.offset().next_multiple_of(alignment);
-        place(&mut tensors, data, bytes.len() as u64, alignment)?;
-        let tensors: Vec<TensorInfo> = tensors.into_iter().map(|(_, t)| t).collect();
+        let header_end = c.offset();
+        // The header ends inside of the file and the alignment is at most a MiB: no overflow.
+        let data = header_end.next_multiple_of(alignment);
+        let tensors = place(tensors, data, bytes.len() as u64, alignment)?;
         let by_name = tensors.iter().enumerate().map(|(i, t)| (t.name.clone(), i)).collect();
-        Ok(Self { map, metadata, tensors, by_name, header_end })
+        Ok(Self { bytes, version, metadata, tensors, by_name, header_end: header_end as usize })
+    }
+
+    /// The version of the format: 2 or 3.
+    pub fn version(&self) -> u32 {
+        self.version
     }
 
     /// Its metadata.
@@ -107,42 +119,50 @@ impl GgufFile {
         &self.metadata
     }
 
-    /// Its tensors, in file order.
+    /// Its tensors, in the file's order.
     pub fn tensors(&self) -> &[TensorInfo] {
         &self.tensors
     }
 
     /// A tensor by name.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
-        self.by_name.get(name).map(|i| &self.tensors[*i])
+        self.by_name.get(name).and_then(|i| self.tensors.get(*i))
     }
 
-    /// The data of one of its tensors; empty for a tensor of another file that lies outside of this one.
+    /// The data of one of this file's tensors, [`TensorInfo::bytes`] long. Empty for the description of another
+    /// file's tensor that lies outside of this file.
     pub fn data(&self, tensor: &TensorInfo) -> &[u8] {
-        let start = tensor.offset as usize;
-        self.map.get(start..start.saturating_add(tensor.bytes as usize)).unwrap_or(&[])
+        let start = usize::try_from(tensor.offset).ok();
+        let range = start.and_then(|s| Some(s..s.checked_add(usize::try_from(tensor.bytes).ok()?)?));
+        range.and_then(|r| self.bytes.get(r)).unwrap_or(&[])
     }
 
-    /// Gives the pages of a tensor back to the system: its data have been copied to the device.
+    /// Gives the pages of a tensor's data back to the system, which reads them again if they are touched: for data
+    /// that have been copied to a device. Only advice: it does nothing where the system has none or refuses.
     pub fn release(&self, tensor: &TensorInfo) {
         #[cfg(unix)]
+        if let Bytes::Mapped(map) = &*self.bytes
+            && !self.data(tensor).is_empty()
         {
-            let (start, len) = (tensor.offset as usize, tensor.bytes as usize);
-            if start.saturating_add(len) <= self.map.len() {
-                // SAFETY: a private read-only map of a file: dropped pages are read again when touched.
+            // SAFETY: the range lies inside of the map, or `data` would be empty. Pages of a read-only file map hold
+            // nothing but the file's content, so dropping them changes no byte that a reader can see.
+            let advised = unsafe {
                 let advice = memmap2::UncheckedAdvice::DontNeed;
-                let _ = unsafe { self.map.unchecked_advise_range(advice, start, len) };
-            }
+                map.unchecked_advise_range(advice, tensor.offset as usize, tensor.bytes as usize)
+            };
+            // Nothing depends on it.
+            drop(advised);
         }
         #[cfg(not(unix))]
         let _ = tensor;
     }
 
-    /// Identifies the file's content, in hexadecimal: SHA-256 of the header and of the first and last
-    /// 4 KiB of each tensor. Reading all of a model to hash it would take longer than loading it.
+    /// Identifies the content, as 64 hexadecimal digits: SHA-256 over the header (metadata and descriptions of
+    /// tensors) and, in the file's order, over the first and the last 4 KiB of each tensor's data. Hashing all of a
+    /// model would take longer than loading it; a change in the middle of a large tensor alone goes unseen.
     pub fn fingerprint(&self) -> String {
         let mut hash = Sha256::new();
-        hash.update(&self.map[..self.header_end]);
+        hash.update(self.bytes.get(..self.header_end).unwrap_or(&[]));
         for t in &self.tensors {
             let data = self.data(t);
             hash.update(&data[..data.len().min(SAMPLE)]);
@@ -152,57 +172,31 @@ impl GgufFile {
     }
 }
 
-fn read_tensor(c: &mut Cursor<'_>, i: usize) -> Result<TensorInfo, GgufError> {
-    let name = c.string(&format!("name of tensor {i}"))?.to_owned();
-    let invalid = |offset, message| GgufError::Invalid { field: format!("tensor {name}"), offset, message };
-    let at = c.offset();
-    let dims = c.u32(&format!("dimensions of tensor {name}"))?;
-    if !(1..=4).contains(&dims) {
-        return Err(invalid(at, format!("{dims} dimensions, expected 1 to 4")));
+/// Reads magic and version.
+fn read_version(c: &mut Cursor<'_>, bytes: &[u8]) -> Result<u32, GgufError> {
+    match bytes.get(..4).unwrap_or(bytes) {
+        b"GGUF" => {}
+        b"FUGG" => return Err(GgufError::BigEndian),
+        found => return Err(GgufError::BadMagic { found: found.to_vec() }),
     }
-    let shape: Vec<u64> = (0..dims).map(|_| c.u64(&format!("shape of tensor {name}"))).collect::<Result<_, _>>()?;
-    let at_kind = c.offset();
-    let id = c.u32(&format!("type of tensor {name}"))?;
-    let kind = GgmlType::from_id(id).ok_or_else(|| invalid(at_kind, format!("unknown tensor type {id}")))?;
-    let (weights, bytes) = kind.block();
-    let count = shape.iter().try_fold(1u64, |n, d| n.checked_mul(*d)).filter(|n| *n > 0);
-    let count = count.ok_or_else(|| invalid(at, format!("shape {shape:?} is empty or too large")))?;
-    if !shape[0].is_multiple_of(weights) {
-        return Err(invalid(at, format!("rows of {} don't fill blocks of {weights}", shape[0])));
+    c.take(4, "magic")?;
+    let version = c.u32("version")?;
+    match version {
+        2 | 3 => Ok(version),
+        // Versions are small numbers: one with nothing in its low half was written the other way round.
+        _ if version != 0 && version & 0xffff == 0 => Err(GgufError::BigEndian),
+        found => Err(GgufError::BadVersion { found }),
     }
-    let bytes = (count / weights).checked_mul(bytes);
-    let bytes = bytes.ok_or_else(|| invalid(at, format!("shape {shape:?} is too large")))?;
-    let offset = c.u64(&format!("offset of tensor {name}"))?;
-    Ok(TensorInfo { name, shape, kind, offset, bytes })
 }
 
-/// Turns offsets relative to `data` into offsets in the file, after checking that every tensor lies in
-/// the file, aligned, under its own name, and that no two overlap.
-fn place(tensors: &mut [(u64, TensorInfo)], data: u64, len: u64, alignment: u64) -> Result<(), GgufError> {
-    let mut names = HashSet::new();
-    let mut ranges = Vec::with_capacity(tensors.len());
-    for (at, t) in tensors.iter_mut() {
-        let invalid = |message| GgufError::Invalid { field: format!("tensor {}", t.name), offset: *at, message };
-        if !t.offset.is_multiple_of(alignment) {
-            return Err(invalid(format!("offset {} is not a multiple of {alignment}", t.offset)));
-        }
-        let start = data.checked_add(t.offset);
-        let end = start.and_then(|s| s.checked_add(t.bytes)).filter(|e| *e <= len);
-        let (Some(start), Some(end)) = (start, end) else {
-            return Err(invalid(format!("{} bytes at offset {} end outside of the file", t.bytes, t.offset)));
-        };
-        if !names.insert(t.name.clone()) {
-            return Err(invalid("the name comes twice".into()));
-        }
-        ranges.push((start, end, *at, t.name.clone()));
-        t.offset = start;
+/// The alignment of tensor data, in bytes.
+fn alignment(metadata: &Metadata) -> Result<u64, GgufError> {
+    const KEY: &str = "general.alignment";
+    let Some(n) = metadata.opt_u64(KEY)? else { return Ok(DEFAULT_ALIGNMENT) };
+    if !n.is_power_of_two() || n > MAX_ALIGNMENT {
+        let message = format!("{n} is not a power of two up to {MAX_ALIGNMENT}");
+        let offset = metadata.offset(KEY).unwrap_or_default();
+        return Err(GgufError::Invalid { field: KEY.into(), offset, message });
     }
-    ranges.sort();
-    for pair in ranges.windows(2) {
-        if pair[0].1 > pair[1].0 {
-            let message = format!("it overlaps with tensor {}", pair[0].3);
-            return Err(GgufError::Invalid { field: format!("tensor {}", pair[1].3), offset: pair[1].2, message });
-        }
-    }
-    Ok(())
+    Ok(n)
 }

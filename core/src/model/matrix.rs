@@ -119,10 +119,11 @@ impl Matrix {
                     let len = (blocks * field.bytes).div_ceil(4);
                     device.write(&buffer, to, &words[from..from + len])?;
                 }
+                // The pages that were read are not needed again.
+                file.release(info);
             }
             chunks.push(Chunk { buffer, row0, rows: n, planes: planes.offsets });
         }
-        file.release(info);
         Ok(Self { kind, rows, cols, chunks })
     }
 

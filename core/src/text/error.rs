@@ -6,7 +6,7 @@ use crate::gguf::GgufError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TextError {
-    /// The vocabulary's metadata.
+    /// The metadata of vocabulary or template.
     #[error(transparent)]
     Gguf(#[from] GgufError),
     /// A kind of vocabulary that is not built in.
@@ -22,7 +22,7 @@ pub enum TextError {
     /// A vocabulary that contradicts itself.
     #[error("vocabulary: {0}")]
     Vocabulary(String),
-    /// Text that could not be tokenized.
+    /// Text that could not be cut into tokens.
     #[error("cannot tokenize: {0}")]
     Tokenize(String),
     /// A token id outside of the vocabulary.
@@ -36,10 +36,25 @@ pub enum TextError {
     /// The file has no chat template.
     #[error("the model file has no chat template; give the prompt raw")]
     NoChatTemplate,
-    /// The chat template refused, or is broken.
+    /// The chat template does not compile or does not run.
     #[error("chat template: {0}")]
     Template(String),
-    /// A grammar that cannot be used, or a token that it does not allow.
+    /// The chat template refused the messages, by its `raise_exception`.
+    #[error("the chat template refuses the messages: {message}")]
+    TemplateRaised {
+        /// What it says.
+        message: String,
+    },
+    /// The chat template ran or wrote without end.
+    #[error("the chat template was stopped: {0}")]
+    TemplateLimit(&'static str),
+    /// A grammar that cannot be used.
     #[error("grammar: {0}")]
     Grammar(String),
+    /// A token that the grammar does not allow where it came.
+    #[error("the grammar does not allow token {id} here")]
+    NotAllowed {
+        /// The token.
+        id: u32,
+    },
 }

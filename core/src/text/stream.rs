@@ -1,72 +1,93 @@
-//! Text as it is made: bytes of tokens go in, whole characters come out.
+//! Text of an answer while its tokens come.
 
-/// Holds back the bytes of a character that is not complete yet.
+/// Joins the bytes of tokens to whole characters.
 #[derive(Clone, Debug, Default)]
 pub struct StreamDecoder {
+    /// The beginning of a character, at most three bytes between calls.
     pending: Vec<u8>,
 }
 
 impl StreamDecoder {
-    /// With nothing held back.
+    /// One that has seen nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Takes the bytes of a token and gives what has become text; bytes that can never become a
-    /// character come out as U+FFFD.
-    pub fn push(&mut self, bytes: &[u8]) -> String {
-        self.pending.extend(bytes);
+    /// Adds the bytes of a token; gives the text that is complete by now, `None` where there is none. A character is
+    /// never cut; bytes that cannot become one are U+FFFD.
+    pub fn push(&mut self, bytes: &[u8]) -> Option<String> {
+        self.pending.extend_from_slice(bytes);
         let mut out = String::new();
+        let mut rest: &[u8] = &self.pending;
         loop {
-            match std::str::from_utf8(&self.pending) {
+            let error = match std::str::from_utf8(rest) {
                 Ok(text) => {
                     out.push_str(text);
-                    self.pending.clear();
-                    return out;
+                    rest = &[];
+                    break;
                 }
-                Err(e) => {
-                    let valid = e.valid_up_to();
-                    out.push_str(&String::from_utf8_lossy(&self.pending[..valid]));
-                    match e.error_len() {
-                        Some(n) => {
-                            out.push('\u{fffd}');
-                            self.pending.drain(..valid + n);
-                        }
-                        None => {
-                            self.pending.drain(..valid);
-                            return out;
-                        }
-                    }
-                }
-            }
+                Err(e) => e,
+            };
+            let (valid, after) = rest.split_at(error.valid_up_to());
+            out.push_str(&String::from_utf8_lossy(valid));
+            // No length means that the text ends inside of a character, which the next token may complete.
+            let Some(bad) = error.error_len() else {
+                rest = after;
+                break;
+            };
+            out.push(char::REPLACEMENT_CHARACTER);
+            rest = &after[bad..];
         }
+        self.pending = rest.to_vec();
+        (!out.is_empty()).then_some(out)
     }
 
-    /// What is left at the end, incomplete characters as U+FFFD.
-    pub fn finish(&mut self) -> String {
-        String::from_utf8_lossy(&std::mem::take(&mut self.pending)).into_owned()
+    /// What is left at the end, an incomplete character as U+FFFD; `None` where nothing is.
+    pub fn finish(&mut self) -> Option<String> {
+        let rest = std::mem::take(&mut self.pending);
+        (!rest.is_empty()).then(|| String::from_utf8_lossy(&rest).into_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn streamed(parts: &[Vec<u8>]) -> String {
+        let mut d = StreamDecoder::new();
+        let mut out: String = parts.iter().filter_map(|p| d.push(p)).collect();
+        assert!(d.pending.len() < 4);
+        out.extend(d.finish());
+        out
+    }
 
     #[test]
     fn a_character_never_comes_in_pieces() {
         let text = "aé漢👩‍👧x";
         for cut in 1..5 {
             let mut d = StreamDecoder::new();
-            let mut out = String::new();
             for part in text.as_bytes().chunks(cut) {
-                let piece = d.push(part);
-                assert!(!piece.contains('\u{fffd}'));
-                out += &piece;
+                assert!(!d.push(part).unwrap_or_default().contains('\u{fffd}'));
             }
-            assert_eq!(out + &d.finish(), text);
+            assert_eq!(d.finish(), None);
+            let parts: Vec<Vec<u8>> = text.as_bytes().chunks(cut).map(<[u8]>::to_vec).collect();
+            assert_eq!(streamed(&parts), text);
         }
         let mut d = StreamDecoder::new();
-        assert_eq!(d.push(b"a\xff\xe6\xbc"), "a\u{fffd}");
-        assert_eq!(d.finish(), "\u{fffd}");
+        assert_eq!(d.push(b"\xe6"), None);
+        assert_eq!(d.push(b"\xbc\xa2").as_deref(), Some("漢"));
+        assert_eq!(d.push(b"a\xff\xe6\xbc").as_deref(), Some("a\u{fffd}"));
+        assert_eq!(d.finish().as_deref(), Some("\u{fffd}"));
+        assert_eq!(d.finish(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn cuts_do_not_matter(parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..6), 0..12)) {
+            let whole = parts.concat();
+            prop_assert_eq!(streamed(&parts), String::from_utf8_lossy(&whole));
+        }
     }
 }

@@ -33,7 +33,7 @@ impl Barrier {
         while self.generation.load(Ordering::Acquire) == generation {
             spins += 1;
             // A core that other work has taken must get the chance to let our partner run.
-            if spins > 20_000 { std::thread::yield_now() } else { std::hint::spin_loop() }
+            if spins > 500 { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
     }
 }

@@ -1,0 +1,38 @@
+//! `cargo xtask models | demo | test | bench`.
+
+mod bench;
+mod demo;
+mod models;
+mod process;
+mod test;
+
+use clap::{Parser, Subcommand};
+
+/// The project's own commands.
+#[derive(Parser)]
+#[command(version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Fetch the real models into .cache/models and check their SHA-256
+    Models,
+    /// The main job on a real model: answer, critique, adapt, answer better; under ten minutes on two cores
+    Demo,
+    /// Format, lints, licences, and every test on every device that there is
+    Test,
+    /// Side by side with the peers that are installed; prints the table
+    Bench,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().command {
+        Command::Models => models::fetch(),
+        Command::Demo => demo::run(),
+        Command::Test => test::run(),
+        Command::Bench => bench::run(),
+    }
+}

@@ -1,0 +1,33 @@
+//! Running other programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, ensure};
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
+}
+
+/// Runs a command in the root; an error where it fails.
+pub fn run(command: &mut Command) -> Result<()> {
+    let shown = format!("{command:?}").replace('"', "");
+    let status = command.current_dir(root()).status().with_context(|| shown.clone())?;
+    ensure!(status.success(), "{shown} failed");
+    Ok(())
+}
+
+/// Cargo with these arguments.
+pub fn cargo(args: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.args(args);
+    command
+}
+
+/// The `unspoken` program, built for speed.
+pub fn unspoken() -> Result<PathBuf> {
+    run(&mut cargo(&["build", "--release", "--package", "unspoken-cli"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
+    Ok(target.join("release").join(if cfg!(windows) { "unspoken.exe" } else { "unspoken" }))
+}
