@@ -3,7 +3,7 @@
 use crate::quant::QuantType;
 
 /// How a kernel uses one binding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
     /// Only read.
     Read,

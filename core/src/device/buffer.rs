@@ -17,6 +17,8 @@ pub struct Buffer {
 #[derive(Clone, Debug)]
 pub(super) enum Memory {
     Cpu(Arc<Words>),
+    #[cfg(feature = "gpu")]
+    Gpu(Arc<super::wgpu::GpuWords>),
 }
 
 /// Words that a running pass writes from several threads.
@@ -41,6 +43,10 @@ impl Buffer {
     pub fn same(&self, other: &Self) -> bool {
         match (&self.memory, &other.memory) {
             (Memory::Cpu(a), Memory::Cpu(b)) => Arc::ptr_eq(a, b),
+            #[cfg(feature = "gpu")]
+            (Memory::Gpu(a), Memory::Gpu(b)) => Arc::ptr_eq(a, b),
+            #[cfg(feature = "gpu")]
+            _ => false,
         }
     }
 

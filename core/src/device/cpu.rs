@@ -111,5 +111,7 @@ impl CpuDevice {
 fn words_of(buffer: &Buffer) -> Result<&Words, DeviceError> {
     match &buffer.memory {
         Memory::Cpu(words) => Ok(words),
+        #[cfg(feature = "gpu")]
+        Memory::Gpu(_) => Err(DeviceError::ForeignBuffer),
     }
 }

@@ -6,7 +6,11 @@ mod buffer;
 mod cpu;
 mod error;
 mod recording;
+#[cfg(feature = "gpu")]
+mod wgpu;
 
+#[cfg(feature = "gpu")]
+pub use self::wgpu::{AdapterInfo, AdapterKind, WgpuDevice, adapters};
 pub use buffer::Buffer;
 pub use cpu::CpuDevice;
 pub use error::DeviceError;
@@ -32,6 +36,9 @@ pub enum DeviceChoice {
 pub enum Device {
     /// The CPU twins.
     Cpu(Arc<CpuDevice>),
+    /// The WGSL kernels.
+    #[cfg(feature = "gpu")]
+    Gpu(Arc<WgpuDevice>),
 }
 
 impl Device {
@@ -40,14 +47,33 @@ impl Device {
     /// # Errors
     /// [`DeviceError::NoGpu`] where a GPU was asked for and there is none.
     pub fn open(choice: DeviceChoice, threads: Option<usize>) -> Result<Self, DeviceError> {
-        let _ = choice;
+        match choice {
+            DeviceChoice::Gpu => return Self::gpu(true),
+            DeviceChoice::Auto => match Self::gpu(false) {
+                Ok(gpu) => return Ok(gpu),
+                Err(e) => log::debug!("{e}"),
+            },
+            DeviceChoice::Cpu => {}
+        }
         Ok(Self::Cpu(Arc::new(CpuDevice::new(threads)?)))
+    }
+
+    #[cfg(feature = "gpu")]
+    fn gpu(software: bool) -> Result<Self, DeviceError> {
+        Ok(Self::Gpu(Arc::new(WgpuDevice::open(software)?)))
+    }
+
+    #[cfg(not(feature = "gpu"))]
+    fn gpu(_software: bool) -> Result<Self, DeviceError> {
+        Err(DeviceError::NoGpu("this program was built without the gpu feature".into()))
     }
 
     /// What it is, for people: "cpu (2 threads, avx2)".
     pub fn name(&self) -> &str {
         match self {
             Self::Cpu(d) => d.name(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.name(),
         }
     }
 
@@ -58,6 +84,8 @@ impl Device {
     pub fn alloc(&self, words: usize) -> Result<Buffer, DeviceError> {
         match self {
             Self::Cpu(d) => d.alloc(words),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.alloc(words),
         }
     }
 
@@ -65,6 +93,8 @@ impl Device {
     pub fn max_buffer_words(&self) -> usize {
         match self {
             Self::Cpu(_) => u32::MAX as usize,
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.max_buffer_words(),
         }
     }
 
@@ -76,6 +106,8 @@ impl Device {
         buffer.check_range(offset..offset.saturating_add(words.len()))?;
         match self {
             Self::Cpu(d) => d.write(buffer, offset, words),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.write(buffer, offset, words),
         }
     }
 
@@ -95,6 +127,8 @@ impl Device {
         buffer.check_range(range.clone())?;
         match self {
             Self::Cpu(d) => d.read(buffer, range),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.read(buffer, range),
         }
     }
 
@@ -113,6 +147,8 @@ impl Device {
     pub fn run(&self, recording: &Recording) -> Result<(), DeviceError> {
         match self {
             Self::Cpu(d) => d.run(recording),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.run(recording),
         }
     }
 }

@@ -1,0 +1,294 @@
+//! A GPU as a device, by way of wgpu.
+
+mod adapter;
+mod groups;
+mod pass;
+mod pipelines;
+
+pub use adapter::{AdapterInfo, AdapterKind, adapters};
+pub(super) use groups::GpuWords;
+
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+
+use self::groups::Groups;
+use self::pass::Arena;
+use self::pipelines::Pipelines;
+use super::buffer::Memory;
+use super::{Buffer, DeviceError, Recording};
+
+/// Bytes read back at a time.
+const READ_BYTES: u64 = 16 << 20;
+/// Bytes written before the device must have taken them: bounds the memory that loading a model needs.
+const WRITE_BYTES: u64 = 64 << 20;
+
+/// Bytes of the largest buffer, whatever the device allows: kernels count weights in 32 bits, and the smallest
+/// take less than three each.
+const MAX_BYTES: u64 = 1 << 30;
+
+/// The WGSL kernels on a GPU.
+#[derive(Debug)]
+pub struct WgpuDevice {
+    name: String,
+    info: AdapterInfo,
+    device: wgpu::Device,
+    queue: wgpu::Queue,
+    max_words: usize,
+    /// Set once, when the device goes away.
+    lost: Arc<OnceLock<String>>,
+    /// An error that no scope was there for.
+    stray: Arc<Mutex<Option<wgpu::Error>>>,
+    pipelines: Pipelines,
+    groups: Arc<Groups>,
+    work: Mutex<Work>,
+}
+
+/// What one write, read or pass at a time uses.
+#[derive(Debug)]
+struct Work {
+    arena: Arena,
+    staging: Option<wgpu::Buffer>,
+    /// Bytes written since the device was last waited for.
+    written: u64,
+}
+
+impl WgpuDevice {
+    /// Opens the best adapter: a real GPU, or where `software` allows it and there is none, a driver that
+    /// computes on the CPU.
+    ///
+    /// # Errors
+    /// [`DeviceError::NoGpu`] where there is none.
+    pub fn open(software: bool) -> Result<Self, DeviceError> {
+        let found = adapter::enumerate();
+        let seen: Vec<_> = found.iter().map(|(info, _)| format!("{} ({})", info.name, info.backend)).collect();
+        let mut refused = None;
+        for (info, adapter) in found.into_iter().filter(|(info, _)| software || info.is_real()) {
+            match Self::on(info, &adapter) {
+                Ok(device) => return Ok(device),
+                Err(e) => refused = Some(e),
+            }
+        }
+        Err(refused.unwrap_or_else(|| {
+            DeviceError::NoGpu(match seen.as_slice() {
+                [] => "the drivers report no adapter".into(),
+                seen => format!("the drivers report only {}", seen.join(", ")),
+            })
+        }))
+    }
+
+    /// Opens the adapter at `index` of [`adapters`].
+    ///
+    /// # Errors
+    /// [`DeviceError::NoGpu`] where there is none.
+    pub fn open_adapter(index: usize) -> Result<Self, DeviceError> {
+        let mut found = adapter::enumerate();
+        if index >= found.len() {
+            return Err(DeviceError::NoGpu(format!("adapter {index} of {} was asked for", found.len())));
+        }
+        let (info, adapter) = found.swap_remove(index);
+        Self::on(info, &adapter)
+    }
+
+    fn on(info: AdapterInfo, adapter: &wgpu::Adapter) -> Result<Self, DeviceError> {
+        let has = adapter.limits();
+        // The limits of any WebGPU device are enough for the kernels; only buffers may be as large as they can.
+        let required_limits = wgpu::Limits {
+            max_buffer_size: has.max_buffer_size,
+            max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
+            ..wgpu::Limits::default().or_worse_values_from(&has)
+        };
+        let desc = wgpu::DeviceDescriptor { label: Some("unspoken"), required_limits, ..Default::default() };
+        let (device, queue) = adapter::ready(adapter.request_device(&desc))
+            .map_err(|e| DeviceError::NoGpu(format!("{} refused to open: {e}", info.name)))?;
+        let lost = Arc::new(OnceLock::new());
+        let flag = lost.clone();
+        device.set_device_lost_callback(move |reason, message| {
+            // A second report says no more than the first.
+            let _ = flag.set(if message.is_empty() { format!("{reason:?}") } else { message });
+        });
+        let stray = Arc::new(Mutex::new(None));
+        let slot = stray.clone();
+        device.on_uncaptured_error(Arc::new(move |e| {
+            log::error!("gpu: {e}");
+            slot.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(e);
+        }));
+        let limits = device.limits();
+        let max_bytes = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
+        let max_words = (max_bytes.min(MAX_BYTES) / 16 * 4) as usize;
+        let pipelines = Pipelines::new(&device);
+        let arena = Arena::new(&device, &pipelines.params);
+        Ok(Self {
+            name: format!("gpu ({}, {})", info.name, info.backend),
+            info,
+            device,
+            queue,
+            max_words,
+            lost,
+            stray,
+            pipelines,
+            groups: Arc::default(),
+            work: Mutex::new(Work { arena, staging: None, written: 0 }),
+        })
+    }
+
+    /// The adapter that it is on.
+    pub fn info(&self) -> &AdapterInfo {
+        &self.info
+    }
+
+    /// Whether a driver computes on the CPU.
+    pub fn is_software(&self) -> bool {
+        self.info.kind == AdapterKind::Software
+    }
+
+    /// Gives the GPU back at once. All that follows is refused as [`DeviceError::Lost`].
+    pub fn destroy(&self) {
+        let _ = self.lost.set("it was given back".into());
+        self.device.destroy();
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    pub(super) fn max_buffer_words(&self) -> usize {
+        self.max_words
+    }
+
+    pub(super) fn alloc(&self, words: usize) -> Result<Buffer, DeviceError> {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        if words > self.max_words {
+            return Err(DeviceError::TooLarge { bytes: words as u64 * 4, limit: self.max_words as u64 * 4 });
+        }
+        // A binding can't be empty.
+        let bytes = words.max(4) as u64 * 4;
+        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST;
+        let buffer = self.watched("alloc", bytes, || {
+            let desc = wgpu::BufferDescriptor { label: None, size: bytes, usage, mapped_at_creation: false };
+            // wgpu lets no pass or copy see memory that was not zeroed.
+            self.device.create_buffer(&desc)
+        })?;
+        let id = NEXT.fetch_add(1, Ordering::Relaxed);
+        let memory = Memory::Gpu(Arc::new(GpuWords { buffer, id, groups: self.groups.clone() }));
+        Ok(Buffer { words, memory })
+    }
+
+    pub(super) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
+        let memory = self.own(buffer)?;
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        self.watched("write", words.len() as u64 * 4, || {
+            let mut at = offset as u64 * 4;
+            for piece in words.chunks(WRITE_BYTES as usize / 4) {
+                let bytes: &[u8] = bytemuck::cast_slice(piece);
+                self.queue.write_buffer(&memory.buffer, at, bytes);
+                at += bytes.len() as u64;
+                work.written += bytes.len() as u64;
+                if work.written >= WRITE_BYTES {
+                    // The copies that wgpu holds are let go once the device is done with them.
+                    self.queue.submit([]);
+                    self.wait();
+                    work.written = 0;
+                }
+            }
+        })
+    }
+
+    pub(super) fn read(&self, buffer: &Buffer, range: Range<usize>) -> Result<Vec<u32>, DeviceError> {
+        let memory = self.own(buffer)?;
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut words = Vec::with_capacity(range.len());
+        let (mut at, end) = (range.start as u64 * 4, range.end as u64 * 4);
+        while at < end {
+            let bytes = READ_BYTES.min(end - at);
+            let mapped = self.watched("read", bytes, || self.read_piece(&mut work, memory, at, bytes, &mut words))?;
+            if !mapped {
+                self.check()?;
+                return Err(DeviceError::Kernel { kernel: "read", message: "the buffer could not be mapped".into() });
+            }
+            at += bytes;
+        }
+        work.written = 0;
+        Ok(words)
+    }
+
+    /// Appends a piece of a buffer to `words`; false where it could not be mapped.
+    fn read_piece(&self, work: &mut Work, from: &GpuWords, at: u64, bytes: u64, words: &mut Vec<u32>) -> bool {
+        if work.staging.as_ref().is_none_or(|s| s.size() < bytes) {
+            work.staging = Some(self.device.create_buffer(&wgpu::BufferDescriptor {
+                label: Some("staging"),
+                size: bytes.next_power_of_two().max(1 << 12),
+                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
+                mapped_at_creation: false,
+            }));
+        }
+        let Some(staging) = &work.staging else { return false };
+        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("read") });
+        encoder.copy_buffer_to_buffer(&from.buffer, at, staging, 0, bytes);
+        self.queue.submit([encoder.finish()]);
+        let (done, mapped) = mpsc::channel();
+        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
+            let _ = done.send(result.is_ok());
+        });
+        self.wait();
+        // Where the device is gone the callback may never come.
+        let ok = mapped.try_recv().unwrap_or(false)
+            && staging.get_mapped_range(0..bytes).is_ok_and(|view| {
+                words.extend_from_slice(bytemuck::cast_slice(&view));
+                true
+            });
+        if ok {
+            staging.unmap();
+        } else {
+            work.staging = None;
+        }
+        ok
+    }
+
+    pub(super) fn run(&self, recording: &Recording) -> Result<(), DeviceError> {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        pass::run(self, &mut work.arena, recording)
+    }
+
+    /// The memory of a buffer of this device.
+    fn own<'a>(&self, buffer: &'a Buffer) -> Result<&'a GpuWords, DeviceError> {
+        match &buffer.memory {
+            Memory::Gpu(words) if Arc::ptr_eq(&words.groups, &self.groups) => Ok(words),
+            _ => Err(DeviceError::ForeignBuffer),
+        }
+    }
+
+    /// Waits until the device has done all that was submitted.
+    fn wait(&self) {
+        let poll = || self.device.poll(wgpu::PollType::wait_indefinitely());
+        // wgpu panics where the device is lost meanwhile; its locks know no poison.
+        if std::panic::catch_unwind(std::panic::AssertUnwindSafe(poll)).is_err() {
+            let _ = self.lost.set("it was lost while it was waited for".into());
+        }
+    }
+
+    fn check(&self) -> Result<(), DeviceError> {
+        match self.lost.get() {
+            Some(why) => Err(DeviceError::Lost(why.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Calls `f` and turns what wgpu reports meanwhile into an error of `what`, which wanted `bytes`.
+    fn watched<T>(&self, what: &'static str, bytes: u64, f: impl FnOnce() -> T) -> Result<T, DeviceError> {
+        self.check()?;
+        let validation = self.device.push_error_scope(wgpu::ErrorFilter::Validation);
+        let memory = self.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+        let internal = self.device.push_error_scope(wgpu::ErrorFilter::Internal);
+        let value = f();
+        let scopes = [internal, memory, validation].map(|scope| adapter::ready(scope.pop()));
+        let stray = self.stray.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Errors of a lost device are told as its loss.
+        self.check()?;
+        match scopes.into_iter().flatten().next().or(stray) {
+            None => Ok(value),
+            Some(wgpu::Error::OutOfMemory { .. }) => Err(DeviceError::OutOfMemory { bytes, device: self.name.clone() }),
+            Some(e) => Err(DeviceError::Kernel { kernel: what, message: e.to_string() }),
+        }
+    }
+}

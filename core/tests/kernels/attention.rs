@@ -1,0 +1,118 @@
+//! Attention over a paged cache, forward and backward.
+
+use unspoken_kernels::{Kernel, params};
+
+use crate::harness::{Random, check, check_over, plain, run};
+
+/// Inputs of the attention kernels.
+pub struct Case {
+    pub p: params::Attention,
+    pub q: Vec<u32>,
+    pub k: Vec<u32>,
+    pub v: Vec<u32>,
+    pub map: Vec<u32>,
+    pub dout: Vec<u32>,
+}
+
+/// Shapes of heads: queries, keys, width.
+pub type Heads = (u32, u32, u32);
+
+impl Case {
+    /// Two sequences that share their first `shared` blocks; `tokens` are (sequence, position).
+    pub fn new(
+        random: &mut Random,
+        tokens: &[(u32, u32)],
+        (n_heads, n_kv_heads, head_dim): Heads,
+        (block_size, shared): (u32, u32),
+        window: u32,
+    ) -> Self {
+        let max_blocks = tokens.iter().map(|t| t.1).max().unwrap() / block_size + 1;
+        let blocks = 2 * max_blocks + 1;
+        let order = random.permutation(blocks);
+        let first = &order[..max_blocks as usize];
+        let mut second = order[max_blocks as usize..2 * max_blocks as usize].to_vec();
+        let shared = shared.min(max_blocks) as usize;
+        second[..shared].copy_from_slice(&first[..shared]);
+        let mut map: Vec<u32> = tokens.iter().flat_map(|(s, p)| [*s, *p]).collect();
+        map.extend(first);
+        map.extend(second);
+        let n_tokens = tokens.len() as u32;
+        let scale = (head_dim as f32).sqrt().recip();
+        let p = params::Attention { n_tokens, n_heads, n_kv_heads, head_dim, block_size, max_blocks, window, scale };
+        let cache = (blocks * block_size * n_kv_heads * head_dim) as usize;
+        let rows = (n_tokens * n_heads * head_dim) as usize;
+        let mut spread = |n: usize| {
+            let values: Vec<f32> = random.floats(n).iter().map(|x| 2.0 * x).collect();
+            crate::harness::words(&values)
+        };
+        let (q, k, v, dout) = (spread(rows), spread(cache), spread(cache), spread(rows));
+        Self { p, q, k, v, map, dout }
+    }
+
+    /// `out` and `stats` as the plain kernels give them, both places of the statistics filled.
+    pub fn forward(&self) -> (Vec<u32>, Vec<u32>) {
+        let stats = vec![0; 2 * (self.p.n_tokens * self.p.n_heads) as usize];
+        let bound = [&self.q, &self.k, &self.v, &self.map, &self.q, &stats].map(Clone::clone);
+        let mut after = run(plain(), Kernel::Attention, &self.p, &bound);
+        let (stats, out) = (after.pop().unwrap(), after.pop().unwrap());
+        let mut after = run(plain(), Kernel::AttentionDelta, &self.p, &[self.dout.clone(), out.clone(), stats]);
+        (out, after.pop().unwrap())
+    }
+
+    /// What the backward kernels bind, before what they write.
+    pub fn backward_inputs(&self, stats: &[u32]) -> Vec<Vec<u32>> {
+        let stats = stats.to_vec();
+        [&self.q, &self.k, &self.v, &self.dout, &stats, &self.map].map(Clone::clone).to_vec()
+    }
+
+    fn check(&self, random: &mut Random) {
+        let (out, stats) = self.forward();
+        let junk = random.values(out.len());
+        let bound = [&self.q, &self.k, &self.v, &self.map, &junk, &stats].map(Clone::clone);
+        check(Kernel::Attention, &self.p, &bound, 1e-5);
+        check(Kernel::AttentionDelta, &self.p, &[self.dout.clone(), out, stats.clone()], 1e-5);
+        let mut bound = self.backward_inputs(&stats);
+        bound.push(junk);
+        // A token that sees only itself has a gradient of zero, as a difference.
+        check_over(Kernel::AttentionBackwardQ, &self.p, &bound, 1e-5, 1.0);
+        bound.pop();
+        let rows = random.values((self.p.n_tokens * self.p.n_kv_heads * self.p.head_dim) as usize);
+        bound.extend([rows.clone(), rows]);
+        check_over(Kernel::AttentionBackwardKv, &self.p, &bound, 1e-5, 1.0);
+    }
+}
+
+/// Two sequences in one batch. The second goes on from blocks that it shares with the first, some of whose tokens
+/// are in this batch too.
+pub fn two_sequences() -> Vec<(u32, u32)> {
+    (0..9).map(|p| (0, p)).chain((8..16).map(|p| (1, p))).collect()
+}
+
+#[test]
+fn attention() {
+    let mut random = Random::new(1);
+    let batches: [&[(u32, u32)]; 5] = [
+        &[(0, 0)],
+        &[(1, 150)],
+        &[(0, 63), (1, 64), (0, 130)],
+        &[(0, 4), (0, 5), (0, 6), (0, 7), (0, 8)],
+        &two_sequences(),
+    ];
+    for tokens in batches {
+        for (heads, paging, window) in
+            [((4, 2, 16), (4, 2), 0), ((3, 1, 7), (1, 3), 0), ((2, 2, 80), (16, 1), 5), ((1, 1, 64), (4, 0), 100)]
+        {
+            Case::new(&mut random, tokens, heads, paging, window).check(&mut random);
+        }
+    }
+}
+
+#[test]
+fn attention_of_a_long_batch() {
+    let mut random = Random::new(2);
+    // More queries than a workgroup has lanes.
+    let tokens: Vec<(u32, u32)> = (20..90).map(|p| (0, p)).collect();
+    for window in [0, 33] {
+        Case::new(&mut random, &tokens, (4, 2, 32), (8, 1), window).check(&mut random);
+    }
+}

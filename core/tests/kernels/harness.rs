@@ -1,0 +1,186 @@
+//! Running one kernel on all devices.
+
+use std::sync::{Arc, OnceLock};
+
+use unspoken::device::{CpuDevice, Device, Recording};
+use unspoken_kernels::{Access, Kernel, Params, QuantType};
+
+/// The plain CPU device: the reference.
+pub fn plain() -> &'static Device {
+    static PLAIN: OnceLock<Device> = OnceLock::new();
+    PLAIN.get_or_init(|| Device::Cpu(Arc::new(CpuDevice::plain().unwrap())))
+}
+
+/// The devices under test.
+pub fn devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| {
+        let mut devices = vec![Device::Cpu(Arc::new(CpuDevice::new(Some(2)).unwrap()))];
+        devices.extend(gpus());
+        devices
+    })
+}
+
+#[cfg(feature = "gpu")]
+fn gpus() -> Vec<Device> {
+    use unspoken::device::{WgpuDevice, adapters};
+    let found = adapters();
+    println!("adapters: {found:?}");
+    let required = std::env::var("UNSPOKEN_REQUIRE_GPU").is_ok_and(|v| v == "1");
+    assert!(!required || !found.is_empty(), "a GPU is required and none is there");
+    if found.is_empty() {
+        println!("skipped: no adapter, the WGSL kernels are not tested");
+    }
+    (0..found.len()).map(|i| Device::Gpu(Arc::new(WgpuDevice::open_adapter(i).unwrap()))).collect()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn gpus() -> Vec<Device> {
+    println!("skipped: built without the gpu feature");
+    Vec::new()
+}
+
+/// The words of floats.
+pub fn words(values: &[f32]) -> Vec<u32> {
+    bytemuck::cast_slice(values).to_vec()
+}
+
+/// The floats of words.
+pub fn floats(words: &[u32]) -> &[f32] {
+    bytemuck::cast_slice(words)
+}
+
+/// The bindings after one dispatch on a device.
+pub fn run(device: &Device, kernel: Kernel, params: &impl Params, bindings: &[Vec<u32>]) -> Vec<Vec<u32>> {
+    let buffers: Vec<_> = bindings
+        .iter()
+        .map(|words| {
+            let buffer = device.alloc(words.len()).unwrap();
+            device.write(&buffer, 0, words).unwrap();
+            buffer
+        })
+        .collect();
+    let mut recording = Recording::new();
+    recording.push(kernel, params, &buffers.iter().collect::<Vec<_>>()).unwrap();
+    device.run(&recording).unwrap_or_else(|e| panic!("{kernel:?} on {}: {e}", device.name()));
+    buffers.iter().map(|b| device.read(b, 0..b.len()).unwrap()).collect()
+}
+
+/// Compares all devices with the plain one. What a kernel writes may differ by `tolerance` times the largest
+/// value written; where that is 0, and in what is only read, the words must be the same.
+pub fn check(kernel: Kernel, params: &(impl Params + std::fmt::Debug), bindings: &[Vec<u32>], tolerance: f32) {
+    check_over(kernel, params, bindings, tolerance, 0.0);
+}
+
+/// As [`check`], where the values written are differences of terms of size `floor`.
+pub fn check_over(
+    kernel: Kernel,
+    params: &(impl Params + std::fmt::Debug),
+    bindings: &[Vec<u32>],
+    tolerance: f32,
+    floor: f32,
+) {
+    let want = run(plain(), kernel, params, bindings);
+    for device in devices() {
+        let got = run(device, kernel, params, bindings);
+        for (i, (got, want)) in got.iter().zip(&want).enumerate() {
+            let place = || format!("{kernel:?}, binding {i}, on {}, with {params:?}", device.name());
+            if tolerance == 0.0 || kernel.bindings()[i] == Access::Read {
+                assert!(got == want, "{}: words differ", place());
+            } else {
+                close(floats(got), floats(want), tolerance, floor, &place);
+            }
+        }
+    }
+}
+
+/// Asserts closeness relative to the largest value, or to `floor` where that is larger.
+pub fn close(got: &[f32], want: &[f32], tolerance: f32, floor: f32, place: &dyn Fn() -> String) {
+    assert_eq!(got.len(), want.len());
+    let scale = want.iter().filter(|x| x.is_finite()).fold(floor, |m, x| m.max(x.abs()));
+    for (i, (g, w)) in got.iter().zip(want).enumerate() {
+        let same = g.to_bits() == w.to_bits() || (g - w).abs() <= tolerance * scale;
+        assert!(same, "{}: [{i}] is {g}, not {w}; the scale is {scale}", place());
+    }
+}
+
+/// A small generator: tests must see the same numbers at each run.
+pub struct Random(u64);
+
+impl Random {
+    pub fn new(seed: u64) -> Self {
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+    }
+
+    pub fn word(&mut self) -> u32 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 32) as u32
+    }
+
+    pub fn below(&mut self, n: u32) -> u32 {
+        self.word() % n
+    }
+
+    /// In −1..1.
+    pub fn float(&mut self) -> f32 {
+        self.word() as f32 / (1u32 << 31) as f32 - 1.0
+    }
+
+    pub fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+
+    /// Floats as words.
+    pub fn values(&mut self, n: usize) -> Vec<u32> {
+        words(&self.floats(n))
+    }
+
+    /// The indices below `n` in any order.
+    pub fn permutation(&mut self, n: u32) -> Vec<u32> {
+        let mut all: Vec<u32> = (0..n).collect();
+        for i in (1..n).rev() {
+            all.swap(i as usize, self.below(i + 1) as usize);
+        }
+        all
+    }
+}
+
+/// Bytes of a GGUF block that hold halves.
+fn halves(q: QuantType) -> &'static [usize] {
+    match q {
+        QuantType::F32 | QuantType::BF16 => &[],
+        QuantType::Q4_0 | QuantType::Q5_0 | QuantType::Q8_0 | QuantType::IQ4_NL => &[0],
+        QuantType::F16 | QuantType::Q4_1 | QuantType::Q5_1 | QuantType::Q4_K | QuantType::Q5_K => &[0, 2],
+        QuantType::Q2_K => &[80, 82],
+        QuantType::Q3_K => &[108],
+        QuantType::Q6_K => &[208],
+    }
+}
+
+/// A matrix of random quants, repacked, with its planes. Scales are small finite halves, or subnormal ones.
+pub fn weights(random: &mut Random, q: QuantType, rows: usize, cols: usize, subnormal: bool) -> (Vec<u32>, [u32; 4]) {
+    let layout = q.layout();
+    let blocks = q.blocks(rows * cols).unwrap();
+    let mut raw: Vec<u8> = (0..blocks * layout.bytes).map(|_| random.word() as u8).collect();
+    for block in raw.chunks_exact_mut(layout.bytes) {
+        for &at in halves(q) {
+            let half = half::f16::from_f32(0.02 * random.float());
+            let half = if subnormal { half::f16::from_bits(random.word() as u16 & 0x83ff) } else { half };
+            block[at..at + 2].copy_from_slice(&half.to_le_bytes());
+        }
+        match q {
+            QuantType::F32 => block.copy_from_slice(&random.float().to_le_bytes()),
+            QuantType::BF16 => {
+                block[..2].copy_from_slice(&half::bf16::from_f32(random.float()).to_le_bytes());
+                block[2..].copy_from_slice(&half::bf16::from_f32(random.float()).to_le_bytes());
+            }
+            _ => {}
+        }
+    }
+    let planes = q.planes(blocks);
+    let mut words = vec![0; planes.words];
+    q.repack(&raw, &mut words);
+    (words, planes.offsets)
+}

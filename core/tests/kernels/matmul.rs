@@ -1,0 +1,122 @@
+//! Products, and the table of embeddings.
+
+use unspoken_kernels::{Kernel, QuantType, params};
+
+use crate::harness::{Random, check, weights};
+
+/// Odd widths that fill whole blocks.
+fn widths(q: QuantType) -> [usize; 2] {
+    match q.layout().weights {
+        1 => [37, 133],
+        2 => [38, 134],
+        n if n < 256 => [n, 5 * n],
+        n => [n, 2 * n],
+    }
+}
+
+#[test]
+fn embed_rows() {
+    for &q in QuantType::ALL {
+        let mut random = Random::new(1);
+        for (dim, subnormal) in [(widths(q)[0], false), (widths(q)[1], false), (widths(q)[1], true)] {
+            let (rows, row0, tokens) = (9, 100, 17);
+            let (w, planes) = weights(&mut random, q, rows, dim, subnormal);
+            // Ids from just below to just above this piece of the table.
+            let ids = (0..tokens).map(|i| row0 - 3 + i).collect();
+            let p =
+                params::EmbedRows { n_tokens: tokens, dim: dim as u32, row0, rows: rows as u32, planes, scale: 1.5 };
+            check(Kernel::EmbedRows(q), &p, &[ids, w, random.values(tokens as usize * dim)], 1e-6);
+        }
+    }
+}
+
+/// (tokens, rows of W, accumulate), on both sides of what makes the kernels take one form or another.
+const SHAPES: [(usize, usize, u32); 6] = [(1, 7, 0), (3, 67, 1), (4, 5, 0), (5, 1, 1), (16, 65, 1), (17, 67, 0)];
+
+fn product(q: QuantType, random: &mut Random, k: usize, (t, n, accumulate): (usize, usize, u32), transposed: bool) {
+    let w_row0 = 2;
+    let (w, planes) = weights(random, q, w_row0 + n + 1, k, false);
+    let (x_stride, x_offset, y_stride, y_offset) = (k + 3, 5, n + 2, 1);
+    let p = params::MatmulQ {
+        n_tokens: t as u32,
+        k: k as u32,
+        n: n as u32,
+        w_row0: w_row0 as u32,
+        planes,
+        x_stride: x_stride as u32,
+        x_offset: x_offset as u32,
+        y_stride: y_stride as u32,
+        y_offset: y_offset as u32,
+        accumulate,
+    };
+    let x = random.values(x_offset + t * x_stride);
+    let y = random.values(y_offset + t * y_stride);
+    if transposed {
+        check(Kernel::MatmulQT(q), &p, &[y, w, x], 1e-5);
+    } else {
+        check(Kernel::MatmulQ(q), &p, &[x, w, y], 1e-5);
+    }
+}
+
+#[test]
+fn matmul_q() {
+    for &q in QuantType::ALL {
+        let mut random = Random::new(2);
+        for k in widths(q) {
+            SHAPES.iter().for_each(|shape| product(q, &mut random, k, *shape, false));
+        }
+    }
+}
+
+#[test]
+fn matmul_q_transposed() {
+    for &q in QuantType::ALL {
+        let mut random = Random::new(3);
+        for k in widths(q) {
+            SHAPES.iter().for_each(|shape| product(q, &mut random, k, *shape, true));
+        }
+    }
+}
+
+#[test]
+fn several_tiles() {
+    let mut random = Random::new(4);
+    for transposed in [false, true] {
+        product(QuantType::Q8_0, &mut random, 96, (70, 130, 0), transposed);
+        product(QuantType::Q4_K, &mut random, 256, (130, 70, 1), transposed);
+    }
+    // More workgroups than one dimension of a grid holds, in the form for few tokens.
+    product(QuantType::F32, &mut random, 1, (1, 4 * 65535 + 9, 0), false);
+}
+
+#[test]
+fn matmul_f32() {
+    let mut random = Random::new(5);
+    for (m, n, k) in [(1, 5, 33), (5, 1, 1), (17, 16, 40), (35, 70, 3), (3, 33, 64)] {
+        for (a_transposed, b_transposed, accumulate) in [(false, false, 0), (true, false, 1), (false, true, 1)] {
+            let strides = |rows: usize, cols: usize, transposed: bool| {
+                if transposed { (1, rows as u32 + 1) } else { (cols as u32 + 2, 1) }
+            };
+            let ((a_row, a_col), (b_row, b_col)) = (strides(m, k, a_transposed), strides(k, n, b_transposed));
+            let p = params::MatmulF32 {
+                m: m as u32,
+                n: n as u32,
+                k: k as u32,
+                a_offset: 3,
+                a_row,
+                a_col,
+                b_offset: 1,
+                b_row,
+                b_col,
+                c_offset: 2,
+                c_row: n as u32 + 1,
+                accumulate,
+                alpha: -0.75,
+            };
+            let a = random.values(3 + m * a_row as usize + k * a_col as usize);
+            let b = random.values(1 + k * b_row as usize + n * b_col as usize);
+            let c = random.values(2 + m * (n + 1));
+            check(Kernel::MatmulF32, &p, &[a, b, c], 1e-5);
+        }
+    }
+}

@@ -1,0 +1,128 @@
+//! Kernels on rows and on single values.
+
+use unspoken_kernels::{Kernel, params};
+
+use crate::harness::{Random, check, words};
+
+#[test]
+fn rms_norm_and_backward() {
+    let mut random = Random::new(1);
+    for (rows, dim) in [(1u32, 5u32), (3, 64), (17, 33), (5, 300)] {
+        let n = (rows * dim) as usize;
+        for accumulate in [0, 1] {
+            let p = params::RmsNorm { rows, dim, accumulate, eps: 1e-5 };
+            let (x, weight) = (random.values(n), random.values(dim as usize));
+            check(Kernel::RmsNorm, &p, &[x.clone(), weight.clone(), random.values(n)], 1e-5);
+            check(Kernel::RmsNormBackward, &p, &[x, weight, random.values(n), random.values(n)], 1e-5);
+        }
+    }
+}
+
+#[test]
+fn rope() {
+    let mut random = Random::new(2);
+    for (n_tokens, n_heads, head_dim, rope_dim, neox, sign) in
+        [(1u32, 1u32, 8u32, 8u32, 0u32, 1.0f32), (3, 2, 10, 6, 1, 1.0), (17, 3, 64, 64, 1, -1.0), (5, 7, 6, 2, 0, -1.0)]
+    {
+        let p = params::Rope { n_tokens, n_heads, head_dim, rope_dim, neox, sign, scale: 1.25 };
+        let x = random.values((n_tokens * n_heads * head_dim) as usize);
+        // Late positions of fast frequencies: where a driver's own sine is far off.
+        let positions = (0..n_tokens).map(|t| if t == 0 { 0 } else { random.below(40_000) }).collect();
+        let pairs = rope_dim as usize / 2;
+        let freq: Vec<f32> = (0..pairs).map(|i| 10_000f32.powf(-(i as f32) / pairs as f32)).collect();
+        check(Kernel::Rope, &p, &[x, positions, words(&freq)], 2e-6);
+    }
+}
+
+#[test]
+fn rows_are_copied_exactly() {
+    let mut random = Random::new(3);
+    for (n, width) in [(1u32, 1u32), (3, 37), (17, 64), (5, 300)] {
+        let p = params::Rows { n, width };
+        let all = 2 * n;
+        // Any words, NaNs too.
+        let rows: Vec<u32> = (0..n * width).map(|_| random.word()).collect();
+        let table: Vec<u32> = (0..all * width).map(|_| random.word()).collect();
+        let index = random.permutation(all);
+        let some = index[..n as usize].to_vec();
+        check(Kernel::ScatterRows, &p, &[rows.clone(), some.clone(), table.clone()], 0.0);
+        check(Kernel::GatherRows, &p, &[table.clone(), some, rows], 0.0);
+        check(Kernel::MoveRows, &p, &[index, table], 0.0);
+    }
+}
+
+#[test]
+fn gated_activation_and_backward() {
+    let mut random = Random::new(4);
+    for n in [1u32, 3, 300, 1025] {
+        for kind in [0, 1] {
+            let p = params::GatedActivation { n, kind };
+            // Far into both tails.
+            let gate: Vec<f32> = (0..n).map(|i| random.float() * if i % 3 == 0 { 60.0 } else { 4.0 }).collect();
+            let (gate, up, dout) = (words(&gate), random.values(n as usize), random.values(n as usize));
+            let out = random.values(n as usize);
+            check(Kernel::GatedActivation, &p, &[gate.clone(), up.clone(), out.clone()], 2e-6);
+            check(Kernel::GatedActivationBackward, &p, &[gate, up, dout, out.clone(), out], 2e-6);
+        }
+    }
+}
+
+#[test]
+fn logits() {
+    let mut random = Random::new(5);
+    for (n_tokens, cols) in [(1u32, 1u32), (3, 5), (17, 333), (5, 130)] {
+        let n = (n_tokens * cols) as usize;
+        let values: Vec<f32> = random.floats(n).iter().map(|x| 20.0 * x).collect();
+        let col0 = 1000;
+        // Targets before, in and after the chunk.
+        let targets: Vec<u32> = (0..n_tokens).map(|t| col0 + t * cols / 3 - t % 2).collect();
+        let state: Vec<f32> =
+            (0..n_tokens).flat_map(|_| [19.0 * random.float(), 1.0 + random.float().abs(), random.float()]).collect();
+        for first in [0, 1] {
+            let p = params::Logits { n_tokens, cols, col0, first };
+            // Minus infinity stays where no target was seen.
+            check(Kernel::LogitsReduce, &p, &[words(&values), targets.clone(), words(&state)], 1e-5);
+            let sure: Vec<f32> = (0..n_tokens).flat_map(|_| [20.0, 3.0, 0.0]).collect();
+            let grad = random.values(n_tokens as usize);
+            check(Kernel::LogitsBackward, &p, &[words(&values), targets.clone(), words(&sure), grad], 1e-5);
+        }
+    }
+}
+
+#[test]
+fn single_values() {
+    let mut random = Random::new(6);
+    for n in [1u32, 5, 255, 257, 5000] {
+        let count = n as usize;
+        let (x, y) = (random.values(count), random.values(count));
+        check(Kernel::Add, &params::Add { n, alpha: -0.3 }, &[x.clone(), y.clone()], 1e-6);
+        let p = params::Fill { n, offset: 3, value: 0.1 };
+        check(Kernel::Fill, &p, &[random.values(count + 5)], 0.0);
+        check(Kernel::SquaredNorm, &params::SquaredNorm { n, slot: 2 }, &[x.clone(), random.values(4)], 1e-5);
+        let bias = random.values(count);
+        check(Kernel::AddBias, &params::AddBias { rows: 3, dim: n }, &[random.values(3 * count), bias], 1e-6);
+        let p = params::AdamW {
+            n,
+            lr: 0.1,
+            beta1: 0.9,
+            beta2: 0.99,
+            eps: 1e-6,
+            weight_decay: 0.01,
+            bias1: 0.3,
+            bias2: 0.05,
+            grad_scale: 0.5,
+        };
+        let second: Vec<f32> = random.floats(count).iter().map(|x| x.abs()).collect();
+        check(Kernel::AdamW, &p, &[x, y, random.values(count), words(&second)], 2e-6);
+    }
+    // The folded grid.
+    let n = 65535 * 256 + 7;
+    check(Kernel::Fill, &params::Fill { n, offset: 0, value: 2.0 }, &[vec![0; n as usize + 9]], 0.0);
+}
+
+#[test]
+fn squared_norm_of_many() {
+    let n = 3_000_000;
+    let x = Random::new(7).values(n as usize);
+    check(Kernel::SquaredNorm, &params::SquaredNorm { n, slot: 0 }, &[x, vec![0]], 2e-6);
+}

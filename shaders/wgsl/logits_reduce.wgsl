@@ -1,0 +1,56 @@
+const LANES = 128u;
+const LOWEST = -1.0e30;
+
+struct Params {
+    n_tokens: u32,
+    cols: u32,
+    col0: u32,
+    first: u32,
+}
+@group(0) @binding(0) var<storage, read> logits: array<f32>;
+@group(0) @binding(1) var<storage, read> targets: array<u32>;
+// Three floats for each token, as words: minus infinity can be stored but not written in WGSL.
+@group(0) @binding(2) var<storage, read_write> state: array<u32>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+// One workgroup folds the chunk of one token.
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let t = flat(group, groups);
+    if t >= p.n_tokens {
+        return;
+    }
+    let row = t * p.cols;
+    var own = LOWEST;
+    for (var c = lane; c < p.cols; c += LANES) {
+        own = max(own, logits[row + c]);
+    }
+    var top = max_over_lanes(lane, own);
+    if p.first == 0u {
+        top = max(top, bitcast<f32>(state[3u * t]));
+    }
+    var part = 0.0;
+    for (var c = lane; c < p.cols; c += LANES) {
+        part += exp32(logits[row + c] - top);
+    }
+    let sum = sum_over_lanes(lane, part);
+    if lane != 0u {
+        return;
+    }
+    var kept = 0.0;
+    if p.first == 0u {
+        kept = bitcast<f32>(state[3u * t + 1u]) * exp32(bitcast<f32>(state[3u * t]) - top);
+    } else {
+        state[3u * t + 2u] = 0xff800000u;
+    }
+    state[3u * t] = bitcast<u32>(top);
+    state[3u * t + 1u] = bitcast<u32>(kept + sum);
+    let column = targets[t] - p.col0;
+    if targets[t] >= p.col0 && column < p.cols {
+        state[3u * t + 2u] = bitcast<u32>(logits[row + column]);
+    }
+}

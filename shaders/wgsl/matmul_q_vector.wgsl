@@ -1,0 +1,94 @@
+// y = x W^T for at most four tokens: 32 lanes share a row of W, which is read once for all tokens.
+const LANES = 128u;
+const LANES_PER_ROW = 32u;
+const ROWS = LANES / LANES_PER_ROW;
+
+struct Params {
+    n_tokens: u32,
+    k: u32,
+    n: u32,
+    w_row0: u32,
+    p0: u32,
+    p1: u32,
+    p2: u32,
+    p3: u32,
+    x_stride: u32,
+    x_offset: u32,
+    y_stride: u32,
+    y_offset: u32,
+    accumulate: u32,
+}
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> w: array<u32>;
+@group(0) @binding(2) var<storage, read_write> y: array<f32>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+// Component t is the sum for token t.
+var<workgroup> sums: array<vec4<f32>, LANES>;
+
+fn dot8(o: Oct, i: u32) -> f32 {
+    return dot(o.a, vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u]))
+        + dot(o.b, vec4(x[i + 4u], x[i + 5u], x[i + 6u], x[i + 7u]));
+}
+
+fn dot_tail(o: Oct, i: u32, n: u32) -> f32 {
+    var sum = 0.0;
+    for (var j = 0u; j < n; j += 1u) {
+        sum += weight_of(o, j) * x[i + j];
+    }
+    return sum;
+}
+
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let n = flat(group, groups) * ROWS + lane / LANES_PER_ROW;
+    var sum = vec4(0.0);
+    if n < p.n {
+        let row = (p.w_row0 + n) * p.k;
+        for (var k = lane % LANES_PER_ROW * 8u; k + 8u <= p.k; k += LANES_PER_ROW * 8u) {
+            let o = unpack8(row + k);
+            let i = p.x_offset + k;
+            sum.x += dot8(o, i);
+            if p.n_tokens > 1u {
+                sum.y += dot8(o, i + p.x_stride);
+            }
+            if p.n_tokens > 2u {
+                sum.z += dot8(o, i + 2u * p.x_stride);
+            }
+            if p.n_tokens > 3u {
+                sum.w += dot8(o, i + 3u * p.x_stride);
+            }
+        }
+        // Fewer than eight at the end of a row: plain floats only.
+        let rest = p.k % 8u;
+        if rest > 0u && lane % LANES_PER_ROW == 0u {
+            let o = unpack8(row + p.k - rest);
+            for (var t = 0u; t < p.n_tokens; t += 1u) {
+                sum[t] += dot_tail(o, p.x_offset + t * p.x_stride + p.k - rest, rest);
+            }
+        }
+    }
+    sums[lane] = sum;
+    workgroupBarrier();
+    for (var width = LANES_PER_ROW / 2u; width > 0u; width /= 2u) {
+        if lane % LANES_PER_ROW < width {
+            sums[lane] += sums[lane + width];
+        }
+        workgroupBarrier();
+    }
+    // The first lanes of a row write a token each.
+    let t = lane % LANES_PER_ROW;
+    if n < p.n && t < p.n_tokens {
+        let at = p.y_offset + t * p.y_stride + n;
+        let total = sums[lane - t][t];
+        if p.accumulate != 0u {
+            y[at] += total;
+        } else {
+            y[at] = total;
+        }
+    }
+}

@@ -1,0 +1,14 @@
+// Planes: low nibbles (16 bytes), fifth bits (a word, bit j for weight j), d. w = d (q - 16).
+// Four octs in a block of 32: bytes 0..8 and 8..16, low nibbles first, then the high ones.
+fn unpack8(e: u32) -> Oct {
+    let oct = e / 8u;
+    let block = oct / 4u;
+    let i = p.p0 + block * 4u + (oct & 1u) * 2u;
+    let shift = (oct & 2u) * 2u;
+    let high = w[p.p1 + block] >> (8u * (oct & 3u));
+    let d = half_at(p.p2, block);
+    return Oct(
+        d * (bytes(((w[i] >> shift) & 0x0f0f0f0fu) | (spread(high) << 4u)) - 16.0),
+        d * (bytes(((w[i + 1u] >> shift) & 0x0f0f0f0fu) | (spread(high >> 4u) << 4u)) - 16.0),
+    );
+}

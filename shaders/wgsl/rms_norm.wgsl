@@ -1,0 +1,39 @@
+const LANES = 128u;
+
+struct Params {
+    rows: u32,
+    dim: u32,
+    accumulate: u32,
+    eps: f32,
+}
+@group(0) @binding(0) var<storage, read> x: array<f32>;
+@group(0) @binding(1) var<storage, read> weight: array<f32>;
+@group(0) @binding(2) var<storage, read_write> out: array<f32>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+// One workgroup norms one row.
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let r = flat(group, groups);
+    if r >= p.rows {
+        return;
+    }
+    let row = r * p.dim;
+    var part = 0.0;
+    for (var d = lane; d < p.dim; d += LANES) {
+        part += x[row + d] * x[row + d];
+    }
+    let inv = 1.0 / sqrt(sum_over_lanes(lane, part) / f32(p.dim) + p.eps);
+    for (var d = lane; d < p.dim; d += LANES) {
+        let y = x[row + d] * inv * weight[d];
+        if p.accumulate != 0u {
+            out[row + d] += y;
+        } else {
+            out[row + d] = y;
+        }
+    }
+}

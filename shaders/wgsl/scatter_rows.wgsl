@@ -1,0 +1,21 @@
+struct Params {
+    n: u32,
+    width: u32,
+}
+// Rows are moved as words, whatever they mean: a float load might quiet a NaN.
+@group(0) @binding(0) var<storage, read> src: array<u32>;
+@group(0) @binding(1) var<storage, read> index: array<u32>;
+@group(0) @binding(2) var<storage, read_write> dst: array<u32>;
+@group(1) @binding(0) var<uniform> p: Params;
+
+@compute @workgroup_size(256)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = flat(group, groups) * 256u + lane;
+    if i < p.n * p.width {
+        dst[index[i / p.width] * p.width + i % p.width] = src[i];
+    }
+}
