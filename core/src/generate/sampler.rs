@@ -121,8 +121,8 @@ mod tests {
         for (got, x) in shares(all, &logits).iter().zip(logits) {
             assert!((got - (x - lse).exp()).abs() < 0.015);
         }
-        assert_eq!(shares(SampleParams { top_k: 1, ..all }, &logits)[2], 1.0);
-        assert_eq!(shares(SampleParams { top_p: 0.6, ..all }, &logits)[2], 1.0);
+        assert!(shares(SampleParams { top_k: 1, ..all }, &logits)[2] > 0.999);
+        assert!(shares(SampleParams { top_p: 0.6, ..all }, &logits)[2] > 0.999);
         let two = shares(SampleParams { top_p: 0.7, ..all }, &logits);
         assert!(two[0] == 0.0 && two[1] > 0.2);
         assert_eq!(shares(SampleParams { min_p: 0.3, ..all }, &logits)[0], 0.0);
