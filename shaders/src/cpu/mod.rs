@@ -89,11 +89,25 @@ unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot]
             Kernel::MoveRows => rows::move_rows(&params::Rows::from_raw(raw), slots, team),
             Kernel::Attention => {
                 let p = params::Attention::from_raw(raw);
-                attention::forward(&p, slots, team)
+                if fast { fast::attention(&p, slots, team, AVX2) } else { attention::forward(&p, slots, team) }
             }
             Kernel::AttentionDelta => attention::delta(&params::Attention::from_raw(raw), slots, team),
-            Kernel::AttentionBackwardQ => attention_backward::dq(&params::Attention::from_raw(raw), slots, team),
-            Kernel::AttentionBackwardKv => attention_backward::dkv(&params::Attention::from_raw(raw), slots, team),
+            Kernel::AttentionBackwardQ => {
+                let p = params::Attention::from_raw(raw);
+                if fast {
+                    fast::attention_backward_q(&p, slots, team, AVX2)
+                } else {
+                    attention_backward::dq(&p, slots, team)
+                }
+            }
+            Kernel::AttentionBackwardKv => {
+                let p = params::Attention::from_raw(raw);
+                if fast {
+                    fast::attention_backward_kv(&p, slots, team, AVX2)
+                } else {
+                    attention_backward::dkv(&p, slots, team)
+                }
+            }
             Kernel::GatedActivation => elementwise::gated(&params::GatedActivation::from_raw(raw), slots, team),
             Kernel::GatedActivationBackward => {
                 elementwise::gated_backward(&params::GatedActivation::from_raw(raw), slots, team)

@@ -4,9 +4,12 @@
 //! three products differ in how they pack the panel. Few tokens (decoding) take [`dot`] instead: weights
 //! are expanded in registers and used at once.
 
+mod attention;
+mod attention_backward;
 mod dot;
 mod matmul_f32;
 mod matmul_q;
+mod runs;
 mod tile;
 mod unpack;
 #[cfg(target_arch = "x86_64")]
@@ -77,6 +80,42 @@ pub(super) unsafe fn matmul_f32(p: &params::MatmulF32, s: &[Slot], team: &Team<'
             matmul_f32::run::<true>(p, s, team)
         } else {
             matmul_f32::run::<false>(p, s, team)
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn attention(p: &params::Attention, s: &[Slot], team: &Team<'_>, avx2: bool) {
+    // SAFETY: the contract of `cpu::run`.
+    unsafe {
+        if avx2 || cfg!(target_arch = "aarch64") {
+            attention::forward::<true>(p, s, team)
+        } else {
+            attention::forward::<false>(p, s, team)
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn attention_backward_q(p: &params::Attention, s: &[Slot], team: &Team<'_>, avx2: bool) {
+    // SAFETY: the contract of `cpu::run`.
+    unsafe {
+        if avx2 || cfg!(target_arch = "aarch64") {
+            attention_backward::dq::<true>(p, s, team)
+        } else {
+            attention_backward::dq::<false>(p, s, team)
+        }
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn attention_backward_kv(p: &params::Attention, s: &[Slot], team: &Team<'_>, avx2: bool) {
+    // SAFETY: the contract of `cpu::run`.
+    unsafe {
+        if avx2 || cfg!(target_arch = "aarch64") {
+            attention_backward::dkv::<true>(p, s, team)
+        } else {
+            attention_backward::dkv::<false>(p, s, team)
         }
     }
 }

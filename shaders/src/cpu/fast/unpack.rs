@@ -99,3 +99,22 @@ plain! {
     PlainQ2K = Q2_K; PlainQ3K = Q3_K; PlainQ4K = Q4_K; PlainQ5K = Q5_K; PlainQ6K = Q6_K;
     PlainIq4Nl = IQ4_NL;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Row;
+
+    #[test]
+    fn a_row_in_integers_is_off_by_half_a_step_at_most() {
+        let x: Vec<f32> = (0..96).map(|i| ((i * 37 % 101) as f32 - 50.0) * if i < 32 { 1e-3 } else { 3.0 }).collect();
+        let row = Row::new(&x, true);
+        for (g, (x, q)) in x.chunks(32).zip(row.q.chunks(32)).enumerate() {
+            let [scale, sum] = row.pairs[g];
+            let max = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+            assert!(scale <= max / 32767.0 * 1.0001 && (sum - x.iter().sum::<f32>()).abs() <= 1e-4 * max);
+            assert!(x.iter().zip(q).all(|(x, q)| (x - scale * f32::from(*q)).abs() <= 0.501 * scale));
+        }
+        let zeros = Row::new(&[0.0; 32], true);
+        assert!(zeros.q.iter().all(|q| *q == 0) && zeros.pairs == [[0.0, 0.0]]);
+    }
+}

@@ -1,0 +1,146 @@
+//! `attention` by tiles: a block of one sequence's tokens against all the keys that it sees, as three small
+//! products. Single tokens (decoding) take the plain form.
+
+use super::super::attention::{self, Map};
+use super::super::math::{exp, max_of, sum_of};
+use super::super::{Slot, Team};
+use super::runs::{self, Run};
+use super::tile::{COLS, Strided, Target, panel};
+use crate::params;
+
+/// Tokens of a block.
+pub(super) const BLOCK: usize = 24;
+
+#[inline(always)]
+pub(crate) unsafe fn forward<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+    // SAFETY: the contract of `cpu::run`.
+    let map = unsafe { Map::new(s[3].u32(), p) };
+    let blocks = runs::blocks(&map, p.n_tokens as usize, BLOCK);
+    if blocks.len() * 4 > p.n_tokens as usize {
+        // SAFETY: passed on from the caller.
+        return unsafe { attention::forward(p, s, team) };
+    }
+    let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+    let (mut packed, mut scores) = (Vec::new(), Vec::new());
+    // SAFETY: the contract of `cpu::run`; a block's rows of one group's heads are written by one thread.
+    unsafe {
+        let (q, k, v) = (s[0].f32(), s[1].f32(), s[2].f32());
+        for chunk in team.chunks(blocks.len() * groups) {
+            // The longest first: they take the longest.
+            let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
+            let keys = Keys::of(&map, block);
+            for h in g * (heads / groups)..(g + 1) * (heads / groups) {
+                let a = Strided { ptr: q.as_ptr().add((block.row * heads + h) * dim), row: heads * dim, col: 1 };
+                keys.scores::<FMA>(block, a, k, g, p, p.scale, &mut packed, &mut scores);
+                for t in 0..block.len {
+                    let at = (block.row + t) * heads + h;
+                    let row = &mut scores[t * keys.stride..][..keys.stride];
+                    let lse = softmax(row, keys.visible(&map, block.pos + t));
+                    s[5].f32_mut(2 * at..2 * at + 1)[0] = lse;
+                }
+                let a = Strided { ptr: scores.as_ptr(), row: keys.stride, col: 1 };
+                let out = s[4].f32_ptr().add((block.row * heads + h) * dim);
+                keys.weighted::<FMA>(block.len, a, v, g, p, &mut packed, out, heads * dim);
+            }
+        }
+    }
+}
+
+/// Turns a row of scores into probabilities, zero outside of `seen`. Returns its log-sum-exp.
+#[inline(always)]
+fn softmax(row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
+    row[..seen.start].fill(0.0);
+    row[seen.end..].fill(0.0);
+    let row = &mut row[seen];
+    let max = max_of(row);
+    row.iter_mut().for_each(|x| *x = exp(*x - max));
+    let sum = sum_of(row, |x| x);
+    row.iter_mut().for_each(|x| *x /= sum);
+    max + sum.ln()
+}
+
+/// The keys that a block of tokens sees: cells in order of their positions.
+pub(super) struct Keys {
+    pub(super) cells: Vec<usize>,
+    pub(super) first: usize,
+    /// Words of a row of scores: the keys, filled up to whole panels.
+    pub(super) stride: usize,
+}
+
+impl Keys {
+    #[inline(always)]
+    pub(super) fn of(map: &Map<'_>, block: &Run) -> Self {
+        let first = *map.visible(block.pos).start();
+        let cells: Vec<usize> = (first..block.pos + block.len).map(|pos| map.cell(block.seq, pos)).collect();
+        let stride = cells.len().next_multiple_of(COLS);
+        Self { cells, first, stride }
+    }
+
+    /// The columns that a token at `pos` sees.
+    #[inline(always)]
+    pub(super) fn visible(&self, map: &Map<'_>, pos: usize) -> std::ops::Range<usize> {
+        let seen = map.visible(pos);
+        seen.start().saturating_sub(self.first)..(seen.end() + 1).saturating_sub(self.first)
+    }
+
+    /// `out[t, key] = scale · a[t, :] · rows[key, group g, :]`; columns beyond the keys are zero.
+    #[inline(always)]
+    pub(super) unsafe fn scores<const FMA: bool>(
+        &self,
+        block: &Run,
+        a: Strided,
+        rows: &[f32],
+        g: usize,
+        p: &params::Attention,
+        scale: f32,
+        packed: &mut Vec<f32>,
+        out: &mut Vec<f32>,
+    ) {
+        let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
+        out.resize(block.len * self.stride, 0.0);
+        packed.resize((dim * COLS).max(packed.len()), 0.0);
+        for (j, cells) in self.cells.chunks(COLS).enumerate() {
+            packed[..dim * COLS].fill(0.0);
+            for (c, cell) in cells.iter().enumerate() {
+                let row = &rows[(cell * groups + g) * dim..][..dim];
+                for (d, x) in row.iter().enumerate() {
+                    packed[d * COLS + c] = *x;
+                }
+            }
+            // SAFETY: `a` has the block's rows; `out` was sized for them.
+            unsafe {
+                let ptr = out.as_mut_ptr().add(j * COLS);
+                let c = Target { ptr, row: self.stride, cols: COLS, accumulate: false, alpha: scale };
+                panel::<FMA>(block.len, dim, a, packed.as_ptr(), c);
+            }
+        }
+    }
+
+    /// `out[t, :] = Σ_key a[t, key] rows[key, group g, :]` for `n` rows.
+    #[inline(always)]
+    pub(super) unsafe fn weighted<const FMA: bool>(
+        &self,
+        n: usize,
+        a: Strided,
+        rows: &[f32],
+        g: usize,
+        p: &params::Attention,
+        packed: &mut Vec<f32>,
+        out: *mut f32,
+        out_row: usize,
+    ) {
+        let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
+        packed.resize((self.cells.len() * COLS).max(packed.len()), 0.0);
+        for d0 in (0..dim).step_by(COLS) {
+            let cols = COLS.min(dim - d0);
+            for (i, cell) in self.cells.iter().enumerate() {
+                packed[i * COLS..][..cols].copy_from_slice(&rows[(cell * groups + g) * dim + d0..][..cols]);
+            }
+            // SAFETY: the caller's ranges.
+            unsafe {
+                let c = Target { ptr: out.add(d0), row: out_row, cols, accumulate: false, alpha: 1.0 };
+                panel::<FMA>(n, self.cells.len(), a, packed.as_ptr(), c);
+            }
+        }
+    }
+}

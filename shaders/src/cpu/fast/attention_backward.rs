@@ -1,0 +1,193 @@
+//! `attention_backward_q` and `attention_backward_kv` by tiles.
+
+use super::super::attention::Map;
+use super::super::math::exp;
+use super::super::{Slot, Team};
+use super::attention::{BLOCK, Keys};
+use super::runs::{self, Run};
+use super::tile::{COLS, Strided, Target, panel};
+use crate::params;
+
+/// Scratch of one thread.
+#[derive(Default)]
+struct Scratch {
+    packed: Vec<f32>,
+    probs: Vec<f32>,
+    d_scores: Vec<f32>,
+}
+
+/// What both kernels read.
+struct Inputs<'a> {
+    p: &'a params::Attention,
+    q: &'a [f32],
+    k: &'a [f32],
+    v: &'a [f32],
+    dout: &'a [f32],
+    stats: &'a [f32],
+    map: Map<'a>,
+}
+
+impl<'a> Inputs<'a> {
+    #[inline(always)]
+    unsafe fn new(p: &'a params::Attention, s: &'a [Slot]) -> Self {
+        // SAFETY: the contract of `cpu::run`: none of these is written.
+        unsafe {
+            let map = Map::new(s[5].u32(), p);
+            Self { p, q: s[0].f32(), k: s[1].f32(), v: s[2].f32(), dout: s[3].f32(), stats: s[4].f32(), map }
+        }
+    }
+
+    /// Rows of head `h` from row `row` on.
+    #[inline(always)]
+    fn head(&self, x: &[f32], row: usize, h: usize) -> Strided {
+        let (heads, dim) = (self.p.n_heads as usize, self.p.head_dim as usize);
+        Strided { ptr: x[(row * heads + h) * dim..].as_ptr(), row: heads * dim, col: 1 }
+    }
+
+    /// P and dS = scale · P ∘ (dP − delta) of a block's tokens against `keys`, `[len, stride]`.
+    #[inline(always)]
+    unsafe fn gradients<const FMA: bool>(&self, block: &Run, keys: &Keys, g: usize, h: usize, w: &mut Scratch) {
+        let heads = self.p.n_heads as usize;
+        // SAFETY: the heads of the block's rows are there.
+        unsafe {
+            let (q, d) = (self.head(self.q, block.row, h), self.head(self.dout, block.row, h));
+            keys.scores::<FMA>(block, q, self.k, g, self.p, self.p.scale, &mut w.packed, &mut w.probs);
+            keys.scores::<FMA>(block, d, self.v, g, self.p, 1.0, &mut w.packed, &mut w.d_scores);
+        }
+        for t in 0..block.len {
+            let at = 2 * ((block.row + t) * heads + h);
+            let (lse, delta) = (self.stats[at], self.stats[at + 1]);
+            let seen = keys.visible(&self.map, block.pos + t);
+            let probs = &mut w.probs[t * keys.stride..][..keys.stride];
+            let d_scores = &mut w.d_scores[t * keys.stride..][..keys.stride];
+            let end = seen.end.min(keys.stride);
+            let start = seen.start.min(end);
+            for (p, d) in probs[start..end].iter_mut().zip(&mut d_scores[start..end]) {
+                *p = exp(*p - lse);
+                *d = self.p.scale * *p * (*d - delta);
+            }
+            for hidden in [0..start, end..keys.stride] {
+                probs[hidden.clone()].fill(0.0);
+                d_scores[hidden].fill(0.0);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+    let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+    let mut w = Scratch::default();
+    // SAFETY: the contract of `cpu::run`; a block's rows of one group's heads are written by one thread.
+    unsafe {
+        let x = Inputs::new(p, s);
+        let blocks = runs::blocks(&x.map, p.n_tokens as usize, BLOCK);
+        for chunk in team.chunks(blocks.len() * groups) {
+            let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
+            let keys = Keys::of(&x.map, block);
+            for h in g * (heads / groups)..(g + 1) * (heads / groups) {
+                x.gradients::<FMA>(block, &keys, g, h, &mut w);
+                let a = Strided { ptr: w.d_scores.as_ptr(), row: keys.stride, col: 1 };
+                let out = s[6].f32_ptr().add((block.row * heads + h) * dim);
+                keys.weighted::<FMA>(block.len, a, x.k, g, p, &mut w.packed, out, heads * dim);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+    let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+    let mut w = Scratch::default();
+    // SAFETY: the contract of `cpu::run`; a block's rows of one group are written by one thread.
+    unsafe {
+        let x = Inputs::new(p, s);
+        let blocks = runs::blocks(&x.map, p.n_tokens as usize, BLOCK);
+        for chunk in team.chunks(blocks.len() * groups) {
+            let (block, g) = (&blocks[chunk / groups], chunk % groups);
+            let out = |slot: usize| s[slot].f32_ptr().add((block.row * groups + g) * dim);
+            for t in 0..block.len {
+                std::slice::from_raw_parts_mut(out(6).add(t * groups * dim), dim).fill(0.0);
+                std::slice::from_raw_parts_mut(out(7).add(t * groups * dim), dim).fill(0.0);
+            }
+            for queries in &blocks {
+                let Some(keys) = shared_keys(&x.map, block, queries) else { continue };
+                for h in g * (heads / groups)..(g + 1) * (heads / groups) {
+                    x.gradients::<FMA>(queries, &keys, g, h, &mut w);
+                    let n = keys.cells.len();
+                    let (dout, q) = (x.head(x.dout, queries.row, h), x.head(x.q, queries.row, h));
+                    add_transposed::<FMA>(
+                        n,
+                        queries.len,
+                        &w.probs,
+                        keys.stride,
+                        dout,
+                        dim,
+                        &mut w.packed,
+                        out(7),
+                        groups * dim,
+                    );
+                    add_transposed::<FMA>(
+                        n,
+                        queries.len,
+                        &w.d_scores,
+                        keys.stride,
+                        q,
+                        dim,
+                        &mut w.packed,
+                        out(6),
+                        groups * dim,
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The keys of `block` that tokens of `queries` may see: those at its beginning that are the same cells in
+/// both sequences. `None` where there are none.
+#[inline(always)]
+fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run) -> Option<Keys> {
+    let last = queries.pos + queries.len - 1;
+    let oldest = *map.visible(queries.pos).start();
+    if block.pos > last || block.pos + block.len <= oldest {
+        return None;
+    }
+    let seen = (block.pos..block.pos + block.len).take_while(|pos| *pos <= last);
+    let cells: Vec<usize> = seen
+        .map(|pos| (map.cell(block.seq, pos), map.cell(queries.seq, pos)))
+        .take_while(|(own, theirs)| own == theirs)
+        .map(|(own, _)| own)
+        .collect();
+    let stride = cells.len().next_multiple_of(COLS);
+    (!cells.is_empty()).then_some(Keys { cells, first: block.pos, stride })
+}
+
+/// `out[key, :] += Σ_t a[t, key] b[t, :]`.
+#[inline(always)]
+unsafe fn add_transposed<const FMA: bool>(
+    keys: usize,
+    tokens: usize,
+    a: &[f32],
+    stride: usize,
+    b: Strided,
+    dim: usize,
+    packed: &mut Vec<f32>,
+    out: *mut f32,
+    out_row: usize,
+) {
+    packed.resize((tokens * COLS).max(packed.len()), 0.0);
+    let a = Strided { ptr: a.as_ptr(), row: 1, col: stride };
+    for d0 in (0..dim).step_by(COLS) {
+        let cols = COLS.min(dim - d0);
+        // SAFETY: the caller's ranges.
+        unsafe {
+            for t in 0..tokens {
+                let row = std::slice::from_raw_parts(b.ptr.add(t * b.row + d0), cols);
+                packed[t * COLS..][..cols].copy_from_slice(row);
+            }
+            let c = Target { ptr: out.add(d0), row: out_row, cols, accumulate: true, alpha: 1.0 };
+            panel::<FMA>(keys, tokens, a, packed.as_ptr(), c);
+        }
+    }
+}
