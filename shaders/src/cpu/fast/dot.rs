@@ -6,8 +6,8 @@ use super::super::{Slot, Team};
 use super::unpack::{Row, Unpack};
 use crate::params;
 
-/// Rows of W that a thread takes at a time.
-const ROWS: usize = 16;
+/// Rows of W that a thread takes at a time: long runs, for memory is read ahead only along them.
+const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 /// Weights expanded at a time for several tokens.
 const RUN: usize = 1024;
 /// Lanes of a sum.
@@ -24,8 +24,9 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(p: &params::MatmulQ, s:
         let x = s[0].f32();
         let row_of = |t: usize| &x[p.x_offset as usize + t * p.x_stride as usize..][..k];
         let one = Row::new(row_of(0), U::INTEGERS && tokens == 1);
-        for chunk in team.chunks(n.div_ceil(ROWS)) {
-            for n in chunk * ROWS..n.min((chunk + 1) * ROWS) {
+        let rows = (n / (8 * team.count)).clamp(*ROWS.start(), *ROWS.end());
+        for chunk in team.chunks(n.div_ceil(rows)) {
+            for n in chunk * rows..n.min((chunk + 1) * rows) {
                 let first = (p.w_row0 as usize + n) * k;
                 if tokens == 1 {
                     sums[0] = w.dot(first, &one);

@@ -59,6 +59,16 @@ impl Sums {
     }
 }
 
+/// How far ahead quants are asked for, in bytes: about as long as memory takes.
+const AHEAD: usize = 1024;
+
+/// Asks for the line `AHEAD` bytes after `p`; past the end of the planes it does nothing.
+#[inline(always)]
+unsafe fn ask_ahead(p: *const u8) {
+    // SAFETY: a prefetch never faults.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast()) }
+}
+
 /// Σ w x for 32 weights in two halves of bytes, by sums of pairs.
 #[inline(always)]
 unsafe fn products(low: __m128i, high: __m128i, x: [__m256i; 2]) -> __m256i {
@@ -302,6 +312,7 @@ registers! {
         let (low, high) = nibbles(p[0].add(16 * g));
         affine(low, high, half(p[1].add(4 * g)), half(p[1].add(4 * g + 2)))
     }, |i, x, sums| {
+        ask_ahead(p[0].add(16 * g));
         let (low, high) = nibbles(p[0].add(16 * g));
         let scales = _mm_mul_ps(two_halves(p[1].add(4 * g)), x.pair(i));
         sums.add(products(low, high, x.halves(i)), scales);
@@ -326,6 +337,7 @@ registers! {
         scaled(_mm_loadu_si128(q.cast()), _mm_loadu_si128(q.add(16).cast()), [d, d])
     }, |i, x, sums| {
         let q = p[0].add(32 * g);
+        ask_ahead(q);
         let q = products(_mm_loadu_si128(q.cast()), _mm_loadu_si128(q.add(16).cast()), x.halves(i));
         sums.add(q, _mm_mul_ss(one_half(p[1].add(2 * g)), x.pair(i)));
     };
