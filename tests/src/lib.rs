@@ -1,6 +1,10 @@
 //! What the whole-model tests share: the real models, the goldens, the devices.
 
+mod tiny;
+
 use std::path::{Path, PathBuf};
+
+pub use tiny::write_tiny_model;
 
 use serde_json::Value;
 use unspoken::device::{Device, DeviceChoice};
@@ -48,4 +52,13 @@ pub fn cpu() -> Device {
 /// A list of token ids.
 pub fn ids(v: &Value) -> Vec<u32> {
     v.as_array().into_iter().flatten().filter_map(Value::as_u64).map(|n| n as u32).collect()
+}
+
+/// The tiny model, written where cargo keeps things for tests.
+pub fn tiny_model() -> PathBuf {
+    let path = std::env::temp_dir().join(format!("unspoken-tiny-{}.gguf", std::process::id()));
+    if !path.exists() {
+        write_tiny_model(&path).expect("a folder for temporary files");
+    }
+    path
 }

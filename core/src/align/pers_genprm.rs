@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{AlignError, Assistant};
-use crate::generate::{Completion, Request, SampleParams, StopReason, generate};
+use crate::generate::{CancelToken, Completion, Request, SampleParams, StopReason, generate};
 use crate::model::Adapter;
 use crate::text::{GrammarEnv, Message, Specials, split_steps};
 
@@ -68,6 +68,8 @@ pub struct Critic {
     pub adapter: Option<Adapter>,
     /// Its constants.
     pub params: CriticParams,
+    /// Stops a critique from another thread; steps that were not read yet have failed then.
+    pub cancel: Option<CancelToken>,
     grammars: Arc<GrammarEnv>,
     /// The tokens of " Yes" and " No".
     verdicts: [u32; 2],
@@ -115,7 +117,7 @@ impl Critic {
             };
             *id = one;
         }
-        Ok(Self { assistant, adapter, params, grammars, verdicts })
+        Ok(Self { assistant, adapter, params, cancel: None, grammars, verdicts })
     }
 
     /// Critiques one response.
@@ -155,6 +157,7 @@ impl Critic {
                 sample: self.params.sample,
                 constraint: Some(self.grammars.regex(&form)?),
                 watch: &self.verdicts,
+                cancel: self.cancel.as_ref(),
                 // A token has a character at least; verdict and score take a dozen.
                 ..Request::new(prompt, chars + 32)
             });

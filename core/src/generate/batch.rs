@@ -1,7 +1,7 @@
 //! Many answers at once: prompts are filled in, then all sequences take their next token in one batch.
 
 use super::sampler::log_sum_exp;
-use super::{GenerateError, SampleParams, Sampler};
+use super::{CancelToken, GenerateError, SampleParams, Sampler};
 use crate::model::{Adapter, Context, SeqId, Span};
 use crate::text::{Constraint, StreamDecoder, Tokenizer};
 
@@ -27,6 +27,8 @@ pub struct Request<'a> {
     pub constraint: Option<Constraint>,
     /// Tokens whose log-probabilities are wanted at every position.
     pub watch: &'a [u32],
+    /// Stops it from another thread: looked at before each part of a prompt and before each token.
+    pub cancel: Option<&'a CancelToken>,
 }
 
 impl<'a> Request<'a> {
@@ -41,7 +43,12 @@ impl<'a> Request<'a> {
             stop: &[],
             constraint: None,
             watch: &[],
+            cancel: None,
         }
+    }
+
+    fn cancelled(&self) -> bool {
+        self.cancel.is_some_and(CancelToken::is_cancelled)
     }
 }
 
@@ -99,10 +106,18 @@ struct Running<'a> {
     max_tokens: usize,
     stop_strings: &'a [String],
     watch: &'a [u32],
+    cancel: Option<&'a CancelToken>,
     /// Bytes of text given to the host.
     given: usize,
     done: Option<StopReason>,
     out: Completion,
+}
+
+impl Running<'_> {
+    fn cancel(&mut self) {
+        self.done = Some(StopReason::Cancelled);
+        self.out.stop = StopReason::Cancelled;
+    }
 }
 
 /// Answers all requests together. `on_text` gets (index of the answer, new text) as it comes and returns
@@ -118,7 +133,7 @@ pub fn generate(
     mut on_text: impl FnMut(usize, &str) -> bool,
 ) -> Result<Vec<Completion>, GenerateError> {
     let mut running = Vec::new();
-    let result = run(context, tokenizer, requests, &mut running, &mut on_text);
+    let result = run(context, tokenizer, requests, &mut Kept::default(), &mut running, &mut on_text);
     for r in &running {
         context.cache.remove(r.seq);
     }
@@ -126,15 +141,69 @@ pub fn generate(
     Ok(running.into_iter().map(|r| r.out).collect())
 }
 
+/// What a conversation has in the cache, so that its next turn fills in only what is new.
+#[derive(Debug, Default)]
+pub struct Kept {
+    tokens: Vec<u32>,
+    adapter: Option<Adapter>,
+    seq: Option<SeqId>,
+}
+
+impl Kept {
+    /// Takes it out of the cache.
+    pub fn forget(&mut self, context: &mut Context) {
+        if let Some(seq) = std::mem::take(self).seq {
+            context.cache.remove(seq);
+        }
+    }
+}
+
+/// As [`generate`] for one answer, which stays in the cache: what the next prompt shares with this prompt and
+/// its answer is not computed again. After an error nothing is kept.
+///
+/// # Errors
+/// As [`generate`]; a request for another number of answers than one.
+pub fn generate_kept(
+    context: &mut Context,
+    tokenizer: &Tokenizer,
+    request: Request<'_>,
+    kept: &mut Kept,
+    mut on_text: impl FnMut(usize, &str) -> bool,
+) -> Result<Completion, GenerateError> {
+    if request.n != 1 {
+        return Err(GenerateError::Request("what is kept belongs to one answer".into()));
+    }
+    let (prompt, adapter) = (request.prompt, request.adapter);
+    let mut running = Vec::new();
+    let result = run(context, tokenizer, vec![request], kept, &mut running, &mut on_text);
+    let one = running.pop();
+    match (result, one) {
+        (Ok(()), Some(r)) => {
+            let mut tokens = [prompt, &r.out.tokens].concat();
+            tokens.truncate(context.cache.len(r.seq));
+            *kept = Kept { tokens, adapter: adapter.cloned(), seq: Some(r.seq) };
+            Ok(r.out)
+        }
+        (result, one) => {
+            kept.forget(context);
+            if let Some(r) = one {
+                context.cache.remove(r.seq);
+            }
+            Err(result.err().unwrap_or_else(|| GenerateError::Request("it has no answer".into())))
+        }
+    }
+}
+
 fn run<'a>(
     context: &mut Context,
     tokenizer: &Tokenizer,
     requests: Vec<Request<'a>>,
+    kept: &mut Kept,
     running: &mut Vec<Running<'a>>,
     on_text: &mut impl FnMut(usize, &str) -> bool,
 ) -> Result<(), GenerateError> {
     let mut previous: Option<(&[u32], Option<&Adapter>, SeqId)> = None;
-    for (index, request) in requests.into_iter().enumerate() {
+    for (index, mut request) in requests.into_iter().enumerate() {
         if request.prompt.is_empty() || request.n == 0 {
             return Err(GenerateError::Request("it needs a prompt token and an answer".into()));
         }
@@ -146,10 +215,20 @@ fn run<'a>(
                 context.cache.truncate(fork, shared.min(request.prompt.len() - 1));
                 fork
             }
-            _ => context.cache.create(),
+            _ => match std::mem::take(kept) {
+                Kept { tokens, adapter, seq: Some(seq) } if same(adapter.as_ref(), request.adapter) => {
+                    let shared = tokens.iter().zip(request.prompt).take_while(|(a, b)| a == b).count();
+                    context.cache.truncate(seq, shared.min(request.prompt.len() - 1));
+                    seq
+                }
+                mut other => {
+                    other.forget(context);
+                    context.cache.create()
+                }
+            },
         };
         let first = running.len();
-        let mut constraint = request.constraint;
+        let mut constraint = request.constraint.take();
         let new = |seq, constraint, stream| Running {
             seq,
             sampler: Sampler::new(request.sample, stream),
@@ -159,6 +238,7 @@ fn run<'a>(
             max_tokens: request.max_tokens,
             stop_strings: request.stop,
             watch: request.watch,
+            cancel: request.cancel,
             given: 0,
             done: (request.max_tokens == 0).then_some(StopReason::Length),
             out: Completion {
@@ -173,8 +253,18 @@ fn run<'a>(
         running.push(new(seq, constraint.take(), first as u64));
         let have = context.cache.len(seq);
         let mut rows = 0;
+        let mut stopped = false;
         for tokens in request.prompt[have..].chunks(PREFILL) {
+            stopped = request.cancelled();
+            if stopped {
+                break;
+            }
             rows = context.forward(&[Span { seq, tokens, adapter: request.adapter }])?;
+        }
+        if stopped {
+            running.extend((1..request.n).map(|i| new(context.cache.create(), None, (first + i) as u64)));
+            running[first..].iter_mut().for_each(Running::cancel);
+            continue;
         }
         let logits = context.logits(&[rows as u32 - 1])?;
         previous = Some((request.prompt, request.adapter, seq));
@@ -187,6 +277,11 @@ fn run<'a>(
     }
     // The last token of each sequence that goes on, by adapter so that each is applied once.
     loop {
+        for r in running.iter_mut().filter(|r| r.done.is_none()) {
+            if r.cancel.is_some_and(CancelToken::is_cancelled) {
+                r.cancel();
+            }
+        }
         let mut active: Vec<usize> = (0..running.len()).filter(|i| running[*i].done.is_none()).collect();
         active.sort_by_key(|i| running[*i].adapter.map(|a| std::ptr::from_ref(a) as usize));
         if active.is_empty() {

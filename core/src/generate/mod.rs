@@ -1,9 +1,11 @@
 //! Answers: sampling, many sequences in one batch, streaming, stopping.
 
 mod batch;
+mod cancel;
 mod error;
 mod sampler;
 
-pub use batch::{Completion, Request, StopReason, generate};
+pub use batch::{Completion, Kept, Request, StopReason, generate, generate_kept};
+pub use cancel::{CancelToken, Canceller};
 pub use error::GenerateError;
 pub use sampler::{SampleParams, Sampler};
