@@ -3,11 +3,12 @@
 mod tiny;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 pub use tiny::write_tiny_model;
 
 use serde_json::Value;
-use unspoken::device::{Device, DeviceChoice};
+use unspoken::device::{Device, DeviceChoice, WgpuDevice, adapters};
 
 /// SmolLM2-135M-Instruct, Q4_1.
 pub const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
@@ -47,6 +48,35 @@ pub fn golden_bytes(name: &str) -> Vec<u8> {
 /// The CPU.
 pub fn cpu() -> Device {
     Device::open(DeviceChoice::Cpu, None).expect("a CPU")
+}
+
+/// Every GPU, software drivers included; none, with a message, where there is none or the library was built without.
+/// A failure where `UNSPOKEN_REQUIRE_GPU` is set.
+pub fn gpus() -> Vec<Device> {
+    let found: Vec<Device> = (0..adapters().len())
+        .map(|i| Device::Gpu(Arc::new(WgpuDevice::open_adapter(i).expect("an adapter that opens"))))
+        .collect();
+    if found.is_empty() {
+        assert!(std::env::var_os("UNSPOKEN_REQUIRE_GPU").is_none(), "no GPU");
+        eprintln!("skipped: no GPU adapter");
+    }
+    found
+}
+
+/// A small model or adapter of `goldens/tiny`.
+pub fn tiny(name: &str) -> PathBuf {
+    root().join("tests/goldens/tiny").join(format!("{name}.gguf"))
+}
+
+/// The numbers that golden adapters and probes are made of: a hash of the place, in [0, 1).
+pub fn uniform(i: u64, t: u64) -> f64 {
+    let mut h = ((i * 2_654_435_761 + t * 40_503 + 12_345) & 0xffff_ffff) as u32;
+    h ^= h >> 16;
+    h = h.wrapping_mul(0x85eb_ca6b);
+    h ^= h >> 13;
+    h = h.wrapping_mul(0xc2b2_ae35);
+    h ^= h >> 16;
+    f64::from(h) / 4_294_967_296.0
 }
 
 /// A list of token ids.

@@ -7,18 +7,7 @@ use serde_json::Value;
 use unspoken::device::Device;
 use unspoken::model::{Adapter, Context, ContextParams, Model, Projection, Span};
 use unspoken::train::{AdamWParams, Group, Trainer, objective};
-use unspoken_tests::{SMOLLM2, cpu, golden, golden_bytes, ids, model};
-
-/// The numbers that the golden's adapter is made of: a hash of the place, in [0, 1).
-fn uniform(i: u64, t: u64) -> f64 {
-    let mut h = ((i * 2_654_435_761 + t * 40_503 + 12_345) & 0xffff_ffff) as u32;
-    h ^= h >> 16;
-    h = h.wrapping_mul(0x85eb_ca6b);
-    h ^= h >> 13;
-    h = h.wrapping_mul(0xc2b2_ae35);
-    h ^= h >> 16;
-    f64::from(h) / 4_294_967_296.0
-}
+use unspoken_tests::{SMOLLM2, cpu, golden, golden_bytes, ids, model, uniform};
 
 /// Every matrix of an adapter: (number in the golden, offset, length).
 fn matrices(model: &Model, adapter: &Adapter) -> Vec<(usize, usize, usize)> {

@@ -27,9 +27,11 @@ impl Projection {
     /// All of them.
     pub const ALL: [Self; 7] = [Self::Q, Self::K, Self::V, Self::O, Self::Gate, Self::Up, Self::Down];
 
-    /// The tensor's name in GGUF, without block and suffix.
-    pub fn tensor(self) -> &'static str {
+    /// The name in GGUF, without block and suffix, of the tensor whose rows it is or is among.
+    pub fn tensor(self, c: &Config) -> &'static str {
         match self {
+            Self::Q | Self::K | Self::V if c.fused_qkv => "attn_qkv",
+            Self::Gate | Self::Up if c.fused_gate_up => "ffn_up",
             Self::Q => "attn_q",
             Self::K => "attn_k",
             Self::V => "attn_v",
@@ -52,12 +54,31 @@ impl Projection {
     }
 }
 
-/// Where the matrices of an adapter lie in its flat buffer: for each layer and projection A `[rank, in]`,
-/// then B `[out, rank]`. One flat buffer makes clipping and AdamW one dispatch each.
+/// The LoRA pair of one stored tensor: A `[rank, inp]`, B `[out, rank]`, by word offsets in the flat buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pair {
+    /// The tensor's name in GGUF, without block and suffix.
+    pub tensor: &'static str,
+    /// Its input width.
+    pub inp: usize,
+    /// Its output width.
+    pub out: usize,
+    /// First word of A.
+    pub a: usize,
+    /// First word of B.
+    pub b: usize,
+}
+
+/// Where the matrices of an adapter lie in its flat buffer: by layer and stored tensor A, then B. One flat buffer
+/// makes clipping and AdamW one dispatch each.
+///
+/// Projections that are rows of one stored tensor share its pair, as in llama.cpp's files and in PEFT: they have one
+/// A, and their Bs follow each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterShape {
     /// Rank of every pair.
     pub rank: usize,
+    pairs: Vec<Vec<Pair>>,
     /// Word offsets of A and B by layer and projection.
     offsets: Vec<[(usize, usize); 7]>,
     /// Words in all.
@@ -67,26 +88,41 @@ pub struct AdapterShape {
 impl AdapterShape {
     /// For a model of this configuration.
     pub fn new(c: &Config, rank: usize) -> Self {
-        let mut words = 0;
-        let mut take = |n: usize| {
-            let at = words;
-            words += n;
-            at
-        };
-        let offsets = (0..c.n_layers)
-            .map(|_| {
-                Projection::ALL.map(|p| {
-                    let (out, inp) = p.shape(c);
-                    (take(rank * inp), take(out * rank))
-                })
-            })
-            .collect();
-        Self { rank, offsets, words }
+        let mut shape = Self { rank, pairs: Vec::new(), offsets: Vec::new(), words: 0 };
+        for _ in 0..c.n_layers {
+            let mut pairs: Vec<Pair> = Vec::new();
+            let mut offsets = [(0, 0); 7];
+            for p in Projection::ALL {
+                let ((out, inp), tensor) = (p.shape(c), p.tensor(c));
+                match pairs.last_mut().filter(|last| last.tensor == tensor) {
+                    // More rows of the same tensor.
+                    Some(last) => {
+                        offsets[p as usize] = (last.a, last.b + last.out * rank);
+                        last.out += out;
+                    }
+                    None => {
+                        let (a, b) = (shape.words, shape.words + rank * inp);
+                        offsets[p as usize] = (a, b);
+                        pairs.push(Pair { tensor, inp, out, a, b });
+                        shape.words += rank * inp;
+                    }
+                }
+                shape.words += out * rank;
+            }
+            shape.pairs.push(pairs);
+            shape.offsets.push(offsets);
+        }
+        shape
     }
 
     /// Word offsets of A and B.
     pub fn offset(&self, layer: usize, p: Projection) -> (usize, usize) {
         self.offsets[layer][p as usize]
+    }
+
+    /// (layer, pair) of all stored tensors, in the buffer's order.
+    pub fn pairs(&self) -> impl Iterator<Item = (usize, &Pair)> {
+        self.pairs.iter().enumerate().flat_map(|(layer, pairs)| pairs.iter().map(move |p| (layer, p)))
     }
 }
 
@@ -114,14 +150,10 @@ impl Adapter {
         use rand::{Rng, SeedableRng};
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
         Self::from_fn(model, rank, alpha, |shape, values| {
-            for layer in 0..model.config.n_layers {
-                for p in Projection::ALL {
-                    let inp = p.shape(&model.config).1;
-                    // Kaiming-uniform with a = √5, as PEFT does: within ±1/√in.
-                    let bound = (inp as f32).sqrt().recip();
-                    let a = shape.offset(layer, p).0;
-                    values[a..a + rank * inp].fill_with(|| rng.random_range(-bound..bound));
-                }
+            for (_, p) in shape.pairs() {
+                // Kaiming-uniform with a = √5, as PEFT does: within ±1/√in.
+                let bound = (p.inp as f32).sqrt().recip();
+                values[p.a..p.a + rank * p.inp].fill_with(|| rng.random_range(-bound..bound));
             }
         })
     }

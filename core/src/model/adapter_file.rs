@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Adapter, Model, ModelError, Projection};
+use super::{Adapter, Model, ModelError, Pair};
 use crate::gguf::{GgmlType, GgufFile, GgufWriter, write_atomic};
 
 /// Our own key: which base file the adapter belongs to.
@@ -23,20 +23,17 @@ impl Adapter {
             .f32("adapter.lora.alpha", self.alpha)
             .str(BASE_KEY, &self.base);
         let rank = self.shape.rank;
-        for layer in 0..model.config.n_layers {
-            for p in Projection::ALL {
-                let ((a, b), (out, inp)) = (self.shape.offset(layer, p), p.shape(&model.config));
-                let base = format!("blk.{layer}.{}.weight", p.tensor());
-                let shape = |x: usize, y: usize| [x as u64, y as u64];
-                file.tensor(&format!("{base}.lora_a"), &shape(inp, rank), &values[a..a + rank * inp]);
-                file.tensor(&format!("{base}.lora_b"), &shape(rank, out), &values[b..b + out * rank]);
-            }
+        for (layer, &Pair { tensor, inp, out, a, b }) in self.shape.pairs() {
+            let base = format!("blk.{layer}.{tensor}.weight");
+            let shape = |x: usize, y: usize| [x as u64, y as u64];
+            file.tensor(&format!("{base}.lora_a"), &shape(inp, rank), &values[a..a + rank * inp]);
+            file.tensor(&format!("{base}.lora_b"), &shape(rank, out), &values[b..b + out * rank]);
         }
         write_atomic(path, |mut out| file.write(&mut out))
             .map_err(|source| ModelError::Io { path: path.display().to_string(), source })
     }
 
-    /// Reads one for `model`. Projections that the file leaves out stay zero.
+    /// Reads one for `model`. Tensors that the file leaves out stay as they are.
     ///
     /// # Errors
     /// A file that is no LoRA adapter, belongs to another base, has other shapes, tensors that no
@@ -63,27 +60,24 @@ impl Adapter {
         let mut problem = None;
         let mut acts = false;
         let adapter = Self::from_fn(model, rank, alpha, |shape, values| {
-            for layer in 0..model.config.n_layers {
-                for p in Projection::ALL {
-                    let ((a, b), (out, inp)) = (shape.offset(layer, p), p.shape(&model.config));
-                    for (suffix, at, dims) in [("lora_a", a, [inp, rank]), ("lora_b", b, [rank, out])] {
-                        let name = format!("blk.{layer}.{}.weight.{suffix}", p.tensor());
-                        let Some(t) = file.tensor(&name) else { continue };
-                        used += 1;
-                        if t.shape != dims.map(|d| d as u64) {
-                            problem.get_or_insert(format!("tensor {name} is {:?}, expected {dims:?}", t.shape));
-                            continue;
-                        }
-                        let Some(read) = floats(t.kind, file.data(t)) else {
-                            problem.get_or_insert(format!("tensor {name} is {:?}, expected F32 or F16", t.kind));
-                            continue;
-                        };
-                        acts |= suffix == "lora_b" && read.iter().any(|x| *x != 0.0);
-                        if read.iter().any(|x| !x.is_finite()) {
-                            problem.get_or_insert(format!("tensor {name} has values that are not finite"));
-                        }
-                        values[at..at + read.len()].copy_from_slice(&read);
+            for (layer, &Pair { tensor, inp, out, a, b }) in shape.pairs() {
+                for (suffix, at, dims) in [("lora_a", a, [inp, rank]), ("lora_b", b, [rank, out])] {
+                    let name = format!("blk.{layer}.{tensor}.weight.{suffix}");
+                    let Some(t) = file.tensor(&name) else { continue };
+                    used += 1;
+                    if t.shape != dims.map(|d| d as u64) {
+                        problem.get_or_insert(format!("tensor {name} is {:?}, expected {dims:?}", t.shape));
+                        continue;
                     }
+                    let Some(read) = floats(t.kind, file.data(t)) else {
+                        problem.get_or_insert(format!("tensor {name} is {:?}, expected F32 or F16", t.kind));
+                        continue;
+                    };
+                    acts |= suffix == "lora_b" && read.iter().any(|x| *x != 0.0);
+                    if read.iter().any(|x| !x.is_finite()) {
+                        problem.get_or_insert(format!("tensor {name} has values that are not finite"));
+                    }
+                    values[at..at + read.len()].copy_from_slice(&read);
                 }
             }
         })?;

@@ -4,6 +4,7 @@
 //! [`Config::common`]; tensors keep llama.cpp's names.
 
 use super::ModelError;
+use super::rope::RopeScaling;
 use crate::gguf::{GgufError, GgufFile, Metadata};
 
 /// The gate's nonlinearity.
@@ -44,10 +45,12 @@ pub struct Config {
     pub rope_neox: bool,
     /// Base of the frequencies.
     pub rope_base: f32,
-    /// Base of the frequencies in layers with a sliding window.
-    pub rope_base_local: f32,
-    /// Positions are divided by this in layers without a window (linear scaling).
-    pub rope_scale: f32,
+    /// Base of the frequencies, not stretched, in layers with a sliding window, where they have their own.
+    pub rope_base_local: Option<f32>,
+    /// How the frequencies are stretched.
+    pub rope_scaling: RopeScaling,
+    /// Every n-th layer does not turn queries and keys; 0: all do.
+    pub no_rope_every: usize,
     /// Factor on q·k.
     pub attention_scale: f32,
     /// Tokens that a sliding layer sees; 0 for none.
@@ -60,6 +63,10 @@ pub struct Config {
     pub post_norm: bool,
     /// Queries, keys and values have biases.
     pub qkv_bias: bool,
+    /// Queries, keys and values are rows of one stored matrix, in this order.
+    pub fused_qkv: bool,
+    /// Gate and up projection are rows of one stored matrix, in this order.
+    pub fused_gate_up: bool,
     /// The gate's nonlinearity.
     pub activation: Activation,
     /// Factor on the embeddings.
@@ -67,7 +74,9 @@ pub struct Config {
 }
 
 /// Architectures that [`Config::from_gguf`] knows.
-const SUPPORTED: &str = "llama, qwen2, qwen3, gemma3";
+const SUPPORTED: &str = "llama (also Mistral), mistral3, qwen2, qwen3, gemma3, phi3, smollm3";
+/// The key of a mixture of experts.
+const EXPERTS: &str = "expert_count";
 
 impl Config {
     /// Reads it.
@@ -80,10 +89,15 @@ impl Config {
         let mut c = Self::common(&architecture, meta)?;
         match architecture.as_str() {
             "llama" => {}
-            "qwen2" => {
-                c.rope_neox = true;
-                c.qkv_bias = true;
+            "mistral3" => {
+                // Queries grow with the logarithm of the position from the end of the original context on, which
+                // no kernel does: such a model runs up to there, where the factor is 1.
+                if meta.opt_f32("mistral3.attention.temperature_scale")?.is_some_and(|s| s != 0.0) {
+                    c.context_length = c.context_length.min(c.rope_scaling.original_context);
+                }
             }
+            "qwen2" | "phi3" => c.rope_neox = true,
+            "smollm3" => c.no_rope_every = 4,
             "qwen3" => {
                 c.rope_neox = true;
                 c.qk_norm = true;
@@ -94,8 +108,12 @@ impl Config {
                 c.post_norm = true;
                 c.activation = Activation::Gelu;
                 c.embedding_scale = (c.dim as f32).sqrt();
-                c.window_pattern = 6;
-                c.rope_base_local = 10_000.0;
+                c.window_pattern = meta.opt_u32("gemma3.attention.sliding_window_pattern")?.map_or(6, |n| n as usize);
+                c.rope_base_local = Some(meta.opt_f32("gemma3.rope.freq_base_swa")?.unwrap_or(10_000.0));
+                if c.n_layers == 62 {
+                    // The 27B model scales by the width of its heads as if they filled the residual stream.
+                    c.attention_scale = ((c.dim / c.n_heads) as f32).sqrt().recip();
+                }
             }
             _ => {
                 return Err(ModelError::UnknownArchitecture { found: architecture, supported: SUPPORTED.into() });
@@ -105,6 +123,10 @@ impl Config {
             Some(t) if t.shape.len() == 2 => t.shape[1] as usize,
             _ => return Err(ModelError::Config("token_embd.weight is missing or not a matrix".into())),
         };
+        let has = |tensor: &str| file.tensor(&format!("blk.0.{tensor}")).is_some();
+        c.fused_qkv = has("attn_qkv.weight");
+        c.qkv_bias = has("attn_q.bias") || has("attn_qkv.bias");
+        c.fused_gate_up = !has("ffn_gate.weight");
         c.check()?;
         Ok(c)
     }
@@ -122,11 +144,21 @@ impl Config {
         }
         let head_dim = or("attention.key_length", dim / n_heads)?;
         let rope_base = meta.opt_f32(&key("rope.freq_base"))?.unwrap_or(10_000.0);
-        let rope_scale = match meta.opt_str(&key("rope.scaling.type"))? {
-            None | Some("none") => 1.0,
-            Some("linear") => meta.opt_f32(&key("rope.scaling.factor"))?.unwrap_or(1.0),
-            Some(other) => return Err(ModelError::Config(format!("rope scaling {other:?} is not supported yet"))),
-        };
+        if let Some(experts) = meta.opt_u32(&key(EXPERTS))?.filter(|n| *n > 0) {
+            return Err(ModelError::Unsupported {
+                what: key(EXPERTS),
+                found: experts.to_string(),
+                supported: "dense models only".into(),
+            });
+        }
+        if let Some(cap) = meta.opt_f32(&key("final_logit_softcapping"))?.filter(|c| *c != 0.0) {
+            return Err(ModelError::Unsupported {
+                what: key("final_logit_softcapping"),
+                found: cap.to_string(),
+                supported: "0".into(),
+            });
+        }
+        let context_length = number("context_length")?;
         Ok(Self {
             architecture: arch.to_owned(),
             n_layers: number("block_count")?,
@@ -136,19 +168,22 @@ impl Config {
             n_kv_heads: or("attention.head_count_kv", n_heads)?,
             head_dim,
             vocab: 0,
-            context_length: number("context_length")?,
+            context_length,
             rms_eps: meta.f32(&key("attention.layer_norm_rms_epsilon"))?,
             rope_dim: or("rope.dimension_count", head_dim)?,
             rope_neox: false,
             rope_base,
-            rope_base_local: rope_base,
-            rope_scale,
+            rope_base_local: None,
+            rope_scaling: RopeScaling::read(arch, meta, context_length)?,
+            no_rope_every: 0,
             attention_scale: (head_dim as f32).sqrt().recip(),
             window: or("attention.sliding_window", 0)?,
             window_pattern: 0,
             qk_norm: false,
             post_norm: false,
             qkv_bias: false,
+            fused_qkv: false,
+            fused_gate_up: false,
             activation: Activation::Silu,
             embedding_scale: 1.0,
         })
@@ -183,7 +218,8 @@ impl Config {
                 self.rope_dim, self.head_dim
             )));
         }
-        if !(self.rms_eps >= 0.0 && self.rope_base > 0.0 && self.rope_scale > 0.0) {
+        let bases = [self.rope_base, self.rope_base_local.unwrap_or(1.0)];
+        if !(self.rms_eps >= 0.0 && bases.iter().all(|b| b.is_finite() && *b > 0.0)) {
             return Err(ModelError::Config("norm epsilon and rope base must be positive numbers".into()));
         }
         Ok(())
@@ -193,6 +229,11 @@ impl Config {
     pub fn window_of(&self, layer: usize) -> usize {
         let global = self.window_pattern > 0 && (layer + 1).is_multiple_of(self.window_pattern);
         if global { 0 } else { self.window }
+    }
+
+    /// Whether layer `layer` turns queries and keys.
+    pub fn has_rope(&self, layer: usize) -> bool {
+        self.no_rope_every == 0 || !(layer + 1).is_multiple_of(self.no_rope_every)
     }
 
     /// Width of all query heads.
@@ -226,14 +267,17 @@ pub(crate) mod tests {
             rope_dim: 16,
             rope_neox: false,
             rope_base: 10_000.0,
-            rope_base_local: 10_000.0,
-            rope_scale: 1.0,
+            rope_base_local: None,
+            rope_scaling: RopeScaling::NONE,
+            no_rope_every: 0,
             attention_scale: 0.25,
             window: 0,
             window_pattern: 0,
             qk_norm: false,
             post_norm: false,
             qkv_bias: false,
+            fused_qkv: false,
+            fused_gate_up: false,
             activation: Activation::Silu,
             embedding_scale: 1.0,
         }

@@ -21,6 +21,16 @@ pub enum ModelError {
         /// What there is.
         supported: String,
     },
+    /// Something in a file that is not built in: a rope scaling, a mixture of experts.
+    #[error("{what} is {found}; supported: {supported}")]
+    Unsupported {
+        /// The metadata key.
+        what: String,
+        /// What it says.
+        found: String,
+        /// What there is.
+        supported: String,
+    },
     /// A weight type that no kernel reads.
     #[error("tensor {tensor}: type {found} is not supported; supported are {supported}")]
     UnsupportedType {

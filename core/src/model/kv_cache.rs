@@ -56,6 +56,11 @@ impl KvCache {
         self.block_size
     }
 
+    /// Positions that a sequence may have.
+    pub fn max_len(&self) -> usize {
+        self.max_len
+    }
+
     /// A new, empty sequence.
     pub fn create(&mut self) -> SeqId {
         self.insert(Sequence::default())

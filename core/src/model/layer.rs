@@ -144,6 +144,9 @@ impl Layer<'_> {
     /// Turns `x [T, heads, head_dim]` by the tokens' positions; back with `sign` −1.
     pub(super) fn rope(&self, rec: &mut Recording, x: &Buffer, heads: usize, sign: f32) -> Result<(), DeviceError> {
         let c = &self.model.config;
+        if !c.has_rope(self.index) {
+            return Ok(());
+        }
         let p = params::Rope {
             n_tokens: self.pass.n_tokens as u32,
             n_heads: heads as u32,
@@ -151,9 +154,9 @@ impl Layer<'_> {
             rope_dim: c.rope_dim as u32,
             neox: c.rope_neox.into(),
             sign,
-            scale: 1.0,
+            scale: c.rope_scaling.attention_factor,
         };
-        let frequencies = &self.model.frequencies[usize::from(c.window_of(self.index) > 0)];
+        let frequencies = self.model.frequencies.of(c, self.index, self.cache.max_len());
         rec.push(Kernel::Rope, &p, &[x, &self.inputs.positions, frequencies])
     }
 

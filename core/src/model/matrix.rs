@@ -25,6 +25,8 @@ pub struct Matrix {
 #[derive(Clone, Debug)]
 struct Chunk {
     buffer: Buffer,
+    /// First of its rows, in the buffer and in the matrix.
+    first: usize,
     row0: usize,
     rows: usize,
     planes: [u32; 4],
@@ -122,14 +124,29 @@ impl Matrix {
                 // The pages that were read are not needed again.
                 file.release(info);
             }
-            chunks.push(Chunk { buffer, row0, rows: n, planes: planes.offsets });
+            chunks.push(Chunk { buffer, first: 0, row0, rows: n, planes: planes.offsets });
         }
         Ok(Self { kind, rows, cols, chunks })
     }
 
     /// Bytes on the device.
     pub fn bytes(&self) -> usize {
-        self.chunks.iter().map(|c| c.buffer.len() * 4).sum()
+        let blocks = |rows: usize| self.kind.blocks(rows * self.cols).unwrap_or_default();
+        self.chunks.iter().map(|c| self.kind.planes(blocks(c.rows)).words * 4).sum()
+    }
+
+    /// Some of its rows as a matrix of their own: the same memory.
+    pub(super) fn view(&self, rows: std::ops::Range<usize>) -> Self {
+        let chunks = self.chunks.iter().filter_map(|c| {
+            let (start, end) = (rows.start.max(c.row0), rows.end.min(c.row0 + c.rows));
+            (start < end).then(|| Chunk {
+                first: c.first + start - c.row0,
+                row0: start - rows.start,
+                rows: end - start,
+                ..c.clone()
+            })
+        });
+        Self { chunks: chunks.collect(), rows: rows.len(), ..*self }
     }
 
     /// `out[t, :] = scale · W[ids[t], :]`.
@@ -200,7 +217,7 @@ impl Matrix {
                 n_tokens: n_tokens as u32,
                 k: self.cols as u32,
                 n: (end - start) as u32,
-                w_row0: (start - c.row0) as u32,
+                w_row0: (c.first + start - c.row0) as u32,
                 planes: c.planes,
                 x_stride: x.stride as u32,
                 x_offset: x.offset as u32,

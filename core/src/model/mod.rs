@@ -19,10 +19,11 @@ mod rope;
 mod weights;
 mod workspace;
 
-pub use adapter::{Adapter, AdapterShape, Projection};
+pub use adapter::{Adapter, AdapterShape, Pair, Projection};
 pub use config::{Activation, Config};
 pub use context::{Context, ContextParams, Span};
 pub use error::ModelError;
 pub use kv_cache::{KvCache, SeqId};
 pub use matrix::Matrix;
+pub use rope::{RopeScaling, Yarn};
 pub use weights::{LayerWeights, Model};

@@ -16,8 +16,54 @@ const DIGIT: &str = r"\p{N}";
 const LLAMA3: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
 const QWEN2: &str =
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const TEKKEN: &str = r"[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]*[\p{L}&&[^A-Z]]+|[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]+[\p{L}&&[^A-Z]]*|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+const GPT4O: &str = r"[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]*[\p{L}&&[^A-Z]]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?|[^\r\n\p{L}\p{N}]?[\p{L}&&[^a-z]]+[\p{L}&&[^A-Z]]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+";
+/// What llama.cpp does where a file names none.
+const DEFAULT: [&str; 4] = [r"[\p{P}\$\+<=>\^~\|]+", GPT2, r"\p{N}+", "[0-9][0-9][0-9]"];
 
-const SUPPORTED: &str = "default, gpt-2, smollm, llama-bpe, llama3, llama-v3, qwen2";
+/// How text is cut before it is merged.
+struct PreTokenizer {
+    names: &'static [&'static str],
+    /// Cut by each in turn.
+    patterns: &'static [&'static str],
+    /// A word that is one token is that token, whatever the merges say.
+    ignore_merges: bool,
+    /// Files of this family want BOS without saying so.
+    add_bos: bool,
+}
+
+const PRE_TOKENIZERS: &[PreTokenizer] = &[
+    PreTokenizer { names: &["default"], patterns: &DEFAULT, ignore_merges: false, add_bos: false },
+    PreTokenizer { names: &["gpt-2", "phi-2", "olmo"], patterns: &[GPT2], ignore_merges: false, add_bos: false },
+    PreTokenizer {
+        names: &["smollm", "starcoder", "refact", "command-r"],
+        patterns: &[DIGIT, GPT2],
+        ignore_merges: false,
+        add_bos: false,
+    },
+    PreTokenizer {
+        names: &["llama-bpe", "llama3", "llama-v3", "pixtral"],
+        patterns: &[LLAMA3],
+        ignore_merges: true,
+        add_bos: true,
+    },
+    PreTokenizer { names: &["dbrx", "smaug-bpe"], patterns: &[LLAMA3], ignore_merges: false, add_bos: false },
+    PreTokenizer {
+        names: &["qwen2", "deepseek-r1-qwen", "megrez", "stablelm2"],
+        patterns: &[QWEN2],
+        ignore_merges: false,
+        add_bos: false,
+    },
+    PreTokenizer { names: &["tekken"], patterns: &[TEKKEN], ignore_merges: true, add_bos: true },
+    PreTokenizer { names: &["gpt-4o", "llama4"], patterns: &[GPT4O], ignore_merges: false, add_bos: false },
+];
+
+const SUPPORTED: &str = "default, gpt-2, phi-2, olmo, smollm, starcoder, refact, command-r, llama-bpe, llama3, llama-v3, \
+                         pixtral, dbrx, smaug-bpe, qwen2, deepseek-r1-qwen, megrez, stablelm2, tekken, gpt-4o, llama4";
+
+fn pre_tokenizer(name: &str) -> Option<&'static PreTokenizer> {
+    PRE_TOKENIZERS.iter().find(|p| p.names.contains(&name))
+}
 
 /// Byte-level BPE of one file.
 #[derive(Debug)]
@@ -25,25 +71,19 @@ pub(super) struct Bpe {
     tokenizer: Box<Tokenizer>,
 }
 
-/// Whether a pre-tokenizer is one of Llama 3's, whose files want BOS without saying so.
-pub(super) fn is_llama3(pre: &str) -> bool {
-    matches!(pre, "llama-bpe" | "llama3" | "llama-v3")
+/// Whether files with this pre-tokenizer want BOS without saying so.
+pub(super) fn adds_bos(pre: &str) -> bool {
+    pre_tokenizer(pre).is_some_and(|p| p.add_bos)
 }
 
 impl Bpe {
     /// Builds it from the vocabulary, the file's merges ("left right", the first merged first) and the name of its
     /// pre-tokenizer.
     pub(super) fn new(vocab: &Vocab, merges: &[&str], pre: &str) -> Result<Self, TextError> {
-        let patterns: &[&str] = match pre {
-            "default" | "gpt-2" => &[GPT2],
-            "smollm" => &[DIGIT, GPT2],
-            _ if is_llama3(pre) => &[LLAMA3],
-            "qwen2" => &[QWEN2],
-            _ => {
-                let (key, found) = ("tokenizer.ggml.pre", pre.into());
-                return Err(TextError::Unsupported { key, found, supported: SUPPORTED });
-            }
-        };
+        let pre = pre_tokenizer(pre).ok_or_else(|| {
+            let (key, found) = ("tokenizer.ggml.pre", pre.into());
+            TextError::Unsupported { key, found, supported: SUPPORTED }
+        })?;
         let merges = merges.iter().map(|m| checked_merge(vocab, m)).collect::<Result<Vec<_>, _>>()?;
         let broken = |e: tokenizers::Error| TextError::Vocabulary(e.to_string());
         // A byte that is no token must still keep its neighbours from being merged: it gets an id beyond the
@@ -54,10 +94,9 @@ impl Bpe {
         for (id, c) in (size..).zip((0..=0x143).filter_map(char::from_u32).filter(|c| byte_of(*c).is_some())) {
             ids.entry(c.to_string()).or_insert(id);
         }
-        // Llama 3 takes a word that is one token for that token, whatever the merges say.
-        let bpe = BPE::builder().vocab_and_merges(ids, merges).ignore_merges(is_llama3(pre));
+        let bpe = BPE::builder().vocab_and_merges(ids, merges).ignore_merges(pre.ignore_merges);
         let mut splits = Vec::new();
-        for p in patterns {
+        for p in pre.patterns {
             let pattern = SplitPattern::Regex((*p).to_owned());
             splits.push(Split::new(pattern, SplitDelimiterBehavior::Isolated, false).map_err(broken)?.into());
         }
@@ -137,5 +176,11 @@ mod tests {
         assert_eq!(bytes.len(), 256);
         assert_eq!((0..0x200).filter_map(char::from_u32).filter_map(super::byte_of).count(), 256);
         assert_eq!(super::bytes_of("Ġa漢Ċ"), " a漢\n".as_bytes());
+    }
+    #[test]
+    fn every_pre_tokenizer_is_named_in_the_error() {
+        let listed: Vec<&str> = super::SUPPORTED.split(", ").collect();
+        let known: Vec<&str> = super::PRE_TOKENIZERS.iter().flat_map(|p| p.names).copied().collect();
+        assert_eq!(listed, known);
     }
 }

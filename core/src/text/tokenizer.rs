@@ -62,7 +62,7 @@ impl Tokenizer {
             "gpt2" => {
                 let pre = meta.opt_str("tokenizer.ggml.pre")?.unwrap_or("default");
                 let merges = meta.strings("tokenizer.ggml.merges")?;
-                (Model::Bpe(Bpe::new(&vocab, &merges, pre)?), bpe::is_llama3(pre))
+                (Model::Bpe(Bpe::new(&vocab, &merges, pre)?), bpe::adds_bos(pre))
             }
             "llama" => {
                 let scores = meta.f32s("tokenizer.ggml.scores")?;
