@@ -252,12 +252,15 @@ fn model(e: &ModelError) -> Code {
     match e {
         ModelError::Gguf(e) => gguf(e),
         ModelError::Device(e) => device(e),
-        ModelError::UnknownArchitecture { .. } | ModelError::UnsupportedType { .. } => Code::UnsupportedModel,
+        ModelError::UnknownArchitecture { .. }
+        | ModelError::UnsupportedType { .. }
+        | ModelError::Unsupported { .. } => Code::UnsupportedModel,
         ModelError::Shape { .. } | ModelError::Config(_) => Code::BadModel,
         ModelError::ContextFull { .. } => Code::ContextFull,
         ModelError::CacheFull { .. } => Code::CacheFull,
         ModelError::BadToken { .. } => Code::BadToken,
-        ModelError::Batch(_) => Code::InvalidArgument,
+        ModelError::Batch(_) | ModelError::BatchTooLarge { .. } => Code::InvalidArgument,
+        ModelError::DoesNotFit { .. } => Code::OutOfMemory,
         ModelError::Adapter(_) => Code::Adapter,
         ModelError::Io { source, .. } => io(source),
     }

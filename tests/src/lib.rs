@@ -64,7 +64,7 @@ pub fn gpus() -> Vec<Device> {
 }
 
 /// A small model or adapter of `goldens/tiny`.
-pub fn tiny(name: &str) -> PathBuf {
+pub fn tiny_file(name: &str) -> PathBuf {
     root().join("tests/goldens/tiny").join(format!("{name}.gguf"))
 }
 

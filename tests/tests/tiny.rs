@@ -10,7 +10,7 @@ use unspoken::device::{CpuDevice, Device};
 use unspoken::gguf::GgufFile;
 use unspoken::model::{Adapter, Context, ContextParams, Model, Span};
 use unspoken::text::{Specials, Tokenizer};
-use unspoken_tests::{cpu, golden, gpus, ids, tiny, uniform};
+use unspoken_tests::{cpu, golden, gpus, ids, tiny_file, uniform};
 
 fn floats(v: &Value) -> Vec<f32> {
     v.as_array().unwrap().iter().map(|x| x.as_f64().unwrap() as f32).collect()
@@ -48,8 +48,8 @@ fn tolerance(architecture: &str) -> f32 {
 
 fn logits_on(device: &Device) {
     for (name, golden) in architectures() {
-        let model = Model::open(&tiny(&name), device).unwrap();
-        let adapter = Adapter::load(&model, &tiny(&format!("{name}.lora"))).unwrap();
+        let model = Model::open(&tiny_file(&name), device).unwrap();
+        let adapter = Adapter::load(&model, &tiny_file(&format!("{name}.lora"))).unwrap();
         let tokens = ids(&golden["tokens"]);
         for case in golden["cases"].as_array().unwrap() {
             let mut c = context(&model, case["room"].as_u64().unwrap() as usize);
@@ -82,8 +82,8 @@ fn every_architecture_has_llama_cpps_logits_on_the_gpus() {
 #[test]
 fn token_by_token_is_the_same_as_all_at_once() {
     for (name, golden) in architectures() {
-        let model = Model::open(&tiny(&name), &cpu()).unwrap();
-        let adapter = Adapter::load(&model, &tiny(&format!("{name}.lora"))).unwrap();
+        let model = Model::open(&tiny_file(&name), &cpu()).unwrap();
+        let adapter = Adapter::load(&model, &tiny_file(&format!("{name}.lora"))).unwrap();
         let tokens = ids(&golden["tokens"]);
         let mut c = context(&model, 256);
         let want = last_logits(&mut c, &tokens, Some(&adapter), 1);
@@ -98,8 +98,8 @@ fn token_by_token_is_the_same_as_all_at_once() {
 
 fn gradients_on(device: &Device) {
     for (name, golden) in architectures() {
-        let model = Model::open(&tiny(&name), device).unwrap();
-        let adapter = Adapter::load(&model, &tiny(&format!("{name}.lora"))).unwrap();
+        let model = Model::open(&tiny_file(&name), device).unwrap();
+        let adapter = Adapter::load(&model, &tiny_file(&format!("{name}.lora"))).unwrap();
         let tokens = ids(&golden["tokens"]);
         let scored = crate::golden("tiny.json")["scored"].as_u64().unwrap() as usize;
         for case in golden["cases"].as_array().unwrap() {
@@ -145,7 +145,7 @@ fn every_architecture_has_jaxs_gradients_on_the_gpus() {
 
 fn types_on(device: &Device) {
     for (name, golden) in golden("tiny.json")["types"].as_object().unwrap() {
-        let model = Model::open(&tiny(name), device).unwrap();
+        let model = Model::open(&tiny_file(name), device).unwrap();
         let want = floats(&golden["logits"]);
         let tokens = ids(&golden["tokens"]);
         let rows = want.len() / model.config.vocab;
@@ -172,11 +172,12 @@ fn a_saved_adapter_of_every_architecture_comes_back() {
     let folder = tempdir();
     for (name, _) in architectures() {
         let device = cpu();
-        let model = Model::open(&tiny(&name), &device).unwrap();
-        let adapter = Adapter::load(&model, &tiny(&format!("{name}.lora"))).unwrap();
+        let model = Model::open(&tiny_file(&name), &device).unwrap();
+        let adapter = Adapter::load(&model, &tiny_file(&format!("{name}.lora"))).unwrap();
         let path = folder.join(format!("{name}.gguf"));
         adapter.save(&model, &path).unwrap();
-        let (ours, theirs) = (GgufFile::open(&path).unwrap(), GgufFile::open(&tiny(&format!("{name}.lora"))).unwrap());
+        let (ours, theirs) =
+            (GgufFile::open(&path).unwrap(), GgufFile::open(&tiny_file(&format!("{name}.lora"))).unwrap());
         // Tensor for tensor what llama.cpp read.
         assert_eq!(ours.tensors().len(), theirs.tensors().len());
         for t in theirs.tensors() {
@@ -198,7 +199,7 @@ fn tempdir() -> PathBuf {
 #[test]
 fn small_vocabularies_have_llama_cpps_ids() {
     for (name, golden) in architectures() {
-        let tokenizer = Tokenizer::from_gguf(&GgufFile::open(&tiny(&name)).unwrap()).unwrap();
+        let tokenizer = Tokenizer::from_gguf(&GgufFile::open(&tiny_file(&name)).unwrap()).unwrap();
         let got = tokenizer.encode_prompt(golden["text"].as_str().unwrap(), Specials::Parse).unwrap();
         let want = ids(&golden["tokens"]);
         assert_eq!(got[..want.len()], want, "{name}");

@@ -78,6 +78,25 @@ pub enum ModelError {
         /// The vocabulary's size.
         vocab: usize,
     },
+    /// A batch with more tokens than the device's buffers can hold.
+    #[error("a batch of {tokens} tokens is over the device's limit of {limit}; give it in pieces")]
+    BatchTooLarge {
+        /// Tokens in it.
+        tokens: usize,
+        /// Tokens that it may have.
+        limit: usize,
+    },
+    /// A job that needs more memory than it may have.
+    #[error("it needs {needed} bytes, {budget} are allowed; {}",
+        largest.map_or("nothing fits".into(), |n| format!("up to {n} tokens fit")))]
+    DoesNotFit {
+        /// Bytes that it needs.
+        needed: u64,
+        /// Bytes that it may have.
+        budget: u64,
+        /// Tokens of the largest job of its kind that fits; `None` where not even one of one token does.
+        largest: Option<usize>,
+    },
     /// A batch that cannot be run.
     #[error("batch: {0}")]
     Batch(String),
