@@ -1,5 +1,7 @@
 //! What can be asked on the command line.
 
+pub mod profile;
+
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -51,6 +53,8 @@ pub enum Command {
     TrainCritic(TrainCritic),
     /// Adapt a policy to a user: rollouts, critiques, updates; measured before and after
     Adapt(Adapt),
+    /// Keep what a user prefers: stated, or concluded from conversations
+    Profile(profile::Profile),
     /// Measure prefill, decoding and training
     Bench(Bench),
 }

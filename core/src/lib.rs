@@ -9,6 +9,8 @@ pub mod eval;
 pub mod generate;
 pub mod gguf;
 pub mod model;
+#[cfg(feature = "store")]
+pub mod store;
 pub mod text;
 pub mod train;
 

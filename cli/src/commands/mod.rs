@@ -5,6 +5,7 @@ mod bench;
 mod critique;
 mod devices;
 mod generate;
+mod profile;
 mod score;
 mod tokenize;
 mod train_critic;
@@ -24,6 +25,7 @@ pub fn run(args: &Args) -> Result<()> {
         Command::Critique(a) => critique::run(args, a),
         Command::TrainCritic(a) => train_critic::run(args, a),
         Command::Adapt(a) => adapt::run(args, a),
+        Command::Profile(a) => profile::run(args, a),
         Command::Bench(a) => bench::run(args, a),
     }
 }

@@ -84,7 +84,14 @@ impl Record {
         self.options.iter().position(|o| o.violates.is_none())
     }
 
+    /// Whether it is what it should be.
+    ///
+    /// # Errors
     /// What is wrong with it, named by field.
+    pub fn check(&self) -> Result<(), String> {
+        self.problem().map_or(Ok(()), Err)
+    }
+
     fn problem(&self) -> Option<String> {
         let empty = [("id", &self.id), ("preference", &self.preference), ("question", &self.question)];
         if let Some((field, _)) = empty.iter().find(|(_, v)| v.trim().is_empty()) {

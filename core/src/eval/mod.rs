@@ -2,6 +2,8 @@
 
 mod choice;
 mod interval;
+mod retrieval;
 
 pub use choice::{ChoiceResult, choice_accuracy};
 pub use interval::{Interval, wilson};
+pub use retrieval::{RetrievalResult, retrieval_recall};

@@ -16,6 +16,23 @@ impl Adapter {
     pub fn save(&self, model: &Model, path: &Path) -> Result<(), ModelError> {
         self.check_base(model)?;
         let values = self.read(&model.device)?;
+        let file = self.gguf(model, &values);
+        write_atomic(path, |mut out| file.write(&mut out)).map_err(|source| io(path, source))
+    }
+
+    /// The bytes that [`Adapter::save`] writes, for a host that keeps them itself.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn to_bytes(&self, model: &Model) -> Result<Vec<u8>, ModelError> {
+        self.check_base(model)?;
+        let values = self.read(&model.device)?;
+        let mut out = Vec::new();
+        self.gguf(model, &values).write(&mut out).map_err(|source| io(Path::new("adapter"), source))?;
+        Ok(out)
+    }
+
+    fn gguf<'a>(&self, model: &Model, values: &'a [f32]) -> GgufWriter<'a> {
         let mut file = GgufWriter::new()
             .str("general.type", "adapter")
             .str("general.architecture", &model.config.architecture)
@@ -29,8 +46,7 @@ impl Adapter {
             file.tensor(&format!("{base}.lora_a"), &shape(inp, rank), &values[a..a + rank * inp]);
             file.tensor(&format!("{base}.lora_b"), &shape(rank, out), &values[b..b + out * rank]);
         }
-        write_atomic(path, |mut out| file.write(&mut out))
-            .map_err(|source| ModelError::Io { path: path.display().to_string(), source })
+        file
     }
 
     /// Reads one for `model`. Tensors that the file leaves out stay as they are.
@@ -39,7 +55,18 @@ impl Adapter {
     /// A file that is no LoRA adapter, belongs to another base, has other shapes, tensors that no
     /// projection has, or nothing that acts (all B zero).
     pub fn load(model: &Model, path: &Path) -> Result<Self, ModelError> {
-        let file = GgufFile::open(path)?;
+        Self::from_gguf(model, &GgufFile::open(path)?)
+    }
+
+    /// Reads one for `model` from the bytes of an adapter file.
+    ///
+    /// # Errors
+    /// As [`Adapter::load`].
+    pub fn from_bytes(model: &Model, bytes: Vec<u8>) -> Result<Self, ModelError> {
+        Self::from_gguf(model, &GgufFile::from_bytes(bytes)?)
+    }
+
+    fn from_gguf(model: &Model, file: &GgufFile) -> Result<Self, ModelError> {
         let meta = file.metadata();
         let expect = |key: &str, want: &str| match meta.opt_str(key)? {
             Some(found) if found == want => Ok(()),
@@ -99,6 +126,10 @@ impl Adapter {
         }
         Ok(adapter)
     }
+}
+
+fn io(path: &Path, source: std::io::Error) -> ModelError {
+    ModelError::Io { path: path.display().to_string(), source }
 }
 
 fn floats(kind: GgmlType, data: &[u8]) -> Option<Vec<f32>> {

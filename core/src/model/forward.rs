@@ -95,6 +95,16 @@ impl Context {
         }
     }
 
+    /// The hidden states `[rows, dim]` of all rows of the last pass, before the last norm.
+    ///
+    /// # Errors
+    /// No pass was run, or a backward one has used them up; a lost device.
+    pub fn hidden_states(&self) -> Result<Vec<f32>, ModelError> {
+        let x = self.hidden(&[0])?;
+        let n = self.pass.as_ref().map_or(0, |(p, _)| p.n_tokens);
+        Ok(self.model.device.read_f32(&x, 0..n * self.model.config.dim)?)
+    }
+
     /// The logits `[rows, vocab]` after these rows of the last pass.
     ///
     /// # Errors
