@@ -139,19 +139,53 @@ impl Critic {
         query: &str,
         responses: &[&str],
     ) -> Result<Vec<Critique>, AlignError> {
-        let chars = self.params.max_chars.max(20);
-        let form = format!(r" [A-Za-z][^\n]{{10,{chars}}}\nVerdict: (Yes|No)\nScore: (-?0\.[0-9]|-?1\.0)");
         let chains: Vec<Vec<&str>> =
             responses.iter().map(|r| split_steps(r).into_iter().map(|s| &r[s.body]).collect()).collect();
+        let places: Vec<(usize, usize)> =
+            chains.iter().enumerate().flat_map(|(i, c)| (0..c.len()).map(move |step| (i, step))).collect();
+        let read = self.critique_steps(preference, query, &chains, &places)?;
+        let mut out: Vec<Critique> = chains.iter().map(|_| Critique { steps: Vec::new(), score: None }).collect();
+        for ((i, _), step) in places.iter().zip(read) {
+            out[*i].steps.push(step);
+        }
+        for c in &mut out {
+            let scores: Vec<f32> = c.steps.iter().filter_map(|s| s.score).collect();
+            c.score = (!scores.is_empty()).then(|| scores.iter().sum::<f32>() / scores.len() as f32);
+        }
+        Ok(out)
+    }
+
+    /// Critiques the last step of each chain of steps, in one batch; empty chains get nothing.
+    ///
+    /// # Errors
+    /// As [`Critic::critique`].
+    pub fn critique_last(
+        &mut self,
+        preference: &str,
+        query: &str,
+        chains: &[Vec<&str>],
+    ) -> Result<Vec<StepCritique>, AlignError> {
+        let places: Vec<(usize, usize)> =
+            chains.iter().enumerate().filter_map(|(i, c)| Some((i, c.len().checked_sub(1)?))).collect();
+        self.critique_steps(preference, query, chains, &places)
+    }
+
+    /// Critiques steps, given as (chain, step), in one batch.
+    fn critique_steps(
+        &mut self,
+        preference: &str,
+        query: &str,
+        chains: &[Vec<&str>],
+        places: &[(usize, usize)],
+    ) -> Result<Vec<StepCritique>, AlignError> {
+        let chars = self.params.max_chars.max(20);
+        let form = format!(r" [A-Za-z][^\n]{{10,{chars}}}\nVerdict: (Yes|No)\nScore: (-?0\.[0-9]|-?1\.0)");
         let mut prompts = Vec::new();
-        for (i, chain) in chains.iter().enumerate() {
-            for step in 0..chain.len() {
-                let messages = messages(preference, query, chain, step);
-                prompts.push((i, step, self.assistant.prompt(&messages, CRITIQUE)?));
-            }
+        for (i, step) in places {
+            prompts.push(self.assistant.prompt(&messages(preference, query, &chains[*i], *step), CRITIQUE)?);
         }
         let mut requests = Vec::new();
-        for (_, _, prompt) in &prompts {
+        for prompt in &prompts {
             requests.push(Request {
                 adapter: self.adapter.as_ref(),
                 sample: self.params.sample,
@@ -163,16 +197,7 @@ impl Critic {
             });
         }
         let done = generate(&mut self.assistant.context, &self.assistant.tokenizer, requests, |_, _| true)?;
-        let mut out: Vec<Critique> = chains.iter().map(|_| Critique { steps: Vec::new(), score: None }).collect();
-        for ((i, step, _), completion) in prompts.iter().zip(&done) {
-            let read = self.read(completion, chains[*i][*step]);
-            out[*i].steps.push(read);
-        }
-        for c in &mut out {
-            let scores: Vec<f32> = c.steps.iter().filter_map(|s| s.score).collect();
-            c.score = (!scores.is_empty()).then(|| scores.iter().sum::<f32>() / scores.len() as f32);
-        }
-        Ok(out)
+        Ok(places.iter().zip(&done).map(|((i, step), c)| self.read(c, chains[*i][*step])).collect())
     }
 
     /// Reads critique and score off what the critic wrote.

@@ -36,6 +36,7 @@ fn record(id: &str) -> crate::align::Record {
     let option = |text: &str, violates: Option<&str>| crate::align::ChoiceOption {
         text: text.into(),
         violates: violates.map(Into::into),
+        fits: None,
     };
     crate::align::Record {
         id: id.into(),
