@@ -1,5 +1,6 @@
 //! What can be asked on the command line.
 
+pub mod council;
 pub mod profile;
 
 use std::path::PathBuf;
@@ -55,6 +56,8 @@ pub enum Command {
     Adapt(Adapt),
     /// Keep what a user prefers: stated, or concluded from conversations
     Profile(profile::Profile),
+    /// Grow trees of critiqued thoughts, to train critics and policies on
+    Council(council::Council),
     /// Measure prefill, decoding and training
     Bench(Bench),
 }

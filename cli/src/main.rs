@@ -2,6 +2,7 @@
 
 mod args;
 mod commands;
+mod council;
 mod output;
 mod plot;
 

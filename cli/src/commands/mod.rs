@@ -2,6 +2,7 @@
 
 mod adapt;
 mod bench;
+mod council;
 mod critique;
 mod devices;
 mod generate;
@@ -10,7 +11,9 @@ mod score;
 mod tokenize;
 mod train_critic;
 
-use anyhow::Result;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
 use unspoken::device::{Device, DeviceChoice};
 
 use crate::args::{self, Args, Command};
@@ -26,6 +29,7 @@ pub fn run(args: &Args) -> Result<()> {
         Command::TrainCritic(a) => train_critic::run(args, a),
         Command::Adapt(a) => adapt::run(args, a),
         Command::Profile(a) => profile::run(args, a),
+        Command::Council(a) => council::run(args, a),
         Command::Bench(a) => bench::run(args, a),
     }
 }
@@ -40,4 +44,16 @@ fn device(args: &Args) -> Result<Device> {
     let device = Device::open(choice, args.threads)?;
     eprintln!("device: {}", device.name());
     Ok(device)
+}
+
+/// The file, or the `.jsonl` files of the folder in order.
+fn jsonl_files(path: &Path) -> Result<Vec<PathBuf>> {
+    if !path.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
+    let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
+    files.retain(|f| f.extension().is_some_and(|e| e == "jsonl"));
+    files.sort();
+    Ok(files)
 }

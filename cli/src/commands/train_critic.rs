@@ -1,9 +1,9 @@
 //! `unspoken train-critic`.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Instant;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use serde_json::json;
@@ -73,20 +73,9 @@ pub fn train(trainer: &mut Trainer, rows: &[Row], steps: usize, batch: usize, lr
 fn records(paths: &[PathBuf]) -> Result<Vec<Record>> {
     let mut out = Vec::new();
     for path in paths {
-        for file in files(path)? {
+        for file in super::jsonl_files(path)? {
             out.extend(read_jsonl(&file)?);
         }
     }
     Ok(out)
-}
-
-fn files(path: &Path) -> Result<Vec<PathBuf>> {
-    if !path.is_dir() {
-        return Ok(vec![path.to_owned()]);
-    }
-    let entries = std::fs::read_dir(path).with_context(|| path.display().to_string())?;
-    let mut files: Vec<PathBuf> = entries.map(|e| e.map(|e| e.path())).collect::<Result<_, _>>()?;
-    files.retain(|f| f.extension().is_some_and(|e| e == "jsonl"));
-    files.sort();
-    Ok(files)
 }

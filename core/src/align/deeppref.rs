@@ -211,7 +211,7 @@ pub fn read_lines<T: Line>(path: &Path) -> Result<Vec<T>, AlignError> {
     for (i, line) in text.lines().enumerate().filter(|(_, l)| !l.trim().is_empty()) {
         let data = |message| AlignError::Data { path: path.display().to_string(), line: i + 1, message };
         let json = &mut serde_json::Deserializer::from_str(line);
-        let record: T = serde_path_to_error::deserialize(json)
+        let record: T = serde_path_to_error::deserialize(&mut *json)
             .map_err(|e| if e.path().to_string() == "." { data(e.inner().to_string()) } else { data(e.to_string()) })?;
         json.end().map_err(|e| data(e.to_string()))?;
         record.check().map_err(data)?;
@@ -316,7 +316,7 @@ mod tests {
         refused(good.replacen("null", "\"x\"", 1), 1, "exactly one");
         refused(good.replacen("Which answer?", "", 1), 1, "question");
         refused(good.replacen("}\n", "} 5\n", 1), 1, "trailing");
-        refused(good.replace('b', "\u{0}"), 2, "control");
+        refused(good.replace("b-2", "\u{0}"), 2, "control");
         let mut bad = record("a", 1);
         bad.options.pop();
         bad.options.remove(2);

@@ -189,7 +189,8 @@ mod tests {
 
     #[test]
     fn what_was_stated_stays_as_it_was_said() {
-        let stated = Preference { source: Source::Stated, confidence: 1.0, ..p("I never lend my car") };
+        let stated =
+            Preference { source: Source::Stated, confidence: 1.0, evidence: Vec::new(), ..p("I never lend my car") };
         let Learned::Merged(m) = place(&[stated], &[], &inferred("Never lends my car", 3, 0.4), 5) else { panic!() };
         assert_eq!((m.text.as_str(), m.source, m.confidence), ("I never lend my car", Source::Stated, 1.0));
         assert_eq!(m.evidence.len(), 1);

@@ -7,7 +7,7 @@
 use super::words::bm25;
 use super::{AlignError, Assistant};
 use crate::model::{Context, ContextParams, Span};
-use crate::text::{Message, Specials};
+use crate::text::Specials;
 use crate::train::{Group, log_probs};
 
 /// How preferences are scored for a question.

@@ -137,7 +137,7 @@ fn stem(word: &str) -> String {
     let stem = stem.or_else(|| cut("ing", "")).or_else(|| cut("ed", "")).or_else(|| cut("es", ""));
     let plain = || if word.ends_with("ss") || word.ends_with("us") { None } else { cut("s", "") };
     let mut stem = stem.or_else(plain).unwrap_or_else(|| word.to_owned());
-    if stem.len() > 3 && stem.ends_with('e') {
+    if stem.len() > 3 && stem.is_ascii() && stem.ends_with('e') {
         stem.pop();
     }
     stem

@@ -15,7 +15,8 @@
 //! # Deleting
 //! SQLite overwrites what it deletes (`secure_delete`), [`Store::delete_user`] also empties the log and rewrites
 //! the database, and files are overwritten before they are unlinked. A disk that moves blocks (flash, snapshots,
-//! copy-on-write) may still hold old ones: there only a key that is thrown away helps.
+//! copy-on-write) may still hold old ones: there only a key that is thrown away helps. Overwriting goes through the
+//! log and needs as much free room as what is deleted, so that on a full disk deleting may be [`StoreError::Full`] too.
 
 mod adapters;
 mod chats;

@@ -108,6 +108,8 @@ const DISK: &str = "UNSPOKEN_TEST_FULL_DISK";
 fn child_fills_the_disk() {
     let Some(dir) = std::env::var_os(DISK) else { return };
     let dir = Path::new(&dir);
+    let ballast = dir.join("somebody-else's.file");
+    std::fs::write(&ballast, vec![1; 200 << 10]).unwrap();
     let maya = open(dir).user("maya").unwrap();
     furnish(&maya);
     let before = everything(&maya);
@@ -131,8 +133,8 @@ fn child_fills_the_disk() {
     drop(maya);
     let maya = open(dir).user("maya").unwrap();
     assert_eq!(maya.messages(talk).unwrap().len(), said, "also when opened again");
-    // What the user throws away makes room.
-    maya.delete_conversation(talk).unwrap();
+    std::fs::remove_file(ballast).unwrap();
+    maya.add_message(talk, "user", "There is room again.").unwrap();
     maya.commit_adapter(&gguf("three"), &json!(null)).unwrap();
     println!("held");
 }

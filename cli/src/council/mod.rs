@@ -1,0 +1,4 @@
+//! What `unspoken council` keeps and shows.
+
+pub mod journal;
+pub mod picture;
