@@ -53,7 +53,7 @@ pub fn page(trees: &[TreeRecord]) -> String {
         if let Some(best) = t.response_list.first() {
             let _ = write!(out, "<dt>Best reply ({:+.2})</dt><dd>{}</dd>", best.score, escape(&best.answer));
         }
-        let _ = write!(out, "</dl><div class=\"scroll\">{}</div></section>\n", svg(t));
+        let _ = writeln!(out, "</dl><div class=\"scroll\">{}</div></section>", svg(t));
     }
     out + "</html>\n"
 }
@@ -161,7 +161,7 @@ mod tests {
             children: Vec::new(),
         };
         let tree = TreeRecord::new("<id>", "", "p", "q", vec![node], 2);
-        let page = page(&[tree.clone()]);
+        let page = page(std::slice::from_ref(&tree));
         assert!(!page.contains("<script>") && !page.contains("<id>") && page.contains("&lt;/title&gt;"));
         assert!(text(&tree).contains("└─ failed ✂ p: <script>"));
         assert_eq!(wrap("a bb ccc dddd", 6, 2), ["a bb", "ccc…"]);

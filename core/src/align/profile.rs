@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn witnesses_add_up_and_hearsay_does_not() {
         let first = added(place(&[], &[], &inferred("I avoid crowded restaurants", 1, 0.6), 10));
-        let again = place(&[first.clone()], &[], &inferred("I avoid crowded restaurants", 1, 0.5), 20);
+        let again = place(std::slice::from_ref(&first), &[], &inferred("I avoid crowded restaurants", 1, 0.5), 20);
         assert_eq!(again, Learned::Merged(first.clone()), "the same message, less sure: as it was");
         let Learned::Merged(two) = place(&[first], &[], &inferred("avoids crowded restaurants", 2, 0.5), 30) else {
             panic!()
