@@ -20,6 +20,9 @@ fn deeppref_mini() -> Vec<Record> {
     files.iter().flat_map(|f| read_jsonl(f).unwrap()).collect()
 }
 
+/// A score for an option of a record.
+type Scorer = fn(&Record, &str) -> f64;
+
 fn words(text: &str) -> Vec<String> {
     let lower = text.to_lowercase();
     lower.split(|c: char| !c.is_alphanumeric()).filter(|w| !w.is_empty()).map(str::to_owned).collect()
@@ -84,7 +87,7 @@ fn report(name: &str, accuracy: f64, n: usize) -> unspoken::eval::Interval {
 fn length_and_shared_words_give_nothing_away() {
     let records = deeppref_mini();
     let n = records.len();
-    let scorers: [(&str, fn(&Record, &str) -> f64); 7] = [
+    let scorers: [(&str, Scorer); 7] = [
         ("longest in characters", |_, t| t.chars().count() as f64),
         ("shortest in characters", |_, t| -(t.chars().count() as f64)),
         ("longest in words", |_, t| words(t).len() as f64),
