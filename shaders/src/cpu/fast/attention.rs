@@ -4,6 +4,7 @@
 use super::super::attention::{self, Map};
 use super::super::math::{exp, max_of, sum_of};
 use super::super::{Slot, Team};
+use super::pack;
 use super::runs::{self, Run};
 use super::tile::{COLS, Strided, Target, panel};
 use crate::params;
@@ -29,19 +30,17 @@ pub(crate) unsafe fn forward<const FMA: bool>(p: &params::Attention, s: &[Slot],
             // The longest first: they take the longest.
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
             let keys = Keys::of(&map, block);
-            for h in g * (heads / groups)..(g + 1) * (heads / groups) {
-                let a = Strided { ptr: q.as_ptr().add((block.row * heads + h) * dim), row: heads * dim, col: 1 };
-                keys.scores::<FMA>(block, a, k, g, p, p.scale, &mut packed, &mut scores);
-                for t in 0..block.len {
-                    let at = (block.row + t) * heads + h;
-                    let row = &mut scores[t * keys.stride..][..keys.stride];
-                    let lse = softmax(row, keys.visible(&map, block.pos + t));
-                    s[5].f32_mut(2 * at..2 * at + 1)[0] = lse;
-                }
-                let a = Strided { ptr: scores.as_ptr(), row: keys.stride, col: 1 };
-                let out = s[4].f32_ptr().add((block.row * heads + h) * dim);
-                keys.weighted::<FMA>(block.len, a, v, g, p, &mut packed, out, heads * dim);
+            // The heads of a group share keys and values, so each is packed once for all of them.
+            let (h0, per) = (g * (heads / groups), heads / groups);
+            let a = Strided { ptr: q.as_ptr().add((block.row * heads + h0) * dim), row: heads * dim, col: 1 };
+            keys.scores::<FMA>(block, a, k, g, p, p.scale, &mut packed, &mut scores);
+            for (i, row) in scores.chunks_exact_mut(keys.stride).enumerate() {
+                let (h, t) = (h0 + i / block.len, i % block.len);
+                let at = (block.row + t) * heads + h;
+                s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax(row, keys.visible(&map, block.pos + t));
             }
+            let out = s[4].f32_ptr().add((block.row * heads + h0) * dim);
+            keys.weighted::<FMA>(block.len, per, &scores, v, g, p, &mut packed, out);
         }
     }
 }
@@ -83,7 +82,8 @@ impl Keys {
         seen.start().saturating_sub(self.first)..(seen.end() + 1).saturating_sub(self.first)
     }
 
-    /// `out[t, key] = scale · a[t, :] · rows[key, group g, :]`; columns beyond the keys are zero.
+    /// `out[h, t, key] = scale · a[t, h, :] · rows[key, group g, :]` for the heads of group `g`, whose first
+    /// one `a` begins with; columns beyond the keys mean nothing.
     #[inline(always)]
     pub(super) unsafe fn scores<const FMA: bool>(
         &self,
@@ -97,49 +97,51 @@ impl Keys {
         out: &mut Vec<f32>,
     ) {
         let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
-        out.resize(block.len * self.stride, 0.0);
+        let per = p.n_heads as usize / groups;
+        out.resize(per * block.len * self.stride, 0.0);
         packed.resize((dim * COLS).max(packed.len()), 0.0);
         for (j, cells) in self.cells.chunks(COLS).enumerate() {
-            packed[..dim * COLS].fill(0.0);
-            for (c, cell) in cells.iter().enumerate() {
-                let row = &rows[(cell * groups + g) * dim..][..dim];
-                for (d, x) in row.iter().enumerate() {
-                    packed[d * COLS + c] = *x;
-                }
-            }
-            // SAFETY: `a` has the block's rows; `out` was sized for them.
+            let row = |c: usize| rows[(cells[c.min(cells.len() - 1)] * groups + g) * dim..][..dim].as_ptr();
+            // SAFETY: `a` has the block's rows and the group's heads; `out` was sized for them.
             unsafe {
-                let ptr = out.as_mut_ptr().add(j * COLS);
-                let c = Target { ptr, row: self.stride, cols: COLS, accumulate: false, alpha: scale };
-                panel::<FMA>(block.len, dim, a, packed.as_ptr(), c);
+                pack::transpose::<FMA>(&std::array::from_fn(row), dim, packed.as_mut_ptr());
+                for h in 0..per {
+                    let ptr = out.as_mut_ptr().add(h * block.len * self.stride + j * COLS);
+                    let c = Target { ptr, row: self.stride, cols: COLS, accumulate: false, alpha: scale };
+                    panel::<FMA>(block.len, dim, Strided { ptr: a.ptr.add(h * dim), ..a }, packed.as_ptr(), c);
+                }
             }
         }
     }
 
-    /// `out[t, :] = Σ_key a[t, key] rows[key, group g, :]` for `n` rows.
+    /// `out[t, h, :] = Σ_key a[h, t, key] rows[key, group g, :]` for `n` tokens and `per` heads.
     #[inline(always)]
     pub(super) unsafe fn weighted<const FMA: bool>(
         &self,
         n: usize,
-        a: Strided,
+        per: usize,
+        a: &[f32],
         rows: &[f32],
         g: usize,
         p: &params::Attention,
         packed: &mut Vec<f32>,
         out: *mut f32,
-        out_row: usize,
     ) {
-        let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
+        let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
         packed.resize((self.cells.len() * COLS).max(packed.len()), 0.0);
         for d0 in (0..dim).step_by(COLS) {
             let cols = COLS.min(dim - d0);
             for (i, cell) in self.cells.iter().enumerate() {
                 packed[i * COLS..][..cols].copy_from_slice(&rows[(cell * groups + g) * dim + d0..][..cols]);
             }
-            // SAFETY: the caller's ranges.
-            unsafe {
-                let c = Target { ptr: out.add(d0), row: out_row, cols, accumulate: false, alpha: 1.0 };
-                panel::<FMA>(n, self.cells.len(), a, packed.as_ptr(), c);
+            for h in 0..per {
+                let a = Strided { ptr: a[h * n * self.stride..].as_ptr(), row: self.stride, col: 1 };
+                // SAFETY: the caller's ranges.
+                unsafe {
+                    let ptr = out.add(h * dim + d0);
+                    let c = Target { ptr, row: heads * dim, cols, accumulate: false, alpha: 1.0 };
+                    panel::<FMA>(n, self.cells.len(), a, packed.as_ptr(), c);
+                }
             }
         }
     }

@@ -44,22 +44,24 @@ impl<'a> Inputs<'a> {
         Strided { ptr: x[(row * heads + h) * dim..].as_ptr(), row: heads * dim, col: 1 }
     }
 
-    /// P and dS = scale · P ∘ (dP − delta) of a block's tokens against `keys`, `[len, stride]`.
+    /// P and dS = scale · P ∘ (dP − delta) of a block's tokens and the heads of group `g` against `keys`,
+    /// `[heads, len, stride]`.
     #[inline(always)]
-    unsafe fn gradients<const FMA: bool>(&self, block: &Run, keys: &Keys, g: usize, h: usize, w: &mut Scratch) {
+    unsafe fn gradients<const FMA: bool>(&self, block: &Run, keys: &Keys, g: usize, w: &mut Scratch) {
         let heads = self.p.n_heads as usize;
+        let h0 = g * (heads / self.p.n_kv_heads as usize);
         // SAFETY: the heads of the block's rows are there.
         unsafe {
-            let (q, d) = (self.head(self.q, block.row, h), self.head(self.dout, block.row, h));
+            let (q, d) = (self.head(self.q, block.row, h0), self.head(self.dout, block.row, h0));
             keys.scores::<FMA>(block, q, self.k, g, self.p, self.p.scale, &mut w.packed, &mut w.probs);
             keys.scores::<FMA>(block, d, self.v, g, self.p, 1.0, &mut w.packed, &mut w.d_scores);
         }
-        for t in 0..block.len {
+        let rows = w.probs.chunks_exact_mut(keys.stride).zip(w.d_scores.chunks_exact_mut(keys.stride));
+        for (i, (probs, d_scores)) in rows.enumerate() {
+            let (h, t) = (h0 + i / block.len, i % block.len);
             let at = 2 * ((block.row + t) * heads + h);
             let (lse, delta) = (self.stats[at], self.stats[at + 1]);
             let seen = keys.visible(&self.map, block.pos + t);
-            let probs = &mut w.probs[t * keys.stride..][..keys.stride];
-            let d_scores = &mut w.d_scores[t * keys.stride..][..keys.stride];
             let end = seen.end.min(keys.stride);
             let start = seen.start.min(end);
             for (p, d) in probs[start..end].iter_mut().zip(&mut d_scores[start..end]) {
@@ -77,6 +79,7 @@ impl<'a> Inputs<'a> {
 #[inline(always)]
 pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+    let per = heads / groups;
     let mut w = Scratch::default();
     // SAFETY: the contract of `cpu::run`; a block's rows of one group's heads are written by one thread.
     unsafe {
@@ -85,19 +88,17 @@ pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team
         for chunk in team.chunks(blocks.len() * groups) {
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
             let keys = Keys::of(&x.map, block);
-            for h in g * (heads / groups)..(g + 1) * (heads / groups) {
-                x.gradients::<FMA>(block, &keys, g, h, &mut w);
-                let a = Strided { ptr: w.d_scores.as_ptr(), row: keys.stride, col: 1 };
-                let out = s[6].f32_ptr().add((block.row * heads + h) * dim);
-                keys.weighted::<FMA>(block.len, a, x.k, g, p, &mut w.packed, out, heads * dim);
-            }
+            x.gradients::<FMA>(block, &keys, g, &mut w);
+            let out = s[6].f32_ptr().add((block.row * heads + g * per) * dim);
+            keys.weighted::<FMA>(block.len, per, &w.d_scores, x.k, g, p, &mut w.packed, out);
         }
     }
 }
 
 #[inline(always)]
 pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
-    let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+    let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
+    let h0 = |g: usize| g * (p.n_heads as usize / groups);
     let mut w = Scratch::default();
     // SAFETY: the contract of `cpu::run`; a block's rows of one group are written by one thread.
     unsafe {
@@ -112,33 +113,10 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
             }
             for queries in &blocks {
                 let Some(keys) = shared_keys(&x.map, block, queries) else { continue };
-                for h in g * (heads / groups)..(g + 1) * (heads / groups) {
-                    x.gradients::<FMA>(queries, &keys, g, h, &mut w);
-                    let n = keys.cells.len();
-                    let (dout, q) = (x.head(x.dout, queries.row, h), x.head(x.q, queries.row, h));
-                    add_transposed::<FMA>(
-                        n,
-                        queries.len,
-                        &w.probs,
-                        keys.stride,
-                        dout,
-                        dim,
-                        &mut w.packed,
-                        out(7),
-                        groups * dim,
-                    );
-                    add_transposed::<FMA>(
-                        n,
-                        queries.len,
-                        &w.d_scores,
-                        keys.stride,
-                        q,
-                        dim,
-                        &mut w.packed,
-                        out(6),
-                        groups * dim,
-                    );
-                }
+                x.gradients::<FMA>(queries, &keys, g, &mut w);
+                let (dout, q) = (x.head(x.dout, queries.row, h0(g)), x.head(x.q, queries.row, h0(g)));
+                add_transposed::<FMA>(&keys, queries.len, &w.probs, dout, p, &mut w.packed, out(7));
+                add_transposed::<FMA>(&keys, queries.len, &w.d_scores, q, p, &mut w.packed, out(6));
             }
         }
     }
@@ -163,31 +141,32 @@ fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run) -> Option<Keys> {
     (!cells.is_empty()).then_some(Keys { cells, first: block.pos, stride })
 }
 
-/// `out[key, :] += Σ_t a[t, key] b[t, :]`.
+/// `out[key, :] += Σ_h Σ_t a[h, t, key] b[t, h, :]` over the heads of a group, whose first one `b` begins with.
 #[inline(always)]
 unsafe fn add_transposed<const FMA: bool>(
-    keys: usize,
+    keys: &Keys,
     tokens: usize,
     a: &[f32],
-    stride: usize,
     b: Strided,
-    dim: usize,
+    p: &params::Attention,
     packed: &mut Vec<f32>,
     out: *mut f32,
-    out_row: usize,
 ) {
-    packed.resize((tokens * COLS).max(packed.len()), 0.0);
-    let a = Strided { ptr: a.as_ptr(), row: 1, col: stride };
+    let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
+    let per = p.n_heads as usize / groups;
+    packed.resize((per * tokens * COLS).max(packed.len()), 0.0);
+    let a = Strided { ptr: a.as_ptr(), row: 1, col: keys.stride };
     for d0 in (0..dim).step_by(COLS) {
         let cols = COLS.min(dim - d0);
         // SAFETY: the caller's ranges.
         unsafe {
-            for t in 0..tokens {
-                let row = std::slice::from_raw_parts(b.ptr.add(t * b.row + d0), cols);
-                packed[t * COLS..][..cols].copy_from_slice(row);
+            for i in 0..per * tokens {
+                let (h, t) = (i / tokens, i % tokens);
+                let row = std::slice::from_raw_parts(b.ptr.add(t * b.row + h * dim + d0), cols);
+                packed[i * COLS..][..cols].copy_from_slice(row);
             }
-            let c = Target { ptr: out.add(d0), row: out_row, cols, accumulate: true, alpha: 1.0 };
-            panel::<FMA>(keys, tokens, a, packed.as_ptr(), c);
+            let c = Target { ptr: out.add(d0), row: groups * dim, cols, accumulate: true, alpha: 1.0 };
+            panel::<FMA>(keys.cells.len(), per * tokens, a, packed.as_ptr(), c);
         }
     }
 }

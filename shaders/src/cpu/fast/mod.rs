@@ -9,6 +9,7 @@ mod attention_backward;
 mod dot;
 mod matmul_f32;
 mod matmul_q;
+mod pack;
 mod runs;
 mod tile;
 mod unpack;

@@ -56,16 +56,22 @@ unsafe fn tile<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *co
     // SAFETY: the caller's ranges; with FMA on x86 the caller has looked for AVX2.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        let acc = if FMA { avx2::<M>(depth, a, b) } else { plain::<FMA, M>(depth, a, b) };
-        #[cfg(not(target_arch = "x86_64"))]
-        let acc = plain::<FMA, M>(depth, a, b);
-        for (m, acc) in acc.iter().enumerate() {
-            let out = std::slice::from_raw_parts_mut(c.ptr.add(m * c.row), c.cols);
-            if c.accumulate {
-                out.iter_mut().zip(acc).for_each(|(o, v)| *o += c.alpha * v);
-            } else {
-                out.iter_mut().zip(acc).for_each(|(o, v)| *o = c.alpha * v);
-            }
+        if FMA {
+            return avx2::tile::<M>(depth, a, b, c);
+        }
+        store(&plain::<FMA, M>(depth, a, b), c);
+    }
+}
+
+#[inline(always)]
+unsafe fn store<const M: usize>(acc: &[[f32; COLS]; M], c: Target) {
+    for (m, acc) in acc.iter().enumerate() {
+        // SAFETY: the caller's ranges.
+        let out = unsafe { std::slice::from_raw_parts_mut(c.ptr.add(m * c.row), c.cols) };
+        if c.accumulate {
+            out.iter_mut().zip(acc).for_each(|(o, v)| *o += c.alpha * v);
+        } else {
+            out.iter_mut().zip(acc).for_each(|(o, v)| *o = c.alpha * v);
         }
     }
 }
@@ -89,28 +95,55 @@ unsafe fn plain<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *c
 
 /// The same with intrinsics: left to itself the compiler spills the accumulators.
 #[cfg(target_arch = "x86_64")]
-#[inline(always)]
-unsafe fn avx2<const M: usize>(depth: usize, a: Strided, b: *const f32) -> [[f32; COLS]; M] {
+mod avx2 {
+    use super::{COLS, Strided, Target};
     use std::arch::x86_64::*;
-    // SAFETY: the caller's ranges; AVX2 and FMA are there.
-    unsafe {
-        let mut acc = [[_mm256_setzero_ps(); 2]; M];
-        let (mut a_k, mut b_k) = (a.ptr, b);
-        for _ in 0..depth {
-            let (low, high) = (_mm256_loadu_ps(b_k), _mm256_loadu_ps(b_k.add(8)));
-            for (m, acc) in acc.iter_mut().enumerate() {
-                let x = _mm256_broadcast_ss(&*a_k.add(m * a.row));
-                acc[0] = _mm256_fmadd_ps(x, low, acc[0]);
-                acc[1] = _mm256_fmadd_ps(x, high, acc[1]);
+
+    #[inline(always)]
+    pub(super) unsafe fn tile<const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) {
+        // SAFETY: the caller's ranges; AVX2 and FMA are there.
+        unsafe {
+            let mut acc = [[_mm256_setzero_ps(); 2]; M];
+            let (mut a_k, mut b_k) = (a.ptr, b);
+            for _ in 0..depth {
+                let (low, high) = (_mm256_loadu_ps(b_k), _mm256_loadu_ps(b_k.add(8)));
+                for (m, acc) in acc.iter_mut().enumerate() {
+                    let x = _mm256_broadcast_ss(&*a_k.add(m * a.row));
+                    acc[0] = _mm256_fmadd_ps(x, low, acc[0]);
+                    acc[1] = _mm256_fmadd_ps(x, high, acc[1]);
+                }
+                a_k = a_k.add(a.col);
+                b_k = b_k.add(COLS);
             }
-            a_k = a_k.add(a.col);
-            b_k = b_k.add(COLS);
+            if c.cols == COLS {
+                return store(&acc, c);
+            }
+            let mut out = [[0.0f32; COLS]; M];
+            for (out, acc) in out.iter_mut().zip(acc) {
+                _mm256_storeu_ps(out.as_mut_ptr(), acc[0]);
+                _mm256_storeu_ps(out.as_mut_ptr().add(8), acc[1]);
+            }
+            super::store(&out, c);
         }
-        let mut out = [[0.0f32; COLS]; M];
-        for (out, acc) in out.iter_mut().zip(acc) {
-            _mm256_storeu_ps(out.as_mut_ptr(), acc[0]);
-            _mm256_storeu_ps(out.as_mut_ptr().add(8), acc[1]);
+    }
+
+    /// Whole rows, straight from the registers.
+    #[inline(always)]
+    unsafe fn store<const M: usize>(acc: &[[__m256; 2]; M], c: Target) {
+        // SAFETY: the caller's ranges; AVX2 and FMA are there.
+        unsafe {
+            let alpha = _mm256_set1_ps(c.alpha);
+            for (m, acc) in acc.iter().enumerate() {
+                for (half, v) in acc.iter().enumerate() {
+                    let out = c.ptr.add(m * c.row + 8 * half);
+                    let v = if c.accumulate {
+                        _mm256_fmadd_ps(alpha, *v, _mm256_loadu_ps(out))
+                    } else {
+                        _mm256_mul_ps(alpha, *v)
+                    };
+                    _mm256_storeu_ps(out, v);
+                }
+            }
         }
-        out
     }
 }

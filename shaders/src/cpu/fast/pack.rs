@@ -1,0 +1,91 @@
+//! Packing panels: sixteen rows become the columns of a panel.
+
+use super::tile::COLS;
+
+/// Writes the first `len` values of each row as the panel `out [len, COLS]`.
+#[inline(always)]
+pub(super) unsafe fn transpose<const FMA: bool>(rows: &[*const f32; COLS], len: usize, out: *mut f32) {
+    let mut i = 0;
+    // SAFETY: the caller's ranges; with FMA on x86 the caller has looked for AVX2.
+    unsafe {
+        #[cfg(target_arch = "x86_64")]
+        if FMA {
+            while i + 8 <= len {
+                for half in 0..2 {
+                    avx2::transpose8(&rows[8 * half..], i, out.add(i * COLS + 8 * half));
+                }
+                i += 8;
+            }
+        }
+        while i < len {
+            for (j, row) in rows.iter().enumerate() {
+                *out.add(i * COLS + j) = *row.add(i);
+            }
+            i += 1;
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+mod avx2 {
+    use super::COLS;
+    use std::arch::x86_64::*;
+
+    /// Eight values from `at` on of eight rows, in registers.
+    #[inline(always)]
+    pub(super) unsafe fn transpose8(rows: &[*const f32], at: usize, to: *mut f32) {
+        // SAFETY: the caller's ranges; AVX is there.
+        unsafe {
+            let mut r = [_mm256_setzero_ps(); 8];
+            for (r, row) in r.iter_mut().zip(rows) {
+                *r = _mm256_loadu_ps(row.add(at));
+            }
+            let mut pairs = r;
+            for i in (0..8).step_by(2) {
+                pairs[i] = _mm256_unpacklo_ps(r[i], r[i + 1]);
+                pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
+            }
+            // Four rows side by side in each half: columns 0 to 3 and 4 to 7.
+            let quad = |a, b| [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b)];
+            let [c0, c1] = quad(pairs[0], pairs[2]);
+            let [c2, c3] = quad(pairs[1], pairs[3]);
+            let [d0, d1] = quad(pairs[4], pairs[6]);
+            let [d2, d3] = quad(pairs[5], pairs[7]);
+            for (i, (c, d)) in [(c0, d0), (c1, d1), (c2, d2), (c3, d3)].into_iter().enumerate() {
+                _mm256_storeu_ps(to.add(i * COLS), _mm256_permute2f128_ps::<0x20>(c, d));
+                _mm256_storeu_ps(to.add((i + 4) * COLS), _mm256_permute2f128_ps::<0x31>(c, d));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rows_become_columns() {
+        for (len, stride) in [(1, 3), (8, 8), (21, 30)] {
+            let rows: Vec<f32> = (0..COLS * stride).map(|i| i as f32).collect();
+            let check = |out: &[f32]| {
+                for i in 0..len {
+                    for j in 0..COLS {
+                        assert_eq!(out[i * COLS + j], rows[j * stride + i]);
+                    }
+                }
+            };
+            let pointers = std::array::from_fn(|j| rows[j * stride..].as_ptr());
+            let mut out = vec![0.0; len * COLS];
+            // SAFETY: the ranges fit.
+            unsafe { transpose::<false>(&pointers, len, out.as_mut_ptr()) };
+            check(&out);
+            #[cfg(target_arch = "x86_64")]
+            if super::super::has_avx2() {
+                out.fill(0.0);
+                // SAFETY: the ranges fit, and AVX2 is there.
+                unsafe { transpose::<true>(&pointers, len, out.as_mut_ptr()) };
+                check(&out);
+            }
+        }
+    }
+}
