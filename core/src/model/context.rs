@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::head::Head;
 use super::layer::{Group, Pass};
-use super::workspace::{Activations, Gradients, Inputs, Scratch};
+use super::workspace::{Activations, Gradients, Inputs, Kept, Scratch};
 use super::{Adapter, KvCache, Model, ModelError, SeqId, workspace};
 use crate::device::Buffer;
 
@@ -18,11 +18,14 @@ pub struct ContextParams {
     /// Positions in a block of the cache. 1 where sequences of one batch share a beginning that is
     /// computed in that batch (training), so that no position is ever copied.
     pub block_size: usize,
+    /// Bytes that passes kept for a backward one may take for activations inside of the blocks and for
+    /// logits. What doesn't fit is computed again.
+    pub activation_bytes: usize,
 }
 
 impl Default for ContextParams {
     fn default() -> Self {
-        Self { cache_tokens: 2048, max_sequence: 2048, block_size: 32 }
+        Self { cache_tokens: 2048, max_sequence: 2048, block_size: 32, activation_bytes: 256 << 20 }
     }
 }
 
@@ -46,8 +49,10 @@ pub struct Context {
     pub(super) head: Head,
     pub(super) act: Option<(usize, usize, Activations)>,
     pub(super) grad: Option<(usize, usize, Gradients)>,
-    /// Inputs of every block of the last pass, when it was kept for a backward one.
-    pub(super) inputs_of: Vec<Scratch>,
+    pub(super) activation_bytes: usize,
+    /// What every block keeps for a backward pass, with room for so many tokens.
+    pub(super) kept_of: Vec<Kept>,
+    pub(super) kept_tokens: usize,
     pub(super) kept: bool,
     pub(super) pass: Option<(Pass, Inputs)>,
     group: Vec<SeqId>,
@@ -76,7 +81,9 @@ impl Context {
             head: Head::default(),
             act: None,
             grad: None,
-            inputs_of: Vec::new(),
+            activation_bytes: params.activation_bytes,
+            kept_of: Vec::new(),
+            kept_tokens: 0,
             kept: false,
             pass: None,
             group: Vec::new(),

@@ -3,9 +3,12 @@
 use unspoken_kernels::{Kernel, params};
 
 use super::layer::{Extent, Layer, Pass};
-use super::workspace::Inputs;
+use super::workspace::{Inputs, Kept};
 use super::{Adapter, Context, ModelError, Span};
 use crate::device::{Buffer, Recording};
+
+/// Tokens to which the room for kept activations is rounded.
+const KEPT_ROUND: usize = 64;
 
 impl Context {
     /// Runs the spans through all blocks in one batch; keys and values join the cache. Rows of the batch
@@ -19,7 +22,8 @@ impl Context {
         self.run_forward(begun, false)
     }
 
-    /// As [`Context::forward`], and keeps the input of every block for [`Context::backward`].
+    /// As [`Context::forward`], and keeps for [`Context::backward`] the input of every block, and the
+    /// insides of as many as [`ContextParams::activation_bytes`](super::ContextParams::activation_bytes) has room for.
     ///
     /// # Errors
     /// As [`Context::forward`].
@@ -50,7 +54,7 @@ impl Context {
         let (pass, inputs, moves) = begun;
         let act = self.activations(&pass)?;
         let model = self.model.clone();
-        let kept = if keep { self.kept_inputs(pass.n_tokens)? } else { Vec::new() };
+        let kept = if keep { self.kept(pass.n_tokens)? } else { Vec::new() };
         let mut rec = Recording::new();
         if moves > 0 {
             let p = params::Rows { n: moves as u32, width: model.config.kv_dim() as u32 };
@@ -61,12 +65,13 @@ impl Context {
         }
         model.embedding.embed(&mut rec, pass.n_tokens, &inputs.ids, &act.x, model.config.embedding_scale)?;
         for index in 0..model.config.n_layers {
-            let cache = &self.cache;
-            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache };
-            if let Some(input) = kept.get(index) {
-                layer.copy(&mut rec, &act.x, input)?;
+            let own = kept.get(index);
+            let act = own.map_or_else(|| act.clone(), |kept| kept.forward(&act));
+            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache: &self.cache };
+            if let Some(kept) = own {
+                layer.copy(&mut rec, &act.x, &kept.input)?;
             }
-            layer.forward(&mut rec, Extent::Full)?;
+            layer.forward(&mut rec, if own.is_some_and(Kept::whole) { Extent::Keep } else { Extent::Full })?;
         }
         model.device.run(&rec)?;
         let n = pass.n_tokens;
@@ -75,12 +80,19 @@ impl Context {
         Ok(n)
     }
 
-    fn kept_inputs(&mut self, n_tokens: usize) -> Result<Vec<Buffer>, ModelError> {
+    /// Room for what the blocks keep of a pass, grown where needed.
+    fn kept(&mut self, n_tokens: usize) -> Result<Vec<Kept>, ModelError> {
         let c = &self.model.config;
-        self.inputs_of.resize_with(c.n_layers, Default::default);
-        let words = n_tokens.next_power_of_two() * c.dim;
-        let buffers: Result<_, _> = self.inputs_of.iter_mut().map(|s| s.ensure(&self.model.device, words)).collect();
-        Ok(buffers?)
+        if self.kept_tokens < n_tokens || self.kept_of.is_empty() {
+            // Freed before more is asked for.
+            (self.kept_tokens, self.kept_of) = (0, Vec::new());
+            let tokens = n_tokens.next_multiple_of(KEPT_ROUND);
+            let whole = self.activation_bytes / (4 * tokens * Kept::inside_words(c));
+            let kept: Result<_, _> =
+                (0..c.n_layers).map(|i| Kept::new(&self.model.device, c, tokens, i < whole)).collect();
+            (self.kept_tokens, self.kept_of) = (tokens, kept?);
+        }
+        Ok(self.kept_of.clone())
     }
 
     /// The hidden states of the last pass, after checking that `rows` are rows of it.
@@ -127,7 +139,15 @@ impl Context {
             return Err(ModelError::Batch(format!("{} rows for {} targets", rows.len(), targets.len())));
         }
         let x = self.hidden(rows)?;
-        self.head.log_probs(&self.model, &x, rows, targets)
+        // What the blocks have left of the room for activations.
+        let keep = if self.kept {
+            let blocks = self.kept_of.iter().filter(|k| k.whole()).count();
+            let taken = blocks * 4 * self.kept_tokens * Kept::inside_words(&self.model.config);
+            self.activation_bytes.saturating_sub(taken)
+        } else {
+            0
+        };
+        self.head.log_probs(&self.model, &x, rows, targets, keep)
     }
 
     /// Adds to `grads` (laid out as [`super::AdapterShape`]) the adapter's gradient of a loss whose
@@ -147,15 +167,20 @@ impl Context {
         let act = self.activations(&pass)?;
         let grad = self.gradients(&pass)?;
         let model = self.model.clone();
-        let kept = self.kept_inputs(pass.n_tokens)?;
+        let kept = self.kept(pass.n_tokens)?;
         let mut rec = Recording::new();
         self.head.backward(&model, &mut rec, grad_log_probs, &grad.x)?;
         for index in (0..model.config.n_layers).rev() {
-            let cache = &self.cache;
-            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache };
-            layer.copy(&mut rec, &kept[index], &act.x)?;
-            layer.forward(&mut rec, Extent::Recompute)?;
-            layer.backward(&mut rec, &kept[index], &grad, grads)?;
+            let own = &kept[index];
+            let act = own.backward(&act);
+            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache: &self.cache };
+            if own.whole() {
+                layer.restore(&mut rec, &own.input)?;
+            } else {
+                layer.copy(&mut rec, &own.input, &act.x)?;
+                layer.forward(&mut rec, Extent::Recompute)?;
+            }
+            layer.backward(&mut rec, &own.input, &grad, grads)?;
         }
         // The hidden states that the pass left are gone.
         self.kept = false;

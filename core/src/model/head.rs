@@ -1,4 +1,4 @@
-//! From hidden states to logits and log-probabilities. The logits of a whole sequence are never there at
+//! From hidden states to logits and log-probabilities. The logits of a whole sequence need not be there at
 //! once: the vocabulary is walked in chunks, forward and backward.
 
 use unspoken_kernels::{Kernel, params};
@@ -19,7 +19,8 @@ pub(super) struct Head {
     rows: Scratch,
     hidden: Scratch,
     normed: Scratch,
-    logits: Scratch,
+    /// One for all chunks, or one for each where they are kept.
+    logits: Vec<Scratch>,
     targets: Scratch,
     state: Scratch,
     grad: Scratch,
@@ -27,6 +28,8 @@ pub(super) struct Head {
     d_normed: Scratch,
     /// Rows of the last [`Head::log_probs`].
     n: usize,
+    /// Whether its logits are kept for [`Head::backward`].
+    kept: bool,
 }
 
 impl Head {
@@ -48,22 +51,26 @@ impl Head {
         let c = &model.config;
         let mut rec = Recording::new();
         let normed = self.select(model, &mut rec, x, rows)?;
-        let logits = self.logits.ensure(&model.device, rows.len() * c.vocab)?;
+        self.kept = false;
+        let logits = self.chunk(0).ensure(&model.device, rows.len() * c.vocab)?;
         let (from, to) = (Rows::of(&normed, c.dim), Rows::of(&logits, c.vocab));
         model.output().multiply(&mut rec, rows.len(), 0..c.vocab, from, to, false)?;
         model.device.run(&rec)?;
         Ok(model.device.read_f32(&logits, 0..rows.len() * c.vocab)?)
     }
 
-    /// log p of `targets[i]` after the token in `rows[i]`.
+    /// log p of `targets[i]` after the token in `rows[i]`. The logits are kept for the backward pass where
+    /// they fit in `keep_bytes`.
     pub(super) fn log_probs(
         &mut self,
         model: &Model,
         x: &Buffer,
         rows: &[u32],
         targets: &[u32],
+        keep_bytes: usize,
     ) -> Result<Vec<f32>, ModelError> {
         let (d, n) = (&model.device, rows.len());
+        self.kept = n * model.config.vocab * 4 <= keep_bytes;
         let mut rec = Recording::new();
         let normed = self.select(model, &mut rec, x, rows)?;
         let (target, state) = (self.targets.ensure(d, n)?, self.state.ensure(d, 3 * n)?);
@@ -91,7 +98,7 @@ impl Head {
         if grad_log_probs.len() != n {
             return Err(ModelError::Batch(format!("{} gradients for {n} log-probabilities", grad_log_probs.len())));
         }
-        let words = n * c.dim;
+        let (words, kept) = (n * c.dim, self.kept);
         let (hidden, normed) = (self.hidden.ensure(d, words)?, self.normed.ensure(d, words)?);
         let (target, state) = (self.targets.ensure(d, n)?, self.state.ensure(d, 3 * n)?);
         let (d_hidden, d_normed) = (self.d_hidden.ensure(d, words)?, self.d_normed.ensure(d, words)?);
@@ -99,7 +106,9 @@ impl Head {
         d.write_f32(&grad, 0, grad_log_probs)?;
         self.chunks(model, n, |p, range, logits| {
             let wide = Rows::of(logits, range.len());
-            model.output().multiply(rec, n, range.clone(), Rows::of(&normed, c.dim), wide, false)?;
+            if !kept {
+                model.output().multiply(rec, n, range.clone(), Rows::of(&normed, c.dim), wide, false)?;
+            }
             rec.push(Kernel::LogitsBackward, p, &[logits, &target, &state, &grad])?;
             let add = p.first == 0;
             model.output().multiply_transposed(rec, n, range, wide, Rows::of(&d_normed, c.dim), add)
@@ -121,8 +130,9 @@ impl Head {
         let vocab = model.config.vocab;
         let cols = (CHUNK_WORDS / n.max(1)).clamp(CHUNK_COLS.0, CHUNK_COLS.1).min(vocab) / 16 * 16;
         let cols = cols.max(16);
-        let logits = self.logits.ensure(&model.device, n * cols)?;
-        for col0 in (0..vocab).step_by(cols) {
+        for (i, col0) in (0..vocab).step_by(cols).enumerate() {
+            let chunk = if self.kept { i } else { 0 };
+            let logits = self.chunk(chunk).ensure(&model.device, n * cols)?;
             let range = col0..(col0 + cols).min(vocab);
             let p = params::Logits {
                 n_tokens: n as u32,
@@ -133,6 +143,13 @@ impl Head {
             each(&p, range, &logits)?;
         }
         Ok(())
+    }
+
+    fn chunk(&mut self, index: usize) -> &mut Scratch {
+        if self.logits.len() <= index {
+            self.logits.resize_with(index + 1, Scratch::default);
+        }
+        &mut self.logits[index]
     }
 }
 

@@ -40,6 +40,8 @@ pub(super) struct Layer<'a> {
 pub(super) enum Extent {
     /// To its output, with keys and values written to the cache.
     Full,
+    /// The same, with the middle of the residual stream copied for the backward pass.
+    Keep,
     /// Again for the backward pass: the cache is there, the output is not needed.
     Recompute,
 }
@@ -51,7 +53,7 @@ impl Layer<'_> {
         let (c, w, a) = (&self.model.config, &self.model.layers[self.index], self.act);
         self.rms_norm(rec, &a.x, &w.attn_norm, &a.attn_in, false)?;
         self.qkv(rec)?;
-        if extent == Extent::Full {
+        if extent != Extent::Recompute {
             let (keys, values) = &self.cache.layers[self.index];
             let rows = params::Rows { n: self.pass.n_tokens as u32, width: c.kv_dim() as u32 };
             rec.push(Kernel::ScatterRows, &rows, &[&a.k, &self.inputs.cells, keys])?;
@@ -66,6 +68,9 @@ impl Layer<'_> {
         } else {
             self.linear(rec, Projection::O, &a.attn, &a.x, true)?;
         }
+        if extent == Extent::Keep {
+            self.copy(rec, &a.x, &a.mid)?;
+        }
 
         self.rms_norm(rec, &a.x, &w.ffn_norm, &a.ffn_in, false)?;
         self.linear(rec, Projection::Gate, &a.ffn_in, &a.gate, false)?;
@@ -74,14 +79,23 @@ impl Layer<'_> {
         match (&w.post_norm, extent) {
             (Some((_, norm)), extent) => {
                 self.linear(rec, Projection::Down, &a.act, &a.ffn_out, false)?;
-                if extent == Extent::Full {
+                if extent != Extent::Recompute {
                     self.rms_norm(rec, &a.ffn_out, norm, &a.x, true)?;
                 }
             }
-            (None, Extent::Full) => self.linear(rec, Projection::Down, &a.act, &a.x, true)?,
             (None, Extent::Recompute) => {}
+            (None, _) => self.linear(rec, Projection::Down, &a.act, &a.x, true)?,
         }
         Ok(())
+    }
+
+    /// Records what is cheap to compute again of a block whose other activations were kept: `act.x` is the
+    /// middle of its residual stream.
+    pub(super) fn restore(&self, rec: &mut Recording, input: &Buffer) -> Result<(), DeviceError> {
+        let (w, a) = (&self.model.layers[self.index], self.act);
+        self.rms_norm(rec, input, &w.attn_norm, &a.attn_in, false)?;
+        self.rms_norm(rec, &a.x, &w.ffn_norm, &a.ffn_in, false)?;
+        rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate, &a.up, &a.act])
     }
 
     /// Queries, keys and values of the batch: projected, biased, normed, turned.

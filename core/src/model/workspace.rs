@@ -27,6 +27,8 @@ impl Scratch {
 #[derive(Clone, Debug)]
 pub(super) struct Activations {
     pub(super) x: Buffer,
+    /// The residual stream between attention and feed-forward part, where it is kept.
+    pub(super) mid: Buffer,
     pub(super) attn_in: Buffer,
     pub(super) q_raw: Buffer,
     pub(super) k_raw: Buffer,
@@ -82,6 +84,7 @@ pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) ->
     let post = || if c.post_norm { alloc(c.dim) } else { d.alloc(1) };
     Ok(Activations {
         x: alloc(c.dim)?,
+        mid: d.alloc(1)?,
         attn_in: alloc(c.dim)?,
         q_raw: raw(c.q_dim())?,
         k_raw: raw(c.kv_dim())?,
@@ -98,6 +101,91 @@ pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) ->
         ffn_out: post()?,
         ax: alloc(rank)?,
     })
+}
+
+/// What one block keeps for its backward pass: its input, and where there is memory for it all that takes
+/// products to compute again.
+#[derive(Clone, Debug)]
+pub(super) struct Kept {
+    pub(super) input: Buffer,
+    inside: Option<Inside>,
+}
+
+#[derive(Clone, Debug)]
+struct Inside {
+    mid: Buffer,
+    q_raw: Buffer,
+    k_raw: Buffer,
+    q: Buffer,
+    attn: Buffer,
+    stats: Buffer,
+    attn_out: Buffer,
+    gate: Buffer,
+    up: Buffer,
+    ffn_out: Buffer,
+}
+
+impl Kept {
+    /// Words for each token of the insides of a block.
+    pub(super) fn inside_words(c: &Config) -> usize {
+        let raw = if c.qk_norm { c.q_dim() + c.kv_dim() } else { 0 };
+        let post = if c.post_norm { 2 * c.dim } else { 0 };
+        c.dim + raw + 2 * c.q_dim() + 2 * c.n_heads + post + 2 * c.ffn_dim
+    }
+
+    pub(super) fn new(d: &Device, c: &Config, tokens: usize, inside: bool) -> Result<Self, DeviceError> {
+        let alloc = |width: usize| d.alloc((tokens * width).max(1));
+        let raw = |width| if c.qk_norm { alloc(width) } else { d.alloc(1) };
+        let post = || if c.post_norm { alloc(c.dim) } else { d.alloc(1) };
+        let inside = match inside {
+            true => Some(Inside {
+                mid: alloc(c.dim)?,
+                q_raw: raw(c.q_dim())?,
+                k_raw: raw(c.kv_dim())?,
+                q: alloc(c.q_dim())?,
+                attn: alloc(c.q_dim())?,
+                stats: alloc(2 * c.n_heads)?,
+                attn_out: post()?,
+                gate: alloc(c.ffn_dim)?,
+                up: alloc(c.ffn_dim)?,
+                ffn_out: post()?,
+            }),
+            false => None,
+        };
+        Ok(Self { input: alloc(c.dim)?, inside })
+    }
+
+    /// Whether the insides are kept.
+    pub(super) fn whole(&self) -> bool {
+        self.inside.is_some()
+    }
+
+    /// The activations of a forward pass, those that are kept in this block's own buffers.
+    pub(super) fn forward(&self, shared: &Activations) -> Activations {
+        let mut act = shared.clone();
+        if let Some(i) = self.inside.clone() {
+            act = Activations {
+                mid: i.mid,
+                q_raw: i.q_raw,
+                k_raw: i.k_raw,
+                q: i.q,
+                attn: i.attn,
+                stats: i.stats,
+                attn_out: i.attn_out,
+                gate: i.gate,
+                up: i.up,
+                ffn_out: i.ffn_out,
+                ..act
+            };
+        }
+        act
+    }
+
+    /// The same for the backward pass, where `x` is the middle of the residual stream.
+    pub(super) fn backward(&self, shared: &Activations) -> Activations {
+        let act = self.forward(shared);
+        if self.whole() { Activations { x: act.mid.clone(), ..act } } else { act }
+    }
 }
 
 /// Gradients for `tokens` tokens.

@@ -39,7 +39,12 @@ impl Trainer {
     ) -> Result<Self, ModelError> {
         adapter.check_base(model)?;
         let words = adapter.shape.words;
-        let params = ContextParams { cache_tokens: max_tokens, max_sequence: max_tokens, block_size: 1 };
+        let params = ContextParams {
+            cache_tokens: max_tokens,
+            max_sequence: max_tokens,
+            block_size: 1,
+            ..ContextParams::default()
+        };
         Ok(Self {
             context: Context::new(model, params)?,
             grads: model.device().alloc(words)?,
