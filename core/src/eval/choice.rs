@@ -37,7 +37,7 @@ pub fn choice_accuracy(
     records: &[Record],
     with_preference: bool,
 ) -> Result<ChoiceResult, AlignError> {
-    let params = ContextParams { cache_tokens: 1024, max_sequence: 1024, block_size: 1, ..ContextParams::default() };
+    let params = ContextParams { cache_tokens: 1024, max_sequence: 1024, block_size: 1 };
     let mut context = Context::new(&assistant.model, params)?;
     let mut items = Vec::new();
     let mut share = 0.0;

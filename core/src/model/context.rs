@@ -18,14 +18,14 @@ pub struct ContextParams {
     /// Positions in a block of the cache. 1 where sequences of one batch share a beginning that is
     /// computed in that batch (training), so that no position is ever copied.
     pub block_size: usize,
-    /// Bytes that passes kept for a backward one may take for activations inside of the blocks and for
-    /// logits. What doesn't fit is computed again.
-    pub activation_bytes: usize,
 }
+
+/// What [`Context::activation_bytes`] is at first.
+const ACTIVATION_BYTES: usize = 256 << 20;
 
 impl Default for ContextParams {
     fn default() -> Self {
-        Self { cache_tokens: 2048, max_sequence: 2048, block_size: 32, activation_bytes: 256 << 20 }
+        Self { cache_tokens: 2048, max_sequence: 2048, block_size: 32 }
     }
 }
 
@@ -49,7 +49,10 @@ pub struct Context {
     pub(super) head: Head,
     pub(super) act: Option<(usize, usize, Activations)>,
     pub(super) grad: Option<(usize, usize, Gradients)>,
-    pub(super) activation_bytes: usize,
+    /// Bytes that passes kept for a backward one may take for activations inside of the blocks and for
+    /// logits; 256 MiB at first. What doesn't fit is computed again. A change takes hold when a pass needs more
+    /// room than the ones before it.
+    pub activation_bytes: usize,
     /// What every block keeps for a backward pass, with room for so many tokens.
     pub(super) kept_of: Vec<Kept>,
     pub(super) kept_tokens: usize,
@@ -81,7 +84,7 @@ impl Context {
             head: Head::default(),
             act: None,
             grad: None,
-            activation_bytes: params.activation_bytes,
+            activation_bytes: ACTIVATION_BYTES,
             kept_of: Vec::new(),
             kept_tokens: 0,
             kept: false,

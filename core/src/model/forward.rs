@@ -23,7 +23,7 @@ impl Context {
     }
 
     /// As [`Context::forward`], and keeps for [`Context::backward`] the input of every block, and the
-    /// insides of as many as [`ContextParams::activation_bytes`](super::ContextParams::activation_bytes) has room for.
+    /// insides of as many as [`Context::activation_bytes`] has room for.
     ///
     /// # Errors
     /// As [`Context::forward`].

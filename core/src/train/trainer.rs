@@ -39,12 +39,7 @@ impl Trainer {
     ) -> Result<Self, ModelError> {
         adapter.check_base(model)?;
         let words = adapter.shape.words;
-        let params = ContextParams {
-            cache_tokens: max_tokens,
-            max_sequence: max_tokens,
-            block_size: 1,
-            ..ContextParams::default()
-        };
+        let params = ContextParams { cache_tokens: max_tokens, max_sequence: max_tokens, block_size: 1 };
         Ok(Self {
             context: Context::new(model, params)?,
             grads: model.device().alloc(words)?,
@@ -56,6 +51,12 @@ impl Trainer {
     /// The model.
     pub fn model(&self) -> &Arc<Model> {
         self.context.model()
+    }
+
+    /// Lets passes keep at most so many bytes of activations for the backward pass
+    /// ([`Context::activation_bytes`]): less memory, more time. For before the first pass.
+    pub fn limit_activations(&mut self, bytes: usize) {
+        self.context.activation_bytes = bytes;
     }
 
     /// log π of every token of every answer with the adapter on, ready for [`Trainer::backward`].
