@@ -150,17 +150,32 @@ pub struct Critique {
     #[arg(long)]
     pub critic_adapter: Option<PathBuf>,
     /// What the user prefers; may be given several times
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "report")]
     pub preference: Vec<String>,
     /// What the user asked
-    #[arg(long)]
-    pub query: String,
+    #[arg(long, required_unless_present = "report")]
+    pub query: Option<String>,
     /// What was answered, in steps "Step 1: …" or in one
-    #[arg(long)]
-    pub response: String,
+    #[arg(long, required_unless_present = "report")]
+    pub response: Option<String>,
+    /// Measure the critic instead, on the chains of preference records (JSON lines, or a folder of them)
+    #[arg(long, conflicts_with_all = ["preference", "query", "response"])]
+    pub report: Vec<PathBuf>,
+    /// With --report: only these topics; may be given several times
+    #[arg(long, requires = "report")]
+    pub topic: Vec<String>,
     /// How scores are read
     #[arg(long, default_value = "verdict", value_enum)]
     pub reader: Reader,
+    /// Critiques of each step, whose scores are averaged
+    #[arg(long, default_value_t = 1)]
+    pub samples: usize,
+    /// How critiques are drawn; 0 takes the likeliest token each time, and allows for one sample
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Seed of the critiques
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
 }
 
 /// `--reader`.
@@ -181,21 +196,60 @@ pub struct TrainCritic {
     /// Files of preference records (JSON lines), or folders of them
     #[arg(long, required = true)]
     pub data: Vec<PathBuf>,
-    /// Optimizer steps
-    #[arg(long, default_value_t = 100)]
-    pub steps: usize,
-    /// Rows in a step
-    #[arg(long, default_value_t = 4)]
+    /// Passes over the training chains
+    #[arg(long, default_value_t = 3)]
+    pub epochs: usize,
+    /// Optimizer steps at the most, whatever the epochs say
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// Chains in a step; 2 are a record's good and flawed one
+    #[arg(long, default_value_t = 2)]
     pub batch: usize,
-    /// Learning rate
+    /// Highest learning rate
     #[arg(long, default_value_t = 1e-3)]
     pub lr: f32,
+    /// Share of the steps in which the rate rises
+    #[arg(long, default_value_t = 0.05)]
+    pub warmup: f64,
     /// Rank of the adapter
-    #[arg(long, default_value_t = 8)]
+    #[arg(long, default_value_t = 16)]
     pub rank: usize,
-    /// Seed of initial weights and order
+    /// LoRA's alpha; twice the rank if not given
+    #[arg(long)]
+    pub alpha: Option<f32>,
+    /// Weight decay
+    #[arg(long, default_value_t = 0.0)]
+    pub weight_decay: f32,
+    /// What a token of verdict and score counts beside one of the critique
+    #[arg(long, default_value_t = 3.0)]
+    pub score_weight: f32,
+    /// Share of each topic's records that only validate
+    #[arg(long, default_value_t = 0.1)]
+    pub validation: f32,
+    /// Topics that nothing is learned from; reported apart; may be given several times
+    #[arg(long)]
+    pub hold_out_topics: Vec<String>,
+    /// Steps between validations; 0 for one at the end of each epoch
+    #[arg(long, default_value_t = 0)]
+    pub evaluate_every: usize,
+    /// Validations without improvement that end the training; 0 for never
+    #[arg(long, default_value_t = 2)]
+    pub patience: usize,
+    /// Validation chains whose loss is measured
+    #[arg(long, default_value_t = 20)]
+    pub validation_chains: usize,
+    /// Records of the validation (and of the topics held out) that are critiqued for the report at the end; 0 for none
+    #[arg(long, default_value_t = 10)]
+    pub report_records: usize,
+    /// Seed of initial weights, order and split
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
+    /// Seconds at the most
+    #[arg(long)]
+    pub max_seconds: Option<f64>,
+    /// A folder for checkpoint and curves; a run that finds its checkpoint there goes on
+    #[arg(long)]
+    pub run_dir: Option<PathBuf>,
     /// Where the adapter goes
     #[arg(long)]
     pub out: PathBuf,
@@ -207,45 +261,156 @@ pub struct Adapt {
     /// The policy's model file (GGUF)
     #[arg(long)]
     pub policy: PathBuf,
-    /// The critic's model file (GGUF)
+    /// An adapter to go on from (GGUF)
     #[arg(long)]
-    pub critic: PathBuf,
+    pub adapter: Option<PathBuf>,
+    /// The critic's model file (GGUF); the policy's if not given
+    #[arg(long)]
+    pub critic: Option<PathBuf>,
     /// The critic's LoRA adapter (GGUF)
     #[arg(long)]
     pub critic_adapter: Option<PathBuf>,
     /// The user: preferences, records to learn from, records to measure on (JSON)
+    #[arg(long, required_unless_present = "data", conflicts_with = "data")]
+    pub user_file: Option<PathBuf>,
+    /// Preference records in place of a user (JSON lines, or folders of them): learned from, but for the validation
+    /// share, which the guard measures, and the topics held out, which are measured at the end
     #[arg(long)]
-    pub user_file: PathBuf,
-    /// CDPA steps
+    pub data: Vec<PathBuf>,
+    /// With --data: topics that nothing is learned from
+    #[arg(long, requires = "data")]
+    pub hold_out_topics: Vec<String>,
+    /// With --data: share of each topic's records that only the guard sees
+    #[arg(long, default_value_t = 0.1)]
+    pub validation: f32,
+    /// How the policy is adapted
+    #[arg(long, default_value = "cdpa", value_enum)]
+    pub method: Method,
+    /// Steps of the method
     #[arg(long, default_value_t = 8)]
     pub steps: usize,
     /// Rollouts of a prompt
     #[arg(long, default_value_t = 4)]
     pub group: usize,
-    /// Supervised passes over the user's good chains before that (RFT warm start)
+    /// Prompts in a step
+    #[arg(long, default_value_t = 1)]
+    pub prompts: usize,
+    /// Rows of an SFT step
+    #[arg(long, default_value_t = 2)]
+    pub batch: usize,
+    /// Supervised passes over the good chains before that (RFT warm start)
     #[arg(long, default_value_t = 0)]
     pub warm_start: usize,
     /// Tokens of a rollout at the most
     #[arg(long, default_value_t = 128)]
     pub max_tokens: usize,
+    /// Temperature of the rollouts
+    #[arg(long, default_value_t = 0.9)]
+    pub temperature: f32,
     /// How step scores become advantages
     #[arg(long, default_value = "step-index", value_enum)]
     pub estimator: Estimator,
-    /// Learning rate of CDPA
-    #[arg(long, default_value_t = 2e-4)]
-    pub lr: f32,
+    /// Whether advantages are divided by the standard deviation
+    #[arg(long, default_value = "std", value_enum)]
+    pub scale: Scale,
+    /// How token losses are averaged
+    #[arg(long, default_value = "sequence", value_enum)]
+    pub aggregation: Aggregation,
+    /// The ratio may fall to 1 minus this
+    #[arg(long, default_value_t = 0.2)]
+    pub clip_low: f32,
+    /// The ratio may rise to 1 plus this
+    #[arg(long, default_value_t = 0.28)]
+    pub clip_high: f32,
+    /// Weight of the KL to the base
+    #[arg(long, default_value_t = 0.05)]
+    pub beta: f32,
+    /// Gradient steps on each batch of rollouts
+    #[arg(long, default_value_t = 1)]
+    pub inner_epochs: usize,
+    /// When the policy answers again with the critique at hand (CDPA)
+    #[arg(long, default_value = "tied", value_enum)]
+    pub refine: Refine,
+    /// How the critic's scores are read
+    #[arg(long, default_value = "verdict", value_enum)]
+    pub reader: Reader,
+    /// Learning rate of the method; 2e-4 for CDPA and GRPO, 1e-3 for SFT and RFT
+    #[arg(long)]
+    pub lr: Option<f32>,
     /// Learning rate of the warm start
-    #[arg(long, default_value_t = 5e-4)]
+    #[arg(long, default_value_t = 1e-3)]
     pub warm_start_lr: f32,
     /// Rank of the adapter
     #[arg(long, default_value_t = 8)]
     pub rank: usize,
+    /// LoRA's alpha; twice the rank if not given
+    #[arg(long)]
+    pub alpha: Option<f32>,
+    /// Seconds that steps may take in all
+    #[arg(long)]
+    pub max_seconds: Option<f64>,
+    /// Tokens that steps may compute in all
+    #[arg(long)]
+    pub budget_tokens: Option<u64>,
+    /// Bytes that the training's buffers may take
+    #[arg(long)]
+    pub max_bytes: Option<u64>,
+    /// Keep the adapter even where the held-out items got worse
+    #[arg(long)]
+    pub no_guard: bool,
+    /// Held-out items that are answered and critiqued before and after; 0 for none
+    #[arg(long, default_value_t = 3)]
+    pub show: usize,
     /// Seed of everything random
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
-    /// Where adapter, report and picture go
+    /// A folder for adapter, report, curves and checkpoint; a run that finds its checkpoint there goes on
     #[arg(long)]
     pub out: PathBuf,
+}
+
+/// `--method`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Method {
+    /// Supervised on the good chains of the records.
+    Sft,
+    /// Supervised on the best rollout of each group.
+    Rft,
+    /// Policy gradient, one score for a response.
+    Grpo,
+    /// Policy gradient, a score for each step.
+    Cdpa,
+}
+
+/// `--scale`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Scale {
+    /// As GRPO.
+    Std,
+    /// As Dr. GRPO.
+    None,
+}
+
+/// `--aggregation`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Aggregation {
+    /// Mean of each rollout's mean.
+    Sequence,
+    /// Mean over all tokens.
+    Token,
+    /// By the longest length allowed.
+    Constant,
+}
+
+/// `--refine`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Refine {
+    /// Never.
+    Never,
+    /// Where all step scores tie.
+    Tied,
+    /// Always.
+    Always,
 }
 
 /// `--estimator`.

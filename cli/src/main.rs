@@ -5,6 +5,7 @@ mod commands;
 mod council;
 mod output;
 mod plot;
+mod records;
 
 use clap::Parser;
 

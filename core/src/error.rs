@@ -8,6 +8,7 @@ use crate::generate::GenerateError;
 use crate::gguf::GgufError;
 use crate::model::ModelError;
 use crate::text::TextError;
+use crate::train::CheckpointError;
 
 /// What went wrong, as a number. Numbers never change their meaning and are never used again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -281,6 +282,10 @@ fn align(e: &AlignError) -> Code {
         AlignError::Generate(e) => generate(e),
         AlignError::Data { .. } => Code::Data,
         AlignError::Io { source, .. } => io(source),
+        AlignError::Checkpoint(CheckpointError::Io { source, .. }) => io(source),
+        AlignError::Checkpoint(CheckpointError::Invalid { .. }) => Code::CorruptFile,
+        AlignError::Checkpoint(CheckpointError::Model(e)) => model(e),
+        AlignError::Memory { .. } => Code::OutOfMemory,
         AlignError::Params(_) => Code::InvalidArgument,
     }
 }

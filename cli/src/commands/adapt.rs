@@ -5,84 +5,100 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use unspoken::align::{
-    Assistant, Cdpa, CdpaParams, Control, Critic, CriticParams, Critique, Estimator, StepReport, User, policy_messages,
-    policy_rows,
+    AdaptParams, Adaptation, Aggregation, Assistant, Budget, CdpaParams, Control, Critic, CriticParams, Estimator,
+    HeldOut, Method, Phase, Progress, Record, RefineParams, RefineWhen, Scale, SplitParams, User, WarmStart, split,
 };
 use unspoken::eval::choice_accuracy;
-use unspoken::generate::{Request, SampleParams, generate};
+use unspoken::generate::SampleParams;
 use unspoken::model::{Adapter, ContextParams};
-use unspoken::train::{AdamWParams, Trainer};
+use unspoken::train::{AdamWParams, objective::PolicyParams};
 
-use super::train_critic::train;
+use super::adapt_report::{lines, people, sums, with_answers};
+use super::critique::reader;
 use crate::args::{self, Adapt, Args};
 use crate::output::{bar, print};
-use crate::plot;
+use crate::{plot, records};
 
-/// Answers that are written and critiqued before and after.
-const SHOWN: usize = 3;
+/// What is learned from and what is measured.
+struct Data {
+    name: String,
+    train: Vec<Record>,
+    /// What the guard sees.
+    held_out: Vec<Record>,
+    /// What nothing sees before the end.
+    test: Vec<Record>,
+}
 
 pub fn run(args: &Args, a: &Adapt) -> Result<()> {
     let start = Instant::now();
-    ensure!(a.group >= 2, "--group must be at least 2: advantages compare rollouts");
-    let user = User::read(&a.user_file)?;
-    ensure!(!user.train.is_empty() && !user.held_out.is_empty(), "the user has no records to learn from or measure on");
+    let data = data(a)?;
+    ensure!(!data.train.is_empty(), "there are no records to learn from");
+    ensure!(a.no_guard || !data.held_out.is_empty(), "there are no held-out records for the guard; see --no-guard");
     std::fs::create_dir_all(&a.out).with_context(|| a.out.display().to_string())?;
     let device = super::device(args)?;
-    let params = ContextParams { cache_tokens: 4096, ..ContextParams::default() };
-    let mut policy = Assistant::open(&a.policy, &device, params)?;
-    let critic = if same_file(&a.policy, &a.critic) {
-        policy.share(params)?
-    } else {
-        Assistant::open(&a.critic, &device, params)?
-    };
-    let critic_adapter = a.critic_adapter.as_ref().map(|p| Adapter::load(&critic.model, p)).transpose()?;
-    let mut critic = Critic::new(critic, critic_adapter, CriticParams::default())?;
-    let adapter = Adapter::new(&policy.model, a.rank, 2.0 * a.rank as f32, a.seed)?;
+    let context = ContextParams { cache_tokens: 4096, ..ContextParams::default() };
+    let policy = Assistant::open(&a.policy, &device, context)?;
+    let critic = critic(a, &policy, &device, context)?;
+    let from = a.adapter.as_ref().map(|p| Adapter::load(&policy.model, p)).transpose()?;
+    let budget = Budget { seconds: a.max_seconds, tokens: a.budget_tokens, bytes: a.max_bytes, ..Budget::default() };
+    let mut job = Adaptation::open(policy, critic, &data.train, params(a), from.as_ref(), Some(&a.out), &budget)?;
+    if job.steps_done() > 0 {
+        eprintln!("going on after step {} of {}", job.steps_done(), job.steps());
+    }
 
-    eprintln!("measuring {} before", user.name);
-    let before = measure(&mut policy, &mut critic, &adapter, &user)?;
-    let optimizer = AdamWParams { lr: a.warm_start_lr, ..AdamWParams::default() };
-    let rows = policy_rows(&policy, &user.train)?;
-    let longest = rows.iter().map(|r| r.prompt.len() + r.answer.len()).max().unwrap_or(0);
-    let most = longest.max(384 + a.group * (a.max_tokens + 1));
-    let mut trainer = Trainer::new(&policy.model, adapter, optimizer, most)?;
-    let warm = Instant::now();
-    let warm_losses = if a.warm_start > 0 && !rows.is_empty() {
-        train(&mut trainer, &rows, a.warm_start * rows.len().div_ceil(2), 2, a.warm_start_lr, a.seed)?
-    } else {
-        Vec::new()
+    let before_file = a.out.join("before.json");
+    let before = match std::fs::read_to_string(&before_file) {
+        Ok(text) if job.steps_done() > 0 => serde_json::from_str(&text)?,
+        _ => {
+            eprintln!("measuring {} before", data.name);
+            let before = measure(&mut job, a, &data)?;
+            std::fs::write(&before_file, serde_json::to_string(&before)?)?;
+            before
+        }
     };
-    let warm_seconds = warm.elapsed().as_secs_f64();
-    trainer.optimizer.params.lr = a.lr;
-    let steps = cdpa(a, &user, &mut policy, &mut trainer, &mut critic)?;
+    let held_out = data.held_out.clone();
+    let mut guard = move |policy: &Assistant, adapter: &Adapter| {
+        let r = choice_accuracy(policy, Some(adapter), &held_out, true)?;
+        Ok(HeldOut { n: r.n, hits: r.hits, fitting_share: r.fitting_share })
+    };
+    if !a.no_guard {
+        job.measure_before(&mut guard)?;
+    }
+    let progress = bar(job.steps(), "aligning");
+    progress.set_position(job.steps_done() as u64);
+    let end = job.run(&budget, &mut |p: &Progress| {
+        if p.phase == Phase::StepDone {
+            progress.set_position(p.step as u64);
+        }
+        Control::Continue
+    })?;
+    progress.finish_and_clear();
 
-    eprintln!("measuring {} after", user.name);
-    let adapter = trainer.adapter.clone();
-    let after = measure(&mut policy, &mut critic, &adapter, &user)?;
-    let adapter_file = a.out.join("adapter.gguf");
-    adapter.save(&policy.model, &adapter_file)?;
+    eprintln!("measuring {} after", data.name);
+    let after = measure(&mut job, a, &data)?;
+    let conclusion = if a.no_guard {
+        job.commit()?;
+        None
+    } else {
+        Some(job.conclude(&mut guard)?)
+    };
+    let steps = lines(&a.out.join("log.jsonl"))?;
     plot::curves(&a.out.join("curves.svg"), &steps)?;
-    let sum = |f: &dyn Fn(&StepReport) -> f64| steps.iter().map(f).sum::<f64>();
+    let committed = conclusion.is_none_or(|c| c.verdict == unspoken::align::Verdict::Committed);
     let report = json!({
-        "user": user.name,
+        "user": data.name,
+        "method": job_name(a.method),
         "device": device.name(),
+        "end": end,
+        "records": { "train": data.train.len(), "held_out": data.held_out.len(), "test": data.test.len() },
         "before": before,
         "after": after,
-        "warm_start": { "losses": warm_losses, "seconds": warm_seconds },
-        "zero_advantage": zero(&steps),
+        "guard": conclusion,
+        "spent": job.spent(),
+        "totals": sums(&steps),
         "steps": steps,
-        "seconds": {
-            "rollouts": sum(&|s| s.seconds[0]),
-            "critiques": sum(&|s| s.seconds[1]),
-            "updates": sum(&|s| s.seconds[2]),
-            "all": start.elapsed().as_secs_f64(),
-        },
-        "tokens": {
-            "generated": sum(&|s| s.tokens[0] as f64),
-            "critiqued": sum(&|s| s.tokens[1] as f64),
-            "trained": sum(&|s| s.tokens[2] as f64),
-        },
-        "adapter": adapter_file,
+        "seconds": start.elapsed().as_secs_f64(),
+        "adapter": committed.then(|| a.out.join("adapter.gguf")),
         "curves": a.out.join("curves.svg"),
     });
     let path = a.out.join("report.json");
@@ -90,137 +106,119 @@ pub fn run(args: &Args, a: &Adapt) -> Result<()> {
     print(args.json, &report, || people(&report))
 }
 
-fn cdpa(
+fn data(a: &Adapt) -> Result<Data> {
+    if let Some(file) = &a.user_file {
+        let user = User::read(file)?;
+        return Ok(Data { name: user.name, train: user.train, held_out: user.held_out, test: Vec::new() });
+    }
+    let params = SplitParams { validation: a.validation, hold_out_topics: a.hold_out_topics.clone(), seed: a.seed };
+    let s = split(&records::read(&a.data)?, &params)?;
+    Ok(Data { name: "the records".into(), train: s.train, held_out: s.validation, test: s.test })
+}
+
+fn critic(
     a: &Adapt,
-    user: &User,
-    policy: &mut Assistant,
-    trainer: &mut Trainer,
-    critic: &mut Critic,
-) -> Result<Vec<StepReport>> {
-    let estimator = match a.estimator {
-        args::Estimator::TokenPosition => Estimator::TokenPosition,
-        args::Estimator::StepIndex => Estimator::StepIndex,
-        args::Estimator::ReturnToGo => Estimator::ReturnToGo,
-        args::Estimator::Outcome => Estimator::Outcome,
+    policy: &Assistant,
+    device: &unspoken::device::Device,
+    context: ContextParams,
+) -> Result<Option<Critic>> {
+    if a.method == args::Method::Sft && a.critic.is_none() && a.critic_adapter.is_none() {
+        return Ok(None);
+    }
+    let assistant = match &a.critic {
+        Some(file) if !same_file(&a.policy, file) => Assistant::open(file, device, context)?,
+        _ => policy.share(context)?,
     };
-    let mut params = CdpaParams { group: a.group, max_tokens: a.max_tokens, estimator, ..CdpaParams::default() };
-    params.sample.seed = a.seed;
-    let mut cdpa = Cdpa { policy, trainer, critic, params };
-    let progress = bar(a.steps, "aligning");
-    let mut steps = Vec::new();
-    for i in 0..a.steps {
-        let record = &user.train[i % user.train.len()];
-        let Some(report) = cdpa.step(record, i as u64, &mut |_| Control::Continue)? else { break };
-        log::info!("step {}: reward {:?}, kl {:.4}", i + 1, report.mean_reward, report.kl);
-        steps.push(report);
-        progress.inc(1);
-    }
-    progress.finish_and_clear();
-    Ok(steps)
+    let adapter = a.critic_adapter.as_ref().map(|p| Adapter::load(&assistant.model, p)).transpose()?;
+    let params = CriticParams { reader: reader(a.reader), ..CriticParams::default() };
+    Ok(Some(Critic::new(assistant, adapter, params)?))
 }
 
-/// Choice accuracy on the held-out records, and answers to a few of them with their critiques.
-fn measure(policy: &mut Assistant, critic: &mut Critic, adapter: &Adapter, user: &User) -> Result<Value> {
-    let with = choice_accuracy(policy, Some(adapter), &user.held_out, true)?;
-    let without = choice_accuracy(policy, Some(adapter), &user.held_out, false)?;
-    let mut shown = Vec::new();
-    let mut scores = Vec::new();
-    for r in user.held_out.iter().step_by(user.held_out.len().div_ceil(SHOWN)) {
-        let prompt = policy.prompt(&policy_messages(&r.preference, &r.question), "")?;
-        let request = Request { adapter: Some(adapter), sample: SampleParams::greedy(), ..Request::new(&prompt, 160) };
-        let tokenizer = policy.tokenizer.clone();
-        let done = generate(&mut policy.context, &tokenizer, vec![request], |_, _| true)?;
-        let answer = done.into_iter().next().context("no answer")?.text;
-        let critique: Critique = critic.critique(&r.preference, &r.question, &answer)?;
-        scores.extend(critique.score);
-        shown.push(json!({
-            "preference": r.preference, "question": r.question, "answer": answer, "critique": critique,
-        }));
+fn job_name(m: args::Method) -> &'static str {
+    match m {
+        args::Method::Sft => "sft",
+        args::Method::Rft => "rft",
+        args::Method::Grpo => "grpo",
+        args::Method::Cdpa => "cdpa",
     }
-    let mean = scores.iter().sum::<f32>() / scores.len().max(1) as f32;
-    Ok(json!({
-        "choice_with_preference": with,
-        "choice_without_preference": without,
-        "mean_critic_score": (!scores.is_empty()).then_some(mean),
-        "answers": shown,
-    }))
 }
 
-/// Zero-advantage counts over all steps.
-fn zero(steps: &[StepReport]) -> Value {
-    let sum = |f: fn(&StepReport) -> usize| steps.iter().map(f).sum::<usize>();
-    let (groups, tokens) = (sum(|s| s.zero.groups), sum(|s| s.zero.tokens));
-    let share = |n: usize, of: usize| if of > 0 { n as f64 / of as f64 } else { 0.0 };
-    json!({
-        "groups": groups,
-        "zero_outcome_share": share(sum(|s| s.zero.zero_outcome), groups),
-        "zero_step_share": share(sum(|s| s.zero.zero_step), groups),
-        "active_token_share": share(sum(|s| s.zero.active_tokens), tokens),
-        "critiques": sum(|s| s.critiques.0),
-        "critiques_failed": sum(|s| s.critiques.1),
-    })
+fn params(a: &Adapt) -> AdaptParams {
+    let method = match a.method {
+        args::Method::Sft => Method::Sft,
+        args::Method::Rft => Method::Rft,
+        args::Method::Grpo => Method::Grpo,
+        args::Method::Cdpa => Method::Cdpa,
+    };
+    let supervised = matches!(method, Method::Sft | Method::Rft);
+    let lr = a.lr.unwrap_or(if supervised { 1e-3 } else { 2e-4 });
+    let cdpa = CdpaParams {
+        group: a.group,
+        prompts: a.prompts,
+        max_tokens: a.max_tokens,
+        sample: SampleParams { temperature: a.temperature, ..CdpaParams::default().sample },
+        estimator: match a.estimator {
+            args::Estimator::TokenPosition => Estimator::TokenPosition,
+            args::Estimator::StepIndex => Estimator::StepIndex,
+            args::Estimator::ReturnToGo => Estimator::ReturnToGo,
+            args::Estimator::Outcome => Estimator::Outcome,
+        },
+        scale: match a.scale {
+            args::Scale::Std => Scale::Std,
+            args::Scale::None => Scale::None,
+        },
+        policy: PolicyParams { clip_low: a.clip_low, clip_high: a.clip_high, beta: a.beta },
+        aggregation: match a.aggregation {
+            args::Aggregation::Sequence => Aggregation::Sequence,
+            args::Aggregation::Token => Aggregation::Token,
+            args::Aggregation::Constant => Aggregation::Constant,
+        },
+        epochs: a.inner_epochs,
+        refine: RefineParams {
+            when: match a.refine {
+                args::Refine::Never => RefineWhen::Never,
+                args::Refine::Tied => RefineWhen::Tied,
+                args::Refine::Always => RefineWhen::Always,
+            },
+            ..RefineParams::default()
+        },
+    };
+    AdaptParams {
+        method,
+        steps: a.steps,
+        rank: a.rank,
+        alpha: a.alpha.unwrap_or(2.0 * a.rank as f32),
+        optimizer: AdamWParams { lr, ..AdamWParams::default() },
+        floor: if supervised { 0.1 } else { 1.0 },
+        warm_start: WarmStart { passes: a.warm_start, lr: a.warm_start_lr, ..WarmStart::default() },
+        cdpa,
+        batch: a.batch,
+        seed: a.seed,
+        ..AdaptParams::default()
+    }
+}
+
+/// Choice accuracy on what is held out, and answers to a few items with their critiques.
+fn measure(job: &mut Adaptation, a: &Adapt, data: &Data) -> Result<Value> {
+    let adapter = job.adapter().clone();
+    let mut out = json!({});
+    for (key, records) in [("choice", &data.held_out), ("test", &data.test)] {
+        if records.is_empty() {
+            continue;
+        }
+        out[format!("{key}_with_preference")] =
+            serde_json::to_value(choice_accuracy(job.policy(), Some(&adapter), records, true)?)?;
+        out[format!("{key}_without_preference")] =
+            serde_json::to_value(choice_accuracy(job.policy(), Some(&adapter), records, false)?)?;
+    }
+    let shown = if data.held_out.is_empty() { &data.train } else { &data.held_out };
+    if a.show > 0 {
+        let some: Vec<&Record> = shown.iter().step_by(shown.len().div_ceil(a.show)).collect();
+        with_answers(job, &adapter, &some, a.max_tokens.max(160), &mut out)?;
+    }
+    Ok(out)
 }
 
 fn same_file(a: &std::path::Path, b: &std::path::Path) -> bool {
     matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-/// The report for people.
-fn people(r: &Value) -> String {
-    let mut out = String::new();
-    for (when, side) in [("BEFORE", &r["before"]), ("AFTER", &r["after"])] {
-        for a in side["answers"].as_array().into_iter().flatten() {
-            out += &format!("\n{when}  {}\n  preference: {}\n", text(&a["question"]), text(&a["preference"]));
-            for s in a["critique"]["steps"].as_array().into_iter().flatten() {
-                let score = s["score"].as_f64().map_or("failed".to_owned(), |s| format!("{s:+.2}"));
-                out += &format!("  | {}\n    {score}  {}\n", text(&s["text"]), text(&s["critique"]));
-            }
-        }
-    }
-    let choice = |side: &Value, key: &str| {
-        let c = &side[key];
-        let share = |v: &Value| 100.0 * v.as_f64().unwrap_or(0.0);
-        format!(
-            "{:.0} % ({:.0}–{:.0}, n={})",
-            share(&c["accuracy"]),
-            share(&c["interval"]["low"]),
-            share(&c["interval"]["high"]),
-            c["n"]
-        )
-    };
-    let number = |v: &Value| v.as_f64().map_or("none".to_owned(), |x| format!("{x:+.3}"));
-    out += &format!("\n{:<44}{:<24}{}\n", "held out", "before", "after");
-    for (name, key) in [
-        ("choice accuracy, preference in the prompt", "choice_with_preference"),
-        ("choice accuracy, preference unsaid", "choice_without_preference"),
-    ] {
-        out += &format!("{name:<44}{:<24}{}\n", choice(&r["before"], key), choice(&r["after"], key));
-    }
-    let key = "mean_critic_score";
-    out += &format!("{:<44}{:<24}{}\n", "mean critic score", number(&r["before"][key]), number(&r["after"][key]));
-    let z = &r["zero_advantage"];
-    let share = |key: &str| 100.0 * z[key].as_f64().unwrap_or(0.0);
-    out += &format!(
-        "\nzero advantage: {:.0} % of {} groups by outcome (GRPO), {:.0} % by step; {:.0} % of tokens active; {} of {} critiques failed\n",
-        share("zero_outcome_share"),
-        z["groups"],
-        share("zero_step_share"),
-        share("active_token_share"),
-        z["critiques_failed"],
-        z["critiques"]
-    );
-    out += &format!(
-        "seconds: {:.0} rollouts, {:.0} critiques, {:.0} updates, {:.0} in all\nadapter: {}\ncurves:  {}",
-        r["seconds"]["rollouts"].as_f64().unwrap_or(0.0),
-        r["seconds"]["critiques"].as_f64().unwrap_or(0.0),
-        r["seconds"]["updates"].as_f64().unwrap_or(0.0),
-        r["seconds"]["all"].as_f64().unwrap_or(0.0),
-        text(&r["adapter"]),
-        text(&r["curves"])
-    );
-    out
-}
-
-fn text(v: &Value) -> &str {
-    v.as_str().unwrap_or_default()
 }

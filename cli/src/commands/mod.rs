@@ -1,6 +1,7 @@
 //! One file a command.
 
 mod adapt;
+mod adapt_report;
 mod bench;
 mod council;
 mod critique;
@@ -47,7 +48,7 @@ fn device(args: &Args) -> Result<Device> {
 }
 
 /// The file, or the `.jsonl` files of the folder in order.
-fn jsonl_files(path: &Path) -> Result<Vec<PathBuf>> {
+pub fn jsonl_files(path: &Path) -> Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
     }

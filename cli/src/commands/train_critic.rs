@@ -1,81 +1,108 @@
 //! `unspoken train-critic`.
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use anyhow::{Result, ensure};
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use serde_json::json;
-use unspoken::align::{Assistant, Record, Row, critic_rows, read_jsonl, train_rows};
-use unspoken::model::{Adapter, ContextParams};
-use unspoken::train::{AdamWParams, Trainer};
+use serde_json::{Value, json};
+use unspoken::align::{
+    Assistant, Budget, Control, Critic, CriticParams, CriticTraining, CriticTrainingParams, Phase, Progress, Record,
+    RunEnd, SplitParams, split,
+};
+use unspoken::model::ContextParams;
+use unspoken::train::AdamWParams;
 
+use super::critique::{figures, report};
 use crate::args::{Args, TrainCritic};
 use crate::output::{bar, print};
+use crate::records;
 
 pub fn run(args: &Args, a: &TrainCritic) -> Result<()> {
-    ensure!(a.batch > 0 && a.steps > 0, "steps and batch must be at least 1");
-    let device = super::device(args)?;
-    let assistant = Assistant::open(&a.model, &device, ContextParams { cache_tokens: 32, ..ContextParams::default() })?;
-    let records = records(&a.data)?;
-    let rows = critic_rows(&assistant, &records)?;
-    ensure!(!rows.is_empty(), "the records have no chains to learn from");
-    let longest = rows.iter().map(|r| r.prompt.len() + r.answer.len()).max().unwrap_or(0);
-    let adapter = Adapter::new(&assistant.model, a.rank, 2.0 * a.rank as f32, a.seed)?;
-    let optimizer = AdamWParams { lr: a.lr, ..AdamWParams::default() };
-    let mut trainer = Trainer::new(&assistant.model, adapter, optimizer, longest)?;
     let start = Instant::now();
-    let losses = train(&mut trainer, &rows, a.steps, a.batch, a.lr, a.seed)?;
-    trainer.adapter.save(&assistant.model, &a.out)?;
-    let mean = |l: &[f32]| l.iter().sum::<f32>() / l.len().max(1) as f32;
-    let tenth = (losses.len() / 10).max(1);
+    let device = super::device(args)?;
+    // Room for the critiques of the report.
+    let context = ContextParams { cache_tokens: 4096, ..ContextParams::default() };
+    let assistant = Assistant::open(&a.model, &device, context)?;
+    let all = records::read(&a.data)?;
+    let splitting = SplitParams { validation: a.validation, hold_out_topics: a.hold_out_topics.clone(), seed: a.seed };
+    let split = split(&all, &splitting)?;
+    ensure!(!split.train.is_empty(), "there are no records to learn from");
+    let params = CriticTrainingParams {
+        rank: a.rank,
+        alpha: a.alpha.unwrap_or(2.0 * a.rank as f32),
+        optimizer: AdamWParams { lr: a.lr, weight_decay: a.weight_decay, ..AdamWParams::default() },
+        warmup: a.warmup,
+        epochs: a.epochs,
+        max_steps: a.steps,
+        batch: a.batch,
+        score_weight: a.score_weight,
+        evaluate_every: a.evaluate_every,
+        patience: a.patience,
+        validation_chains: a.validation_chains,
+        seed: a.seed,
+        ..CriticTrainingParams::default()
+    };
+    let mut training = CriticTraining::open(assistant, &split, params, a.run_dir.as_deref())?;
+    if training.steps_done() > 0 {
+        eprintln!("going on after step {} of {}", training.steps_done(), training.steps());
+    }
+    let progress = bar(training.steps(), "learning");
+    progress.set_position(training.steps_done() as u64);
+    let budget = Budget { seconds: a.max_seconds, ..Budget::default() };
+    let end = training.run(&budget, &mut |p: &Progress| {
+        if p.phase == Phase::StepDone {
+            progress.set_position(p.step as u64);
+        }
+        Control::Continue
+    })?;
+    progress.finish_and_clear();
+    let learned = training.report();
+    let (assistant, adapter) = training.finish()?;
+    if let Some(folder) = a.out.parent().filter(|f| !f.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder)?;
+    }
+    adapter.save(&assistant.model, &a.out)?;
+    let mut critic = Critic::new(assistant, Some(adapter), CriticParams::default())?;
+    let mut measure = |records: &[Record]| -> Result<Value> {
+        let every = records.len().div_ceil(a.report_records.max(1)).max(1);
+        let some: Vec<Record> = records.iter().step_by(every).take(a.report_records).cloned().collect();
+        if some.is_empty() { Ok(Value::Null) } else { Ok(serde_json::to_value(report(&mut critic, &some)?)?) }
+    };
+    let (validation, test) = (measure(&split.validation)?, measure(&split.test)?);
     let value = json!({
-        "rows": rows.len(),
-        "steps": a.steps,
-        "loss_first": mean(&losses[..tenth]),
-        "loss_last": mean(&losses[losses.len() - tenth..]),
+        "records": { "train": split.train.len(), "validation": split.validation.len(), "held_out": split.test.len() },
+        "end": end,
+        "training": learned,
+        "validation": validation,
+        "held_out_topics": test,
         "seconds": start.elapsed().as_secs_f64(),
         "adapter": a.out,
     });
-    print(args.json, &value, || {
-        format!(
-            "loss {:.3} → {:.3}, {}",
-            mean(&losses[..tenth]),
-            mean(&losses[losses.len() - tenth..]),
-            a.out.display()
-        )
-    })
+    print(args.json, &value, || people(&value, end != RunEnd::Done))
 }
 
-/// Supervised steps over shuffled rows, the learning rate falling to a tenth. Returns the losses.
-pub fn train(trainer: &mut Trainer, rows: &[Row], steps: usize, batch: usize, lr: f32, seed: u64) -> Result<Vec<f32>> {
-    let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
-    let mut order: Vec<&Row> = Vec::new();
-    let progress = bar(steps, "learning");
-    let mut losses = Vec::new();
-    for step in 0..steps {
-        if order.len() < batch {
-            let mut again: Vec<&Row> = rows.iter().collect();
-            again.shuffle(&mut rng);
-            order.extend(again);
-        }
-        let rows: Vec<&Row> = order.drain(..batch.min(order.len())).collect();
-        trainer.optimizer.params.lr = lr * (1.0 - 0.9 * step as f32 / steps as f32);
-        losses.push(train_rows(trainer, &rows)?);
-        progress.inc(1);
-    }
-    progress.finish_and_clear();
-    Ok(losses)
-}
-
-/// All records of the files and folders.
-fn records(paths: &[PathBuf]) -> Result<Vec<Record>> {
-    let mut out = Vec::new();
-    for path in paths {
-        for file in super::jsonl_files(path)? {
-            out.extend(read_jsonl(&file)?);
+fn people(v: &Value, cut: bool) -> String {
+    let t = &v["training"];
+    let loss = |x: &Value| x.as_f64().map_or("none".to_owned(), |x| format!("{x:.3}"));
+    let mut out = format!(
+        "{} of {} steps{} on {} rows: validation loss {} before, {} at step {}, the one kept\n",
+        t["steps"][0],
+        t["steps"][1],
+        if cut { " (the budget is used up)" } else { "" },
+        t["rows"],
+        loss(&t["validation_before"]),
+        loss(&t["best"][1]),
+        t["best"][0]
+    );
+    for (name, key) in [("validation", "validation"), ("topics held out", "held_out_topics")] {
+        if !v[key].is_null() {
+            out += &format!("{name}: {}\n", figures(&v[key]));
         }
     }
-    Ok(out)
+    let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();
+    out + &format!(
+        "{} tokens in {:.0} s of training; adapter: {}",
+        t["spent"]["trained"],
+        t["spent"]["training"].as_f64().unwrap_or(0.0),
+        text(&v["adapter"])
+    )
 }

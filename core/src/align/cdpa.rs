@@ -1,16 +1,12 @@
-//! CDPA: critique-driven policy alignment. Rollouts, critiques, advantages, a clipped step; the reference
-//! policy is the same weights with the adapter off.
+//! CDPA: critique-driven policy alignment. What a step of it is made of: constants, and the update by the groups
+//! of rollouts. The reference policy is the same weights with the adapter off.
 
-use std::time::Instant;
-
-use serde::Serialize;
-
-use super::sft::policy_messages;
-use super::{AlignError, Assistant, Critic, Critique, Estimator, Record, Rewards, Scale, ZeroAdvantage, advantages};
-use crate::generate::{Request, SampleParams, generate};
-use crate::text::{Specials, Tokenizer, split_steps, token_steps};
-use crate::train::objective::{self, PolicyParams, PolicyToken};
-use crate::train::{Group, Trainer};
+use super::rollouts::RolloutGroup;
+use super::{AlignError, Estimator, RefineParams, RefineWhen, Scale, advantages};
+use crate::generate::SampleParams;
+use crate::model::ModelError;
+use crate::train::objective::{self, OffPolicyToken, PolicyParams, PolicyToken};
+use crate::train::{Trainer, Tree};
 
 /// How token losses are averaged over a group.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -20,13 +16,18 @@ pub enum Aggregation {
     Sequence,
     /// The mean over all tokens (DAPO).
     Token,
+    /// The sum over the tokens by the number of rollouts and the longest length allowed (Dr. GRPO): a token counts
+    /// the same whatever the length of its answer.
+    Constant,
 }
 
 /// Constants of CDPA.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CdpaParams {
-    /// Rollouts of a prompt.
+    /// Rollouts of a prompt; at least 2.
     pub group: usize,
+    /// Prompts in a step.
+    pub prompts: usize,
     /// Tokens of a rollout at the most.
     pub max_tokens: usize,
     /// How rollouts are drawn.
@@ -41,12 +42,15 @@ pub struct CdpaParams {
     pub aggregation: Aggregation,
     /// Gradient steps on each batch of rollouts.
     pub epochs: usize,
+    /// Feedback in words.
+    pub refine: RefineParams,
 }
 
 impl Default for CdpaParams {
     fn default() -> Self {
         Self {
             group: 4,
+            prompts: 1,
             max_tokens: 160,
             sample: SampleParams { temperature: 0.9, top_p: 0.95, ..SampleParams::default() },
             estimator: Estimator::default(),
@@ -54,215 +58,214 @@ impl Default for CdpaParams {
             policy: PolicyParams::default(),
             aggregation: Aggregation::default(),
             epochs: 1,
+            refine: RefineParams::default(),
         }
     }
 }
 
-/// Where a step is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// The policy answers.
-    Rollouts,
-    /// The critic reads.
-    Critiques,
-    /// The adapter changes.
-    Update,
-}
+impl CdpaParams {
+    /// The control: one score for a whole response, no feedback in words.
+    pub fn grpo(self) -> Self {
+        let refine = RefineParams { when: RefineWhen::Never, ..self.refine };
+        Self { estimator: Estimator::Outcome, refine, ..self }
+    }
 
-/// What the host is told on the way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Progress {
-    /// Where the step is.
-    pub phase: Phase,
-}
-
-/// What the host answers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Control {
-    /// Go on.
-    Continue,
-    /// Stop; the step changes nothing.
-    Stop,
-}
-
-/// What a step did.
-#[derive(Clone, Debug, Serialize)]
-pub struct StepReport {
-    /// The prompt's record.
-    pub record: String,
-    /// Mean score of each rollout.
-    pub rewards: Vec<Option<f32>>,
-    /// Mean over the rollouts.
-    pub mean_reward: Option<f32>,
-    /// Steps critiqued, and those that failed.
-    pub critiques: (usize, usize),
-    /// Tokens of each rollout. Process rewards can shrink answers to stubs: watch this.
-    pub lengths: Vec<usize>,
-    /// Mean k3 to the reference before the step, in nats a token.
-    pub kl: f32,
-    /// Share of tokens that the clip held.
-    pub clip_share: f32,
-    /// The gradient's norm before clipping.
-    pub grad_norm: f32,
-    /// Zero-advantage counts of this step.
-    pub zero: ZeroAdvantage,
-    /// Seconds: rollouts, critiques, update.
-    pub seconds: [f64; 3],
-    /// Tokens: generated, critiqued (prompts not counted), trained.
-    pub tokens: [usize; 3],
-}
-
-/// An alignment in progress.
-#[derive(Debug)]
-pub struct Cdpa<'a> {
-    /// The policy.
-    pub policy: &'a mut Assistant,
-    /// Its adapter, in training.
-    pub trainer: &'a mut Trainer,
-    /// The critic.
-    pub critic: &'a mut Critic,
-    /// Constants.
-    pub params: CdpaParams,
-}
-
-impl Cdpa<'_> {
-    /// One step on one record. `index` numbers it, so that each has random numbers of its own. `None` where
-    /// the host stopped it.
-    ///
-    /// # Errors
-    /// A prompt that does not fit; fewer than two rollouts; a lost device.
-    pub fn step(
-        &mut self,
-        record: &Record,
-        index: u64,
-        progress: &mut dyn FnMut(Progress) -> Control,
-    ) -> Result<Option<StepReport>, AlignError> {
-        if self.params.group < 2 {
-            return Err(AlignError::Params("a group needs two rollouts".into()));
+    pub(super) fn check(&self) -> Result<(), AlignError> {
+        let bad = |m: &str| Err(AlignError::Params(m.into()));
+        if self.group < 2 {
+            return bad("a group needs two rollouts");
         }
-        let mut clock = Instant::now();
-        let mut lap = || std::mem::replace(&mut clock, Instant::now()).elapsed().as_secs_f64();
-        if progress(Progress { phase: Phase::Rollouts }) == Control::Stop {
-            return Ok(None);
+        if self.prompts == 0 || self.max_tokens == 0 || self.epochs == 0 {
+            return bad("prompts, tokens and epochs must be at least 1");
         }
-        let prompt = self.policy.prompt(&policy_messages(&record.preference, &record.question), "")?;
-        let mut sample = self.params.sample;
-        sample.seed = sample.seed.wrapping_add(index.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let request = Request {
-            adapter: Some(&self.trainer.adapter),
-            n: self.params.group,
-            sample,
-            ..Request::new(&prompt, self.params.max_tokens)
+        let p = &self.policy;
+        if !(0.0..1.0).contains(&p.clip_low) || p.clip_high.is_nan() || p.clip_high < 0.0 {
+            return bad("the clip is 1 - low to 1 + high, low in [0, 1), high at least 0");
+        }
+        if !(p.beta.is_finite() && p.beta >= 0.0 && self.refine.gamma.is_finite() && self.refine.gamma > 0.0) {
+            return bad("beta must be 0 or more, gamma above 0");
+        }
+        Ok(())
+    }
+}
+
+/// What an update did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct Update {
+    /// Loss before the first step.
+    pub(super) loss: f32,
+    /// Mean k3 to the reference before it, in nats a token; nothing where β is 0 and no reference was computed.
+    pub(super) kl: Option<f32>,
+    /// Mean |log π − log π_old| before it: how far the sampler's arithmetic is from the trainer's.
+    pub(super) drift: f32,
+    /// Share of tokens that the clip held in the last epoch.
+    pub(super) clip_share: f32,
+    /// The gradient's norm before clipping, in the last epoch.
+    pub(super) grad_norm: f32,
+    /// Tokens computed.
+    pub(super) tokens: usize,
+}
+
+/// Members of one group that share a pass.
+struct Pass {
+    tree: Tree,
+    group: usize,
+    members: std::ops::Range<usize>,
+    reference: Option<Vec<Vec<f32>>>,
+}
+
+/// Cuts groups into passes that fit.
+fn passes(groups: &[RolloutGroup], capacity: usize) -> Result<Vec<Pass>, ModelError> {
+    let mut out = Vec::new();
+    for (group, g) in groups.iter().enumerate() {
+        let tree = |members: std::ops::Range<usize>| {
+            let rows: Vec<_> = g.members[members].iter().map(|m| (g.prompt.as_slice(), m.tokens.as_slice())).collect();
+            Tree::of(&rows)
         };
-        let tokenizer = self.policy.tokenizer.clone();
-        let rollouts = generate(&mut self.policy.context, &tokenizer, vec![request], |_, _| true)?;
-        let rollout_seconds = lap();
-
-        if progress(Progress { phase: Phase::Critiques }) == Control::Stop {
-            return Ok(None);
-        }
-        let texts: Vec<&str> = rollouts.iter().map(|r| r.text.as_str()).collect();
-        let critiques = self.critic.critique_all(&record.preference, &record.question, &texts)?;
-        let critique_seconds = lap();
-
-        if progress(Progress { phase: Phase::Update }) == Control::Stop {
-            return Ok(None);
-        }
-        let rewards: Vec<Rewards> = rollouts
-            .iter()
-            .zip(&critiques)
-            .map(|(r, c)| Rewards {
-                steps: c.steps.iter().map(|s| s.score).collect(),
-                token_steps: steps_of(&tokenizer, &r.tokens),
-            })
-            .collect();
-        let advantages = advantages(&rewards, self.params.estimator, self.params.scale);
-        let mut zero = ZeroAdvantage::default();
-        zero.count(&rewards, &advantages);
-
-        let group = Group { prompt: &prompt, answers: rollouts.iter().map(|r| r.tokens.as_slice()).collect() };
-        let reference = self.trainer.reference_log_probs(&group)?;
-        let old: Vec<&[f32]> = rollouts.iter().map(|r| r.log_probs.as_slice()).collect();
-        let (mut kl, mut clip_share, mut grad_norm) = (0.0, 0.0, 0.0);
-        for epoch in 0..self.params.epochs.max(1) {
-            let now = self.trainer.log_probs(&group)?;
-            let tokens = self.tokens(&now, &old, &reference, &advantages);
-            let o = objective::policy(&tokens, &self.params.policy);
-            if epoch == 0 {
-                kl = o.kl;
+        let mut at = 0;
+        while at < g.members.len() {
+            let mut end = at + 1;
+            while end < g.members.len() && tree(at..end + 1)?.tokens() <= capacity {
+                end += 1;
             }
-            clip_share = o.clip_share;
-            self.trainer.backward(&o.grad)?;
-            grad_norm = self.trainer.step()?;
+            out.push(Pass { tree: tree(at..end)?, group, members: at..end, reference: None });
+            at = end;
         }
-        let outcomes: Vec<Option<f32>> = rewards.iter().map(Rewards::outcome).collect();
-        let known: Vec<f32> = outcomes.iter().flatten().copied().collect();
-        let trained: usize = rollouts.iter().map(|r| r.tokens.len()).sum();
-        Ok(Some(StepReport {
-            record: record.id.clone(),
-            mean_reward: (!known.is_empty()).then(|| known.iter().sum::<f32>() / known.len() as f32),
-            rewards: outcomes,
-            critiques: counts(&critiques),
-            lengths: rollouts.iter().map(|r| r.tokens.len()).collect(),
-            kl,
-            clip_share,
-            grad_norm,
-            zero,
-            seconds: [rollout_seconds, critique_seconds, lap()],
-            tokens: [trained, critique_tokens(&critiques, &tokenizer), trained * self.params.epochs.max(1)],
-        }))
     }
+    Ok(out)
+}
 
-    /// The objective's view of a group.
-    fn tokens(
-        &self,
-        now: &[Vec<f32>],
-        old: &[&[f32]],
-        reference: &[Vec<f32>],
-        advantages: &[Vec<f32>],
-    ) -> Vec<PolicyToken> {
-        let all: usize = now.iter().map(Vec::len).sum();
-        let mut tokens = Vec::with_capacity(all);
-        for i in 0..now.len() {
-            let weight = match self.params.aggregation {
-                Aggregation::Sequence => 1.0 / (now.len() * now[i].len()) as f32,
-                Aggregation::Token => 1.0 / all as f32,
-            };
-            for t in 0..now[i].len() {
-                tokens.push(PolicyToken {
-                    log_prob: now[i][t],
-                    old: old[i][t],
-                    reference: reference[i][t],
-                    advantage: advantages[i][t],
-                    weight,
-                });
+/// The clipped steps on a batch of groups: `epochs` of them, against the log π_old that the sampler gave.
+pub(super) fn update(
+    trainer: &mut Trainer,
+    groups: &[RolloutGroup],
+    params: &CdpaParams,
+) -> Result<Update, AlignError> {
+    let advantages: Vec<Vec<Vec<f32>>> =
+        groups.iter().map(|g| advantages(&g.rewards(), params.estimator, params.scale)).collect();
+    let mut passes = passes(groups, trainer.capacity())?;
+    let mut out = Update::default();
+    if params.policy.beta > 0.0 {
+        for pass in &mut passes {
+            pass.reference = Some(trainer.tree_reference(&pass.tree)?);
+            out.tokens += pass.tree.tokens();
+        }
+    }
+    for epoch in 0..params.epochs {
+        let (mut n, mut kl, mut clipped, mut drift) = (0, 0.0, 0.0, 0.0);
+        for pass in &passes {
+            let now = trainer.tree_log_probs(&pass.tree)?;
+            out.tokens += pass.tree.tokens();
+            let group = &groups[pass.group];
+            let mut grad = Vec::with_capacity(pass.tree.scored());
+            for (i, member) in pass.members.clone().enumerate() {
+                let weight = weight(group, member, params) / groups.len() as f32;
+                let a = &advantages[pass.group][member];
+                let o = match &group.members[member].old {
+                    Some(old) => {
+                        let reference = pass.reference.as_ref().map_or(&now[i], |r| &r[i]);
+                        let tokens = policy_tokens(&now[i], old, reference, a, weight);
+                        drift += tokens.iter().map(|t| (t.log_prob - t.old).abs()).sum::<f32>();
+                        let o = objective::policy(&tokens, &params.policy);
+                        n += tokens.len();
+                        kl += o.kl * tokens.len() as f32;
+                        clipped += o.clip_share * tokens.len() as f32;
+                        o
+                    }
+                    None => {
+                        let token = |(log_prob, advantage): (&f32, &f32)| OffPolicyToken {
+                            log_prob: *log_prob,
+                            advantage: *advantage,
+                            weight,
+                        };
+                        let tokens: Vec<_> = now[i].iter().zip(a).map(token).collect();
+                        objective::off_policy(&tokens, params.refine.gamma)
+                    }
+                };
+                if epoch == 0 {
+                    out.loss += o.loss;
+                }
+                grad.extend(o.grad);
             }
+            trainer.backward(&grad)?;
         }
-        tokens
+        let share = |x: f32| x / n.max(1) as f32;
+        if epoch == 0 {
+            out.drift = share(drift);
+            out.kl = (params.policy.beta > 0.0).then(|| share(kl));
+        }
+        out.clip_share = share(clipped);
+        out.grad_norm = trainer.step()?;
     }
+    Ok(out)
 }
 
-/// The step of each token. The token that ends the answer belongs to the last step: ending is its doing.
-fn steps_of(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<Option<usize>> {
-    let text = tokens.iter().filter(|t| !tokenizer.is_special(**t)).flat_map(|t| tokenizer.token_bytes(*t)).collect();
-    // Bytes that are no text are replaced one for one, so that offsets stay what they are.
-    let text = String::from_utf8(text).unwrap_or_else(|e| {
-        e.into_bytes().into_iter().map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect()
-    });
-    let steps = split_steps(&text);
-    let mut of = token_steps(&tokenizer.offsets(tokens), &steps);
-    if let Some(last) = of.last_mut() {
-        last.get_or_insert(steps.len() - 1);
+/// What a token of a member counts in its group's loss.
+fn weight(group: &RolloutGroup, member: usize, params: &CdpaParams) -> f32 {
+    let n = group.members.len();
+    let words = match params.aggregation {
+        Aggregation::Sequence => n * group.members[member].tokens.len(),
+        Aggregation::Token => group.members.iter().map(|m| m.tokens.len()).sum(),
+        Aggregation::Constant => n * params.max_tokens,
+    };
+    1.0 / words.max(1) as f32
+}
+
+fn policy_tokens(now: &[f32], old: &[f32], reference: &[f32], advantages: &[f32], weight: f32) -> Vec<PolicyToken> {
+    let each = now.iter().zip(old).zip(reference).zip(advantages);
+    each.map(|(((log_prob, old), reference), advantage)| PolicyToken {
+        log_prob: *log_prob,
+        old: *old,
+        reference: *reference,
+        advantage: *advantage,
+        weight,
+    })
+    .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::rollouts::Member;
+    use super::super::{Critique, Rewards};
+    use super::*;
+
+    fn group(lengths: &[usize]) -> RolloutGroup {
+        let member = |n: &usize| Member {
+            tokens: vec![1; *n],
+            old: Some(vec![-1.0; *n]),
+            text: String::new(),
+            critique: Critique { steps: Vec::new(), score: None },
+            rewards: Rewards::default(),
+        };
+        RolloutGroup { prompt: vec![1, 2, 3], members: lengths.iter().map(member).collect() }
     }
-    of
-}
 
-fn counts(critiques: &[Critique]) -> (usize, usize) {
-    let steps = || critiques.iter().flat_map(|c| &c.steps);
-    (steps().count(), steps().filter(|s| s.failed).count())
-}
+    #[test]
+    fn aggregations_weigh_tokens_as_they_say() {
+        let g = group(&[2, 6]);
+        let of = |aggregation| {
+            let p = CdpaParams { aggregation, max_tokens: 10, ..CdpaParams::default() };
+            [weight(&g, 0, &p), weight(&g, 1, &p)]
+        };
+        assert_eq!(of(Aggregation::Sequence), [0.25, 1.0 / 12.0]);
+        assert_eq!(of(Aggregation::Token), [0.125, 0.125]);
+        assert_eq!(of(Aggregation::Constant), [0.05, 0.05]);
+    }
 
-fn critique_tokens(critiques: &[Critique], tokenizer: &Tokenizer) -> usize {
-    let count = |s: &str| tokenizer.encode(s, Specials::Text).map_or(0, |ids| ids.len());
-    critiques.iter().flat_map(|c| &c.steps).map(|s| count(&s.critique)).sum()
+    #[test]
+    fn passes_hold_every_member_once_and_fit() {
+        let groups = [group(&[4, 5, 6]), group(&[9])];
+        let all = passes(&groups, 14).unwrap();
+        let members: Vec<_> = all.iter().map(|p| (p.group, p.members.clone())).collect();
+        assert_eq!(members, [(0, 0..2), (0, 2..3), (1, 0..1)]);
+        assert!(all.iter().all(|p| p.tree.tokens() <= 14));
+    }
+
+    #[test]
+    fn grpo_is_the_same_without_steps_and_words() {
+        let p = CdpaParams::default().grpo();
+        assert_eq!((p.estimator, p.refine.when), (Estimator::Outcome, RefineWhen::Never));
+        assert!(CdpaParams { group: 1, ..p }.check().is_err());
+        assert!(p.check().is_ok());
+    }
 }

@@ -3,6 +3,7 @@
 use crate::generate::GenerateError;
 use crate::model::ModelError;
 use crate::text::TextError;
+use crate::train::CheckpointError;
 
 /// What can go wrong while aligning.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,19 @@ pub enum AlignError {
         path: String,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// A job's checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] CheckpointError),
+    /// A budget of bytes that the job does not fit in.
+    #[error("the job needs {needed} bytes, over its budget of {limit}: {advice}")]
+    Memory {
+        /// Bytes that it would take.
+        needed: u64,
+        /// Bytes that it may take.
+        limit: u64,
+        /// What would fit.
+        advice: String,
     },
     /// Parameters that make no sense.
     #[error("parameters: {0}")]

@@ -1,32 +1,54 @@
-//! The alignment method: preference data, the critic, advantages, CDPA.
+//! The alignment method: preference data, the critic and its training, advantages, CDPA, and the jobs that drive
+//! them.
 
 mod advantage;
 mod assistant;
+mod budget;
 mod cdpa;
 mod council;
 mod council_tree;
+mod critic_report;
+mod critic_training;
 mod deeppref;
 mod error;
+mod guard;
 mod infer;
+mod job;
+mod lengths;
+mod memory;
 mod pers_genprm;
 mod profile;
+mod refine;
 mod retrieve;
+mod rollouts;
+mod run_log;
 mod sft;
+mod split;
+mod step;
 mod words;
 
 pub use advantage::{Estimator, Rewards, Scale, ZeroAdvantage, advantages};
 pub use assistant::Assistant;
-pub use cdpa::{Aggregation, Cdpa, CdpaParams, Control, Phase, Progress, StepReport};
+pub use budget::{Budget, Control, Gate, Host, Phase, Progress, RunEnd, Spent};
+pub use cdpa::{Aggregation, CdpaParams};
 pub use council::{Council, CouncilParams, Expansion, Journal, Persona, TreeSeed, default_personas};
 pub use council_tree::{CriticRow, Label, PathRow, ThoughtNode, TreeRecord, TreeResponse};
+pub use critic_report::{CriticReport, ReaderReport, critic_report};
+pub use critic_training::{CriticStep, CriticTraining, CriticTrainingParams, CriticTrainingReport};
 pub use deeppref::{
     Chain, ChainKind, ChainStep, ChoiceOption, Line, Record, User, read_jsonl, read_lines, split_by_topic, write_lines,
 };
 pub use error::AlignError;
+pub use guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 pub use infer::{Choice, InferParams, Inferrer, Turn, choices};
+pub use job::{AdaptParams, Adaptation, Method, StepEnd, WarmStart};
+pub use memory::training_bytes;
 pub use pers_genprm::{Critic, CriticParams, Critique, Reader, StepCritique};
 pub use profile::{
     Dismissed, Evidence, Inferred, Learned, Preference, Source, place as place_inferred, same_preference,
 };
+pub use refine::{RefineParams, RefineWhen, Refined};
 pub use retrieve::{Relevant, Retriever, Scorer};
-pub use sft::{Row, critic_rows, policy_messages, policy_rows, train_rows};
+pub use sft::{CriticChain, Row, RowsReport, critic_rows, policy_messages, policy_rows, rows_loss, train_rows};
+pub use split::{Split, SplitParams, split};
+pub use step::{GroupsReport, StepReport};

@@ -28,12 +28,15 @@ pub struct CriticParams {
     pub sample: SampleParams,
     /// Characters of a critique at the most.
     pub max_chars: usize,
+    /// Critiques drawn of each step (K); its scores are the means over those that did not fail. More than one need
+    /// a temperature above 0.
+    pub samples: usize,
 }
 
 impl Default for CriticParams {
     fn default() -> Self {
         let sample = SampleParams { temperature: 0.0, ..SampleParams::default() };
-        Self { reader: Reader::default(), sample, max_chars: 160 }
+        Self { reader: Reader::default(), sample, max_chars: 160, samples: 1 }
     }
 }
 
@@ -44,10 +47,16 @@ pub struct StepCritique {
     pub text: String,
     /// The critique.
     pub critique: String,
-    /// The score in [−1, 1]; nothing where the critique failed.
+    /// The score in [−1, 1] by the critic's reader; nothing where the critique failed.
     pub score: Option<f32>,
+    /// The number that the critic wrote.
+    pub stated: Option<f32>,
+    /// What the probabilities of its verdict say.
+    pub verdict: Option<f32>,
     /// Whether it failed: it was not finished. Failed steps are left out, never counted as 0.
     pub failed: bool,
+    /// Tokens that the critic wrote for it, over all samples.
+    pub tokens: usize,
 }
 
 /// What the critic says of a response.
@@ -75,10 +84,39 @@ pub struct Critic {
     verdicts: [u32; 2],
 }
 
+fn mean(values: impl Iterator<Item = f32>) -> Option<f32> {
+    let (n, sum) = values.fold((0, 0.0), |(n, sum), x| (n + 1, sum + x));
+    (n > 0).then(|| sum / n as f32)
+}
+
 const RUBRIC: &str = "You review one step of an assistant's reasoning for one user. Reward steps that go from \
 what the user says to what they mean and that avoid what could go wrong for this user. Blame steps that ignore \
 or break the user's preference. Write one line of critique, a verdict (Yes if the step serves this user, else \
 No), and a score from -1.0 to 1.0.";
+
+/// Cuts prompts into batches that find room in a cache of `free` tokens, each answer as long as it may get. A prompt
+/// shares what it begins with with the one before.
+fn batches(prompts: &[&[u32]], max_tokens: usize, free: usize) -> Vec<std::ops::Range<usize>> {
+    /// What blocks of the cache may leave empty.
+    const SLACK: usize = 64;
+    let mut out: Vec<std::ops::Range<usize>> = Vec::new();
+    let mut used = 0;
+    for (i, prompt) in prompts.iter().enumerate() {
+        let shared = i.checked_sub(1).map_or(0, |j| prompts[j].iter().zip(*prompt).take_while(|(a, b)| a == b).count());
+        let own = prompt.len() - shared + max_tokens + SLACK;
+        match out.last_mut() {
+            Some(batch) if used + own <= free => {
+                batch.end = i + 1;
+                used += own;
+            }
+            _ => {
+                out.push(i..i + 1);
+                used = prompt.len() + max_tokens + SLACK;
+            }
+        }
+    }
+    out
+}
 
 /// What an answer of the critic begins with, and what stands before the verdict and the score.
 const CRITIQUE: &str = "Critique:";
@@ -100,6 +138,11 @@ pub(super) fn messages(preference: &str, query: &str, steps: &[&str], step: usiz
 pub(super) fn answer(critique: &str, score: f32) -> String {
     let verdict = if score > 0.0 { "Yes" } else { "No" };
     format!(" {}{VERDICT} {verdict}{SCORE} {score:.1}", critique.replace('\n', " "))
+}
+
+/// Where verdict and score begin in an [`answer`], in bytes.
+pub(super) fn verdict_at(answer: &str) -> usize {
+    answer.rfind(VERDICT).unwrap_or(answer.len())
 }
 
 impl Critic {
@@ -139,18 +182,31 @@ impl Critic {
         query: &str,
         responses: &[&str],
     ) -> Result<Vec<Critique>, AlignError> {
+        self.critique_while(preference, query, responses, &mut || true)
+    }
+
+    /// As [`Critic::critique_all`], asking on the way whether to go on; critiques cut short have failed.
+    ///
+    /// # Errors
+    /// As [`Critic::critique`].
+    pub fn critique_while(
+        &mut self,
+        preference: &str,
+        query: &str,
+        responses: &[&str],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Critique>, AlignError> {
         let chains: Vec<Vec<&str>> =
             responses.iter().map(|r| split_steps(r).into_iter().map(|s| &r[s.body]).collect()).collect();
         let places: Vec<(usize, usize)> =
             chains.iter().enumerate().flat_map(|(i, c)| (0..c.len()).map(move |step| (i, step))).collect();
-        let read = self.critique_steps(preference, query, &chains, &places)?;
+        let read = self.critique_steps(preference, query, &chains, &places, go_on)?;
         let mut out: Vec<Critique> = chains.iter().map(|_| Critique { steps: Vec::new(), score: None }).collect();
         for ((i, _), step) in places.iter().zip(read) {
             out[*i].steps.push(step);
         }
         for c in &mut out {
-            let scores: Vec<f32> = c.steps.iter().filter_map(|s| s.score).collect();
-            c.score = (!scores.is_empty()).then(|| scores.iter().sum::<f32>() / scores.len() as f32);
+            c.score = mean(c.steps.iter().filter_map(|s| s.score));
         }
         Ok(out)
     }
@@ -167,7 +223,7 @@ impl Critic {
     ) -> Result<Vec<StepCritique>, AlignError> {
         let places: Vec<(usize, usize)> =
             chains.iter().enumerate().filter_map(|(i, c)| Some((i, c.len().checked_sub(1)?))).collect();
-        self.critique_steps(preference, query, chains, &places)
+        self.critique_steps(preference, query, chains, &places, &mut || true)
     }
 
     /// Critiques steps, given as (chain, step), in one batch.
@@ -177,6 +233,7 @@ impl Critic {
         query: &str,
         chains: &[Vec<&str>],
         places: &[(usize, usize)],
+        go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<StepCritique>, AlignError> {
         let chars = self.params.max_chars.max(20);
         let form = format!(r" [A-Za-z][^\n]{{10,{chars}}}\nVerdict: (Yes|No)\nScore: (-?0\.[0-9]|-?1\.0)");
@@ -184,33 +241,65 @@ impl Critic {
         for (i, step) in places {
             prompts.push(self.assistant.prompt(&messages(preference, query, &chains[*i], *step), CRITIQUE)?);
         }
-        let mut requests = Vec::new();
-        for prompt in &prompts {
-            requests.push(Request {
-                adapter: self.adapter.as_ref(),
-                sample: self.params.sample,
-                constraint: Some(self.grammars.regex(&form)?),
-                watch: &self.verdicts,
-                cancel: self.cancel.as_ref(),
-                // A token has a character at least; verdict and score take a dozen.
-                ..Request::new(prompt, chars + 32)
-            });
+        let samples = self.params.samples.max(1);
+        if samples > 1 && self.params.sample.temperature <= 0.0 {
+            return Err(AlignError::Params("at temperature 0 all samples of a critique are the same".into()));
         }
-        let done = generate(&mut self.assistant.context, &self.assistant.tokenizer, requests, |_, _| true)?;
-        Ok(places.iter().zip(&done).map(|((i, step), c)| self.read(c, chains[*i][*step])).collect())
+        // A token has a character at least; verdict and score take a dozen.
+        let max_tokens = chars + 32;
+        let tokens: Vec<&[u32]> = prompts.iter().flat_map(|p| std::iter::repeat_n(p.as_slice(), samples)).collect();
+        let mut done = Vec::new();
+        for batch in batches(&tokens, max_tokens, self.assistant.context.cache.free_tokens()) {
+            let mut requests = Vec::new();
+            for prompt in &tokens[batch] {
+                requests.push(Request {
+                    adapter: self.adapter.as_ref(),
+                    sample: SampleParams {
+                        seed: self.params.sample.seed.wrapping_add(done.len() as u64),
+                        ..self.params.sample
+                    },
+                    constraint: Some(self.grammars.regex(&form)?),
+                    watch: &self.verdicts,
+                    cancel: self.cancel.as_ref(),
+                    ..Request::new(prompt, max_tokens)
+                });
+            }
+            done.extend(generate(&mut self.assistant.context, &self.assistant.tokenizer, requests, |_, _| go_on())?);
+        }
+        Ok(places.iter().zip(done.chunks(samples)).map(|((i, step), c)| self.read(c, chains[*i][*step])).collect())
     }
 
-    /// Reads critique and score off what the critic wrote.
-    fn read(&self, c: &Completion, step: &str) -> StepCritique {
-        let (critique, rest) = c.text.split_once(VERDICT).unwrap_or((&c.text, ""));
-        let stated = rest.split_once(SCORE).and_then(|(_, s)| s.trim().parse::<f32>().ok());
+    /// Reads critique and scores off what the critic wrote of one step, as often as it was asked.
+    fn read(&self, samples: &[Completion], step: &str) -> StepCritique {
+        let read: Vec<(f32, f32)> = samples.iter().filter_map(|c| self.scores(c)).collect();
+        let (stated, verdict) = (mean(read.iter().map(|r| r.0)), mean(read.iter().map(|r| r.1)));
         let score = match self.params.reader {
             Reader::Stated => stated,
-            Reader::Verdict => stated.and_then(|_| self.verdict(c)),
+            Reader::Verdict => verdict,
         };
-        let finished = matches!(c.stop, StopReason::Grammar | StopReason::End);
-        let score = score.filter(|s| finished && s.is_finite()).map(|s| s.clamp(-1.0, 1.0));
-        StepCritique { text: step.to_owned(), critique: critique.trim().to_owned(), score, failed: score.is_none() }
+        let first = samples.iter().find(|c| self.scores(c).is_some()).or(samples.first());
+        let critique = first.map_or("", |c| c.text.split_once(VERDICT).unwrap_or((&c.text, "")).0);
+        StepCritique {
+            text: step.to_owned(),
+            critique: critique.trim().to_owned(),
+            score,
+            stated,
+            verdict,
+            failed: score.is_none(),
+            tokens: samples.iter().map(|c| c.tokens.len()).sum(),
+        }
+    }
+
+    /// The stated score and the verdict's, where the critique came to its end.
+    fn scores(&self, c: &Completion) -> Option<(f32, f32)> {
+        if !matches!(c.stop, StopReason::Grammar | StopReason::End) {
+            return None;
+        }
+        let (_, rest) = c.text.split_once(VERDICT)?;
+        let stated = rest.split_once(SCORE)?.1.trim().parse::<f32>().ok()?;
+        let verdict = self.verdict(c)?;
+        let sound = |s: f32| s.is_finite().then(|| s.clamp(-1.0, 1.0));
+        Some((sound(stated)?, sound(verdict)?))
     }
 
     /// 2 · P(Yes) / (P(Yes) + P(No)) − 1 at the token after "Verdict:".
@@ -220,5 +309,27 @@ impl Critic {
         let token = offsets.iter().position(|r| r.start >= at && !r.is_empty())?;
         let [yes, no] = c.watched.get(token)?[..] else { return None };
         Some(2.0 / (1.0 + (no - yes).exp()) - 1.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_find_room() {
+        let (a, b) = (vec![1; 100], [vec![1; 90], vec![2; 30]].concat());
+        let prompts = [a.as_slice(), &b, &a];
+        assert!(batches(&prompts, 36, 10_000).iter().eq([&(0..3)]));
+        assert_eq!(batches(&prompts, 36, 330), [0..2, 2..3]);
+        assert_eq!(batches(&prompts, 36, 10), [0..1, 1..2, 2..3]);
+        assert!(batches(&[], 36, 10).is_empty());
+    }
+
+    #[test]
+    fn an_answer_is_cut_at_its_verdict() {
+        let a = answer("Sees\nthe risk.", -0.25);
+        assert_eq!(a, " Sees the risk.\nVerdict: No\nScore: -0.2");
+        assert_eq!(&a[verdict_at(&a)..], "\nVerdict: No\nScore: -0.2");
     }
 }

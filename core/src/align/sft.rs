@@ -3,7 +3,7 @@
 use super::{AlignError, Assistant, ChainKind, Record, pers_genprm};
 use crate::model::ModelError;
 use crate::text::{Message, Specials};
-use crate::train::{Group, Trainer, objective};
+use crate::train::{Trainer, Tree, objective};
 
 /// A prompt and the answer that is trained, in tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -12,6 +12,8 @@ pub struct Row {
     pub prompt: Vec<u32>,
     /// Trained.
     pub answer: Vec<u32>,
+    /// What each token of the answer counts in the row's mean.
+    pub weights: Vec<f32>,
 }
 
 /// What the policy is asked: preferences and the form of the answer, then the question.
@@ -24,17 +26,17 @@ pub fn policy_messages(preferences: &str, question: &str) -> Vec<Message> {
 }
 
 /// A chain as the policy writes it.
-fn chain_text(steps: &[super::ChainStep]) -> String {
+pub(super) fn chain_text(steps: &[super::ChainStep]) -> String {
     steps.iter().enumerate().map(|(i, s)| format!("Step {}: {}\n", i + 1, s.text)).collect::<String>().trim().into()
 }
 
 fn row(assistant: &Assistant, messages: &[Message], begun: &str, answer: &str) -> Result<Row, AlignError> {
     let mut answer = assistant.tokenizer.encode(answer, Specials::Text)?;
     answer.extend(assistant.tokenizer.eos());
-    Ok(Row { prompt: assistant.prompt(messages, begun)?, answer })
+    Ok(Row { prompt: assistant.prompt(messages, begun)?, weights: vec![1.0; answer.len()], answer })
 }
 
-/// Good chains as rows for the policy.
+/// Good chains as rows for the policy: the best paths of the data, which RFT trains on.
 ///
 /// # Errors
 /// A model without a chat template.
@@ -43,38 +45,114 @@ pub fn policy_rows(assistant: &Assistant, records: &[Record]) -> Result<Vec<Row>
     good.map(|(r, c)| row(assistant, &policy_messages(&r.preference, &r.question), "", &chain_text(&c.steps))).collect()
 }
 
-/// Every step of every chain as a row for the critic, with the steps before it.
+/// A chain as the critic learns it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CriticChain {
+    /// Which record it is of, counted from 0.
+    pub record: usize,
+    /// A row for each step, with the steps before it in the prompt.
+    pub rows: Vec<Row>,
+}
+
+/// The chains of records as the critic learns them. A token of verdict and score counts `score_weight` times as much
+/// as one of the critique (1: as the paper).
 ///
 /// # Errors
 /// As [`policy_rows`].
-pub fn critic_rows(assistant: &Assistant, records: &[Record]) -> Result<Vec<Row>, AlignError> {
-    let mut rows = Vec::new();
-    for r in records {
+pub fn critic_rows(
+    assistant: &Assistant,
+    records: &[Record],
+    score_weight: f32,
+) -> Result<Vec<CriticChain>, AlignError> {
+    let mut chains = Vec::new();
+    for (record, r) in records.iter().enumerate() {
         for chain in &r.chains {
             let texts: Vec<&str> = chain.steps.iter().map(|s| s.text.as_str()).collect();
+            let mut rows = Vec::new();
             for (i, step) in chain.steps.iter().enumerate() {
                 let messages = pers_genprm::messages(&r.preference, &r.question, &texts, i);
                 let answer = pers_genprm::answer(&step.critique, step.score);
-                rows.push(row(assistant, &messages, "Critique:", &answer)?);
+                let mut row = row(assistant, &messages, "Critique:", &answer)?;
+                let from = pers_genprm::verdict_at(&answer);
+                let offsets = assistant.tokenizer.offsets(&row.answer);
+                for (weight, range) in row.weights.iter_mut().zip(&offsets) {
+                    if range.start >= from {
+                        *weight = score_weight;
+                    }
+                }
+                rows.push(row);
             }
+            chains.push(CriticChain { record, rows });
         }
     }
-    Ok(rows)
+    Ok(chains)
 }
 
-/// One supervised step on some rows, their gradients averaged. Returns the mean loss before it.
+/// Cuts rows into passes of at most `capacity` computed tokens; a row that is longer stands alone.
+fn passes<'a, 'b>(rows: &'b [&'a Row], capacity: usize) -> Result<Vec<&'b [&'a Row]>, ModelError> {
+    let mut out = Vec::new();
+    let mut rest = rows;
+    while !rest.is_empty() {
+        let mut n = 1;
+        while n < rest.len() && Tree::of(&pairs(&rest[..n + 1]))?.tokens() <= capacity {
+            n += 1;
+        }
+        let (head, tail) = rest.split_at(n);
+        out.push(head);
+        rest = tail;
+    }
+    Ok(out)
+}
+
+fn pairs<'a>(rows: &[&'a Row]) -> Vec<(&'a [u32], &'a [u32])> {
+    rows.iter().map(|r| (r.prompt.as_slice(), r.answer.as_slice())).collect()
+}
+
+/// What a pass over rows did.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct RowsReport {
+    /// The mean over the rows of each row's weighted mean, before the step.
+    pub loss: f32,
+    /// The gradient's norm before clipping.
+    pub grad_norm: f32,
+    /// Tokens computed; what rows share counts once.
+    pub tokens: usize,
+}
+
+/// One supervised step on some rows, their gradients averaged. What neighbours share is computed once.
 ///
 /// # Errors
 /// Rows longer than the trainer was made for; a lost device.
-pub fn train_rows(trainer: &mut Trainer, rows: &[&Row]) -> Result<f32, ModelError> {
-    let mut loss = 0.0;
-    for r in rows {
-        let log_probs = trainer.log_probs(&Group { prompt: &r.prompt, answers: vec![&r.answer] })?.concat();
-        let o = objective::sft(&log_probs);
-        let scale = 1.0 / rows.len() as f32;
-        trainer.backward(&o.grad.iter().map(|g| g * scale).collect::<Vec<_>>())?;
-        loss += o.loss * scale;
+pub fn train_rows(trainer: &mut Trainer, rows: &[&Row]) -> Result<RowsReport, ModelError> {
+    let mut report = RowsReport::default();
+    let scale = 1.0 / rows.len().max(1) as f32;
+    for pass in passes(rows, trainer.capacity())? {
+        let tree = Tree::of(&pairs(pass))?;
+        let log_probs = trainer.tree_log_probs(&tree)?;
+        let mut grad = Vec::with_capacity(tree.scored());
+        for (row, log_probs) in pass.iter().zip(&log_probs) {
+            let o = objective::weighted_sft(log_probs, &row.weights);
+            report.loss += o.loss * scale;
+            grad.extend(o.grad.iter().map(|g| g * scale));
+        }
+        trainer.backward(&grad)?;
+        report.tokens += tree.tokens();
     }
-    trainer.step()?;
-    Ok(loss)
+    report.grad_norm = trainer.step()?;
+    Ok(report)
+}
+
+/// The mean loss of rows as [`train_rows`] would see it, and the tokens computed; nothing is learned.
+///
+/// # Errors
+/// As [`train_rows`].
+pub fn rows_loss(trainer: &mut Trainer, rows: &[&Row]) -> Result<(f32, usize), ModelError> {
+    let (mut loss, mut tokens) = (0.0, 0);
+    for pass in passes(rows, trainer.capacity())? {
+        let tree = Tree::of(&pairs(pass))?;
+        let log_probs = trainer.tree_log_probs(&tree)?;
+        tokens += tree.tokens();
+        loss += pass.iter().zip(&log_probs).map(|(r, lp)| objective::weighted_sft(lp, &r.weights).loss).sum::<f32>();
+    }
+    Ok((loss / rows.len().max(1) as f32, tokens))
 }

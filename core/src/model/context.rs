@@ -40,6 +40,16 @@ pub struct Span<'a> {
     pub adapter: Option<&'a Adapter>,
 }
 
+/// Tokens of a tree of sequences with shared beginnings.
+#[derive(Clone, Copy, Debug)]
+pub struct TreeNode<'a> {
+    /// The node before it, by its place in the list, and how many positions of that node's whole sequence come
+    /// first; nothing for one that begins at position 0.
+    pub from: Option<(usize, usize)>,
+    /// The tokens that follow; may be none.
+    pub tokens: &'a [u32],
+}
+
 /// A model being run: one thread at a time.
 #[derive(Debug)]
 pub struct Context {
@@ -119,34 +129,42 @@ impl Context {
         self.write_inputs(spans, &starts, n_tokens, &moves)
     }
 
-    /// As [`Context::begin`] for sequences that share `prompt` and go on as `branches`. They are new, and
-    /// live until the next call; positions must be blocks of their own.
-    pub(super) fn begin_group(
+    /// As [`Context::begin`] for a tree of new sequences, which live until the next call; positions must be
+    /// blocks of their own.
+    pub(super) fn begin_tree(
         &mut self,
-        prompt: &[u32],
-        branches: &[&[u32]],
+        nodes: &[TreeNode<'_>],
         adapter: Option<&Adapter>,
     ) -> Result<(Pass, Inputs, usize), ModelError> {
         if self.cache.block_size() != 1 {
-            return Err(ModelError::Batch("a group needs a context with blocks of one position".into()));
+            return Err(ModelError::Batch("a tree needs a context with blocks of one position".into()));
         }
         for seq in std::mem::take(&mut self.group) {
             self.cache.remove(seq);
         }
-        let root = self.cache.create();
-        self.group.push(root);
-        let mut spans = vec![Span { seq: root, tokens: prompt, adapter }];
-        spans.extend(branches.iter().map(|tokens| Span { seq: root, tokens, adapter }));
-        let n_tokens = self.check(&spans)?;
-        self.cache.extend(&[(root, prompt.len())])?;
-        let mut wanted = Vec::new();
-        for span in &mut spans[1..] {
-            span.seq = self.cache.fork(root);
-            self.group.push(span.seq);
-            wanted.push((span.seq, span.tokens.len()));
+        let (mut spans, mut starts) = (Vec::with_capacity(nodes.len()), Vec::with_capacity(nodes.len()));
+        for node in nodes {
+            let seq = match node.from {
+                None => self.cache.create(),
+                Some((parent, len)) => match self.group.get(parent) {
+                    Some(&parent) if len <= self.cache.len(parent) => {
+                        let seq = self.cache.fork(parent);
+                        self.cache.truncate(seq, len);
+                        seq
+                    }
+                    _ => return Err(ModelError::Batch("a node begins where no node before it is".into())),
+                },
+            };
+            self.group.push(seq);
+            starts.push(self.cache.len(seq));
+            let span = Span { seq, tokens: node.tokens, adapter };
+            if !node.tokens.is_empty() {
+                self.check(&[span])?;
+            }
+            self.cache.extend(&[(seq, node.tokens.len())])?;
+            spans.push(span);
         }
-        self.cache.extend(&wanted)?;
-        let starts: Vec<usize> = (0..spans.len()).map(|i| if i == 0 { 0 } else { prompt.len() }).collect();
+        let n_tokens = self.check(&spans)?;
         self.write_inputs(&spans, &starts, n_tokens, &[])
     }
 

@@ -4,7 +4,7 @@ use unspoken_kernels::{Kernel, params};
 
 use super::layer::{Extent, Layer, Pass};
 use super::workspace::{Inputs, Kept};
-use super::{Adapter, Context, ModelError, Span};
+use super::{Adapter, Context, ModelError, Span, TreeNode};
 use crate::device::{Buffer, Recording};
 
 /// Tokens to which the room for kept activations is rounded.
@@ -32,21 +32,19 @@ impl Context {
         self.run_forward(begun, true)
     }
 
-    /// As [`Context::forward_kept`] for new sequences that begin with `prompt` and go on as `branches`:
-    /// the prompt is computed once, forward and backward. Rows are those of the prompt, then of each branch.
-    /// The context has blocks of one position; the sequences live until the next call. `keep` is for
-    /// [`Context::backward`].
+    /// As [`Context::forward_kept`] for a tree of new sequences: what they share is computed once, forward and
+    /// backward. Rows are the nodes' tokens in order. The context has blocks of one position; the sequences live
+    /// until the next call. `keep` is for [`Context::backward`].
     ///
     /// # Errors
-    /// As [`Context::forward`].
-    pub fn forward_group(
+    /// As [`Context::forward`]; a node that begins where no node before it is.
+    pub fn forward_tree(
         &mut self,
-        prompt: &[u32],
-        branches: &[&[u32]],
+        nodes: &[TreeNode<'_>],
         adapter: Option<&Adapter>,
         keep: bool,
     ) -> Result<usize, ModelError> {
-        let begun = self.begin_group(prompt, branches, adapter)?;
+        let begun = self.begin_tree(nodes, adapter)?;
         self.run_forward(begun, keep)
     }
 

@@ -21,7 +21,7 @@ mod workspace;
 
 pub use adapter::{Adapter, AdapterShape, Pair, Projection};
 pub use config::{Activation, Config};
-pub use context::{Context, ContextParams, Span};
+pub use context::{Context, ContextParams, Span, TreeNode};
 pub use error::ModelError;
 pub use kv_cache::{KvCache, SeqId};
 pub use matrix::Matrix;

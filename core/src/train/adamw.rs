@@ -48,6 +48,30 @@ impl AdamW {
         Ok(Self { params, m: device.alloc(words)?, v: device.alloc(words)?, norm: device.alloc(1)?, step: 0 })
     }
 
+    /// Both moments and the number of steps taken.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn state(&self, device: &Device) -> Result<(Vec<f32>, Vec<f32>, u32), ModelError> {
+        let read = |b: &Buffer| device.read_f32(b, 0..b.len());
+        Ok((read(&self.m)?, read(&self.v)?, self.step))
+    }
+
+    /// Takes up a state that [`AdamW::state`] gave.
+    ///
+    /// # Errors
+    /// Moments for another number of weights; a lost device.
+    pub fn restore(&mut self, device: &Device, m: &[f32], v: &[f32], step: u32) -> Result<(), ModelError> {
+        if m.len() != self.m.len() || v.len() != self.v.len() {
+            let found = m.len().min(v.len());
+            return Err(ModelError::Adapter(format!("moments of {found} weights, expected {}", self.m.len())));
+        }
+        device.write_f32(&self.m, 0, m)?;
+        device.write_f32(&self.v, 0, v)?;
+        self.step = step;
+        Ok(())
+    }
+
     /// Updates the adapter by `grads` and empties them. Returns the gradient's norm before clipping. A
     /// gradient that is not finite changes nothing.
     ///

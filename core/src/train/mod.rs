@@ -4,9 +4,15 @@
 //! about it.
 
 mod adamw;
+mod checkpoint;
 pub mod objective;
+mod schedule;
 mod trainer;
+mod tree;
 
 pub use adamw::{AdamW, AdamWParams};
+pub use checkpoint::{Checkpoint, CheckpointError};
+pub use schedule::Schedule;
 pub(crate) use trainer::log_probs;
 pub use trainer::{Group, Trainer};
+pub use tree::Tree;

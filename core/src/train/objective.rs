@@ -27,6 +27,40 @@ pub fn sft(log_probs: &[f32]) -> Objective {
     }
 }
 
+/// Supervised with a weight for each token: −Σ w log π / Σ w. Tokens of weight 0 are not trained.
+pub fn weighted_sft(log_probs: &[f32], weights: &[f32]) -> Objective {
+    let total: f32 = weights.iter().take(log_probs.len()).sum();
+    let scale = if total > 0.0 { total.recip() } else { 0.0 };
+    let weight = |i: usize| weights.get(i).copied().unwrap_or(0.0) * scale;
+    let loss = log_probs.iter().enumerate().filter(|(i, _)| weight(*i) != 0.0).map(|(i, x)| -weight(i) * x).sum();
+    Objective { loss, grad: (0..log_probs.len()).map(|i| -weight(i)).collect(), ..Objective::default() }
+}
+
+/// A token of an answer that another policy wrote.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct OffPolicyToken {
+    /// log π_θ, now.
+    pub log_prob: f32,
+    /// Â.
+    pub advantage: f32,
+    /// Weight in the aggregation.
+    pub weight: f32,
+}
+
+/// The off-policy objective of Critique-GRPO (arXiv 2506.03106, section 3.3), minimised: −Σ w Â f(p) with
+/// f(p) = p / (p + γ) in place of the ratio. f saturates for tokens that the policy likes already; its slope by
+/// log p is γ p / (p + γ)².
+pub fn off_policy(tokens: &[OffPolicyToken], gamma: f32) -> Objective {
+    let mut out = Objective { grad: Vec::with_capacity(tokens.len()), ..Objective::default() };
+    for t in tokens {
+        let p = t.log_prob.exp();
+        let sum = (p + gamma).max(f32::MIN_POSITIVE);
+        out.loss -= t.weight * t.advantage * p / sum;
+        out.grad.push(-t.weight * t.advantage * gamma * p / (sum * sum));
+    }
+    out
+}
+
 /// Constants of [`policy`].
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct PolicyParams {
@@ -105,6 +139,76 @@ mod tests {
         let lp = [-1.0, -2.0, -0.5];
         assert_eq!(sft(&lp).grad, [-1.0 / 3.0; 3]);
         assert!((sft(&lp).loss - 3.5 / 3.0).abs() < 1e-6);
+    }
+
+    /// Every entry of the gradient against the slope of the loss.
+    fn slopes(log_probs: &[f32], objective: &dyn Fn(&[f32]) -> Objective) -> Result<(), String> {
+        let grad = objective(log_probs).grad;
+        for i in 0..log_probs.len() {
+            let at = |h: f32| {
+                let mut x = log_probs.to_vec();
+                x[i] += h;
+                f64::from(objective(&x).loss)
+            };
+            let slope = (at(4e-3) - at(-4e-3)) / 8e-3;
+            if (slope - f64::from(grad[i])).abs() > 2e-3 {
+                return Err(format!("{i} of {log_probs:?}: slope {slope}, gradient {}", grad[i]));
+            }
+        }
+        Ok(())
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn all_gradients_are_finite_differences(
+            tokens in proptest::collection::vec((-4.0f32..-0.05, -1.5f32..1.5, 0.0f32..0.5, -0.5f32..0.5, -0.9f32..0.9), 1..6),
+            gamma in 0.05f32..1.0,
+        ) {
+            let lp: Vec<f32> = tokens.iter().map(|t| t.0).collect();
+            let weights: Vec<f32> = tokens.iter().map(|t| t.2).collect();
+            let check = |r: Result<(), String>| r.map_err(proptest::test_runner::TestCaseError::fail);
+            check(slopes(&lp, &sft))?;
+            check(slopes(&lp, &|x| weighted_sft(x, &weights)))?;
+            check(slopes(&lp, &|x| {
+                let t: Vec<_> = x.iter().zip(&tokens)
+                    .map(|(x, t)| OffPolicyToken { log_prob: *x, advantage: t.1, weight: t.2 }).collect();
+                off_policy(&t, gamma)
+            }))?;
+            let p = PolicyParams::default();
+            // At the two corners of the clip there is no slope; stay away from them.
+            let corner = |d: f32| (d - (1.0 - p.clip_low).ln()).abs() < 5e-3 || (d - (1.0 + p.clip_high).ln()).abs() < 5e-3;
+            if !tokens.iter().any(|t| corner(-t.3)) {
+                check(slopes(&lp, &|x| {
+                    let t: Vec<_> = x.iter().zip(&tokens).map(|(x, t)| PolicyToken {
+                        log_prob: *x, old: t.0 + t.3, reference: t.0 + t.4, advantage: t.1, weight: t.2,
+                    }).collect();
+                    policy(&t, &p)
+                }))?;
+            }
+        }
+
+        #[test]
+        fn weight_zero_trains_nothing(lp in proptest::collection::vec(-9.0f32..0.0, 2..9), at in 0usize..9) {
+            let mut weights = vec![1.0; lp.len()];
+            let at = at % lp.len();
+            weights[at] = 0.0;
+            let masked = weighted_sft(&lp, &weights);
+            proptest::prop_assert_eq!(masked.grad[at], 0.0);
+            let left: Vec<f32> = lp.iter().enumerate().filter(|(i, _)| *i != at).map(|(_, x)| *x).collect();
+            proptest::prop_assert!((masked.loss - sft(&left).loss).abs() < 1e-5);
+            let mut other = lp.clone();
+            other[at] -= 5.0;
+            proptest::prop_assert_eq!(masked.loss, weighted_sft(&other, &weights).loss);
+        }
+    }
+
+    #[test]
+    fn off_policy_saturates_and_pushes_unlikely_tokens_gently() {
+        let at = |lp: f32| off_policy(&[OffPolicyToken { log_prob: lp, advantage: 1.0, weight: 1.0 }], 0.1);
+        assert!((at(0.0).loss + 1.0 / 1.1).abs() < 1e-6);
+        // The slope is largest where p = γ.
+        assert!(at(0.1f32.ln()).grad[0] < at(0.0).grad[0] && at(0.1f32.ln()).grad[0] < at(-8.0).grad[0]);
+        assert!(at(-200.0).grad[0] == 0.0 && at(-200.0).loss.is_finite());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{AdamW, AdamWParams};
+use super::{AdamW, AdamWParams, Tree};
 use crate::device::Buffer;
 use crate::model::{Adapter, Context, ContextParams, Model, ModelError};
 
@@ -19,6 +19,7 @@ pub struct Group<'a> {
 #[derive(Debug)]
 pub struct Trainer {
     context: Context,
+    capacity: usize,
     /// What is trained.
     pub adapter: Adapter,
     grads: Buffer,
@@ -42,6 +43,7 @@ impl Trainer {
         let params = ContextParams { cache_tokens: max_tokens, max_sequence: max_tokens, block_size: 1 };
         Ok(Self {
             context: Context::new(model, params)?,
+            capacity: max_tokens,
             grads: model.device().alloc(words)?,
             optimizer: AdamW::new(model.device(), words, optimizer)?,
             adapter,
@@ -66,6 +68,28 @@ impl Trainer {
     pub fn log_probs(&mut self, group: &Group<'_>) -> Result<Vec<Vec<f32>>, ModelError> {
         let adapter = self.adapter.clone();
         log_probs(&mut self.context, group, Some(&adapter), true)
+    }
+
+    /// As [`Trainer::log_probs`] for the answers of a tree.
+    ///
+    /// # Errors
+    /// As [`Trainer::log_probs`].
+    pub fn tree_log_probs(&mut self, tree: &Tree) -> Result<Vec<Vec<f32>>, ModelError> {
+        let adapter = self.adapter.clone();
+        tree.log_probs(&mut self.context, Some(&adapter), true)
+    }
+
+    /// The same with the adapter off.
+    ///
+    /// # Errors
+    /// As [`Trainer::log_probs`].
+    pub fn tree_reference(&mut self, tree: &Tree) -> Result<Vec<Vec<f32>>, ModelError> {
+        tree.log_probs(&mut self.context, None, false)
+    }
+
+    /// Tokens that a pass may have.
+    pub fn capacity(&self) -> usize {
+        self.capacity
     }
 
     /// The same with the adapter off: the reference policy.
@@ -109,28 +133,6 @@ pub(crate) fn log_probs(
     adapter: Option<&Adapter>,
     keep: bool,
 ) -> Result<Vec<Vec<f32>>, ModelError> {
-    let Some((last, before)) = group.prompt.split_last() else {
-        return Err(ModelError::Batch("a prompt needs a token".into()));
-    };
-    if group.answers.is_empty() || group.answers.iter().any(|a| a.is_empty()) {
-        return Err(ModelError::Batch("an answer needs a token".into()));
-    }
-    // A branch begins with the prompt's last token, so that each answer's first token has a row of its own.
-    let branches: Vec<Vec<u32>> =
-        group.answers.iter().map(|a| [std::slice::from_ref(last), &a[..a.len() - 1]].concat()).collect();
-    let branches: Vec<&[u32]> = branches.iter().map(Vec::as_slice).collect();
-    context.forward_group(before, &branches, adapter, keep)?;
-    let targets = group.answers.concat();
-    let rows: Vec<u32> = (0..targets.len() as u32).map(|i| before.len() as u32 + i).collect();
-    let flat = context.log_probs(&rows, &targets)?;
-    let mut rest = flat.as_slice();
-    Ok(group
-        .answers
-        .iter()
-        .map(|a| {
-            let (head, tail) = rest.split_at(a.len());
-            rest = tail;
-            head.to_vec()
-        })
-        .collect())
+    let rows: Vec<_> = group.answers.iter().map(|a| (group.prompt, *a)).collect();
+    Tree::of(&rows)?.log_probs(context, adapter, keep)
 }

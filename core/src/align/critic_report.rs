@@ -1,0 +1,178 @@
+//! How good a critic is: against the scores of records, and in telling good chains from flawed ones.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::{AlignError, ChainKind, Critic, Record};
+
+/// A critic's figures for one reader. Failed steps are in none of them; they are counted apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct ReaderReport {
+    /// Mean absolute error of the step scores; nothing without scores.
+    pub mae: Option<f64>,
+    /// Spearman's rank correlation of the step scores, in [−1, 1], ties by mean ranks; nothing where one side is
+    /// constant.
+    pub spearman: Option<f64>,
+    /// Of records with both chains scored: the good chain's mean score is above the flawed one's. A tie is no hit.
+    pub pairwise_accuracy: Option<f64>,
+    /// Of the same records: both scores the same.
+    pub tie_rate: Option<f64>,
+}
+
+/// What a critic can do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct CriticReport {
+    /// Records.
+    pub records: usize,
+    /// Steps critiqued.
+    pub steps: usize,
+    /// Share of them that failed.
+    pub failure_rate: f64,
+    /// Pairs compared.
+    pub pairs: usize,
+    /// Seconds a step.
+    pub seconds_per_step: f64,
+    /// Tokens a step.
+    pub tokens_per_step: f64,
+    /// By the stated number.
+    pub stated: ReaderReport,
+    /// By the verdict's probabilities.
+    pub verdict: ReaderReport,
+}
+
+/// Scores of one chain: what the data say, what the critic says by either reader.
+struct Scored {
+    truth: Vec<f32>,
+    read: [Vec<Option<f32>>; 2],
+}
+
+/// Critiques the chains of `records` and compares. `go_on` is asked after each record and may end it early.
+///
+/// # Errors
+/// A chain that does not fit in the critic's context; a lost device.
+pub fn critic_report(
+    critic: &mut Critic,
+    records: &[Record],
+    go_on: &mut dyn FnMut(usize) -> bool,
+) -> Result<CriticReport, AlignError> {
+    let start = Instant::now();
+    let (mut pairs, mut all) = (Vec::new(), Vec::new());
+    let (mut steps, mut failed, mut tokens, mut seen) = (0, 0, 0, 0);
+    for r in records {
+        let texts: Vec<String> = r.chains.iter().map(|c| super::sft::chain_text(&c.steps)).collect();
+        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+        let critiques = critic.critique_all(&r.preference, &r.question, &texts)?;
+        let mut scored = Vec::new();
+        for (chain, critique) in r.chains.iter().zip(&critiques) {
+            steps += critique.steps.len();
+            failed += critique.steps.iter().filter(|s| s.failed).count();
+            tokens += critique.steps.iter().map(|s| s.tokens).sum::<usize>();
+            scored.push(Scored {
+                truth: chain.steps.iter().map(|s| s.score).collect(),
+                read: [|s: &super::StepCritique| s.stated, |s: &super::StepCritique| s.verdict]
+                    .map(|f| critique.steps.iter().map(f).collect()),
+            });
+        }
+        let of = |kind| r.chains.iter().position(|c| c.kind == kind);
+        if let (Some(good), Some(flawed)) = (of(ChainKind::Good), of(ChainKind::Flawed)) {
+            pairs.push((all.len() + good, all.len() + flawed));
+        }
+        all.extend(scored);
+        seen += 1;
+        if !go_on(seen) {
+            break;
+        }
+    }
+    let seconds = start.elapsed().as_secs_f64();
+    let per_step = |x: f64| x / steps.max(1) as f64;
+    Ok(CriticReport {
+        records: seen,
+        steps,
+        failure_rate: per_step(failed as f64),
+        pairs: pairs.len(),
+        seconds_per_step: per_step(seconds),
+        tokens_per_step: per_step(tokens as f64),
+        stated: reader(&all, &pairs, 0),
+        verdict: reader(&all, &pairs, 1),
+    })
+}
+
+fn reader(all: &[Scored], pairs: &[(usize, usize)], which: usize) -> ReaderReport {
+    let both: Vec<(f64, f64)> = all
+        .iter()
+        .flat_map(|s| s.truth.iter().zip(&s.read[which]))
+        .filter_map(|(t, s)| Some((f64::from(*t), f64::from((*s)?))))
+        .collect();
+    let share = |n: usize, of: usize| (of > 0).then(|| n as f64 / of as f64);
+    let mean = |s: &Scored| {
+        let known: Vec<f32> = s.read[which].iter().flatten().copied().collect();
+        (!known.is_empty()).then(|| known.iter().sum::<f32>() / known.len() as f32)
+    };
+    let compared: Vec<(f32, f32)> =
+        pairs.iter().filter_map(|(g, f)| Some((mean(&all[*g])?, mean(&all[*f])?))).collect();
+    let mae = both.iter().map(|(t, s)| (t - s).abs()).sum::<f64>() / both.len().max(1) as f64;
+    ReaderReport {
+        mae: (!both.is_empty()).then_some(mae),
+        spearman: spearman(&both),
+        pairwise_accuracy: share(compared.iter().filter(|(g, f)| g > f).count(), compared.len()),
+        tie_rate: share(compared.iter().filter(|(g, f)| g == f).count(), compared.len()),
+    }
+}
+
+/// Spearman's rank correlation: Pearson's of the ranks, ties having their mean rank.
+fn spearman(pairs: &[(f64, f64)]) -> Option<f64> {
+    let ranks = |values: Vec<f64>| {
+        let mut order: Vec<usize> = (0..values.len()).collect();
+        order.sort_by(|a, b| values[*a].total_cmp(&values[*b]));
+        let mut out = vec![0.0; values.len()];
+        let mut at = 0;
+        while at < order.len() {
+            let tied = order[at..].iter().take_while(|i| values[**i] == values[order[at]]).count();
+            for i in &order[at..at + tied] {
+                out[*i] = at as f64 + (tied - 1) as f64 / 2.0;
+            }
+            at += tied;
+        }
+        out
+    };
+    let (x, y) = (ranks(pairs.iter().map(|p| p.0).collect()), ranks(pairs.iter().map(|p| p.1).collect()));
+    let mean = (x.len() as f64 - 1.0) / 2.0;
+    let dot = |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - mean) * (b - mean)).sum::<f64>();
+    let norm = (dot(&x, &x) * dot(&y, &y)).sqrt();
+    (norm > 0.0).then(|| dot(&x, &y) / norm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spearman_is_the_correlation_of_ranks() {
+        // The first is the example of scipy.stats.spearmanr's documentation; the second was worked out by hand.
+        let of = |x: &[f64], y: &[f64]| spearman(&x.iter().copied().zip(y.iter().copied()).collect::<Vec<_>>());
+        assert!((of(&[1., 2., 3., 4., 5.], &[5., 6., 7., 8., 7.]).unwrap() - 0.820_782_681_668_123_3).abs() < 1e-12);
+        assert!((of(&[1., 1., 2., 3.], &[1., 2., 2., 4.]).unwrap() - 0.833_333_333_333_333_3).abs() < 1e-12);
+        assert_eq!(of(&[1., 2.], &[3., 3.]), None);
+        assert_eq!(of(&[], &[]), None);
+    }
+
+    #[test]
+    fn failed_steps_enter_no_figure() {
+        let scored = |truth: &[f32], read: &[Option<f32>]| Scored {
+            truth: truth.to_vec(),
+            read: [read.to_vec(), read.to_vec()],
+        };
+        let all = [
+            scored(&[0.5, 0.5], &[Some(0.5), None]),
+            scored(&[-0.5, -0.5], &[None, Some(-0.25)]),
+            scored(&[0.5], &[None]),
+            scored(&[-0.5], &[Some(0.0)]),
+        ];
+        let r = reader(&all, &[(0, 1), (2, 3)], 0);
+        assert!((r.mae.unwrap() - 0.25).abs() < 1e-9);
+        // The second pair has no score on one side: it is not compared.
+        assert_eq!((r.pairwise_accuracy, r.tie_rate), (Some(1.0), Some(0.0)));
+        assert_eq!(reader(&all[2..3], &[], 1), ReaderReport::default());
+    }
+}

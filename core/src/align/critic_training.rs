@@ -1,0 +1,375 @@
+//! Training a critic: supervised on critique, verdict and score of every step, with validation, early stopping and
+//! checkpoints.
+
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
+use super::run_log::{self, RunLog};
+use super::sft::{CriticChain, Row, critic_rows, rows_loss, train_rows};
+use super::{AlignError, Assistant, Split};
+use crate::model::Adapter;
+use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
+
+/// Constants of a critic's training. The defaults are for models of some hundred million weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CriticTrainingParams {
+    /// Rank of the adapter.
+    pub rank: usize,
+    /// LoRA's alpha.
+    pub alpha: f32,
+    /// The optimizer; its rate is the highest one.
+    pub optimizer: AdamWParams,
+    /// Share of all steps in which the rate rises, in [0, 1].
+    pub warmup: f64,
+    /// Share of the highest rate that is left at the end.
+    pub floor: f32,
+    /// Passes over the training chains.
+    pub epochs: usize,
+    /// Steps at the most, whatever the epochs say.
+    pub max_steps: Option<usize>,
+    /// Chains in a step. A record's good and flawed chain stand beside each other, so 2 are a record.
+    pub batch: usize,
+    /// What a token of verdict and score counts beside one of the critique.
+    pub score_weight: f32,
+    /// Steps between two validations; 0 for one at the end of each epoch.
+    pub evaluate_every: usize,
+    /// Validations without improvement after which the training ends; 0 for never.
+    pub patience: usize,
+    /// Validation chains that are measured, spread over all; each costs about a third of a training chain.
+    pub validation_chains: usize,
+    /// Tokens of a pass at the most; more take more memory.
+    pub pass_tokens: usize,
+    /// Seed of the first weights and of the order.
+    pub seed: u64,
+}
+
+impl Default for CriticTrainingParams {
+    fn default() -> Self {
+        Self {
+            rank: 16,
+            alpha: 32.0,
+            optimizer: AdamWParams { lr: 1e-3, ..AdamWParams::default() },
+            warmup: 0.05,
+            floor: 0.1,
+            epochs: 3,
+            max_steps: None,
+            batch: 2,
+            score_weight: 3.0,
+            evaluate_every: 0,
+            patience: 2,
+            validation_chains: 20,
+            pass_tokens: 1024,
+            seed: 0,
+        }
+    }
+}
+
+/// Where a training stands.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct State {
+    /// What it was begun with.
+    fingerprint: String,
+    step: usize,
+    spent: Spent,
+    /// Loss before the first step.
+    first_validation: Option<f32>,
+    best: Option<(usize, f32)>,
+    worse: usize,
+    ended_early: bool,
+}
+
+/// One step.
+#[derive(Clone, Debug, Serialize)]
+pub struct CriticStep {
+    /// Its number, from 1.
+    pub step: usize,
+    /// Passes over the data so far.
+    pub epoch: f64,
+    /// Learning rate.
+    pub lr: f32,
+    /// Mean loss of its rows before it, in nats a token.
+    pub loss: f32,
+    /// The gradient's norm before clipping.
+    pub grad_norm: f32,
+    /// Rows trained.
+    pub rows: usize,
+    /// Tokens computed.
+    pub tokens: usize,
+    /// Seconds.
+    pub seconds: f64,
+    /// The validation loss after it, where it was measured.
+    pub validation_loss: Option<f32>,
+}
+
+/// What a training came to.
+#[derive(Clone, Debug, Serialize)]
+pub struct CriticTrainingReport {
+    /// Steps taken, and those planned.
+    pub steps: (usize, usize),
+    /// Chains and rows that were there to learn from.
+    pub chains: usize,
+    /// Rows of them.
+    pub rows: usize,
+    /// Validation loss before the first step.
+    pub validation_before: Option<f32>,
+    /// The best one: its step and its loss. The adapter is the one of that step.
+    pub best: Option<(usize, f32)>,
+    /// Whether validation ended it before its last step.
+    pub ended_early: bool,
+    /// What it cost.
+    pub spent: Spent,
+}
+
+/// A critic being trained.
+#[derive(Debug)]
+pub struct CriticTraining {
+    assistant: Assistant,
+    trainer: Trainer,
+    params: CriticTrainingParams,
+    train: Vec<CriticChain>,
+    validation: Vec<CriticChain>,
+    schedule: Schedule,
+    state: State,
+    /// Weights of the best validation.
+    best: Option<Vec<f32>>,
+    folder: Option<PathBuf>,
+    log: RunLog,
+}
+
+const CHECKPOINT: &str = "checkpoint.gguf";
+const BEST: &str = "best.gguf";
+
+impl CriticTraining {
+    /// Begins on the training records of `split`, or goes on where `folder` has a checkpoint. Without a folder
+    /// nothing is written.
+    ///
+    /// # Errors
+    /// No chains; parameters that make no sense; a checkpoint of another training; memory that the device refuses.
+    pub fn open(
+        assistant: Assistant,
+        split: &Split,
+        params: CriticTrainingParams,
+        folder: Option<&Path>,
+    ) -> Result<Self, AlignError> {
+        let bad = |m: &str| Err(AlignError::Params(m.into()));
+        if params.batch == 0 || params.epochs == 0 || params.max_steps == Some(0) {
+            return bad("batch, epochs and steps must be at least 1");
+        }
+        if !(params.score_weight.is_finite() && params.score_weight > 0.0) {
+            return bad("the weight of the score must be above 0");
+        }
+        if !(0.0..=1.0).contains(&params.warmup) {
+            return bad("warmup is a share of the steps, in [0, 1]");
+        }
+        run_log::folder(folder)?;
+        let train = critic_rows(&assistant, &split.train, params.score_weight)?;
+        let all = critic_rows(&assistant, &split.validation, params.score_weight)?;
+        let every = all.len().div_ceil(params.validation_chains.max(1)).max(1);
+        // An odd stride takes good and flawed chains in turn.
+        let validation: Vec<_> = all.into_iter().step_by(if every > 1 { every | 1 } else { 1 }).collect();
+        if train.is_empty() {
+            return bad("the records have no chains to learn from");
+        }
+        let longest =
+            train.iter().chain(&validation).flat_map(|c| &c.rows).map(|r| r.prompt.len() + r.answer.len()).max();
+        let capacity = params.pass_tokens.max(longest.unwrap_or(0));
+        let per_epoch = train.len().div_ceil(params.batch);
+        let total = (per_epoch * params.epochs).min(params.max_steps.unwrap_or(usize::MAX));
+        let warmup = (params.warmup * total as f64).ceil() as usize;
+        let schedule = Schedule { warmup, total, floor: params.floor };
+        let ids: Vec<&str> = split.train.iter().chain(&split.validation).map(|r| r.id.as_str()).collect();
+        let fingerprint = format!("{params:?} {}", ids.join(" "));
+        let model = assistant.model.clone();
+        let saved = folder.map(|f| f.join(CHECKPOINT)).filter(|p| p.exists());
+        let (trainer, state) = match saved {
+            Some(path) => {
+                let checkpoint = Checkpoint::<State>::load(&model, &path)?;
+                if checkpoint.state.fingerprint != fingerprint {
+                    return Err(AlignError::Params(format!(
+                        "{} belongs to a training with other settings or records; remove it to begin anew",
+                        path.display()
+                    )));
+                }
+                checkpoint.trainer(&model, params.optimizer, capacity)?
+            }
+            None => {
+                let adapter = Adapter::new(&model, params.rank, params.alpha, params.seed)?;
+                let state = State {
+                    fingerprint,
+                    step: 0,
+                    spent: Spent::default(),
+                    first_validation: None,
+                    best: None,
+                    worse: 0,
+                    ended_early: false,
+                };
+                (Trainer::new(&model, adapter, params.optimizer, capacity)?, state)
+            }
+        };
+        let best = match (folder, state.best) {
+            (Some(f), Some(_)) => Some(Adapter::load(&model, &f.join(BEST))?.read(model.device())?),
+            _ => None,
+        };
+        let log = RunLog::open(folder, state.step)?;
+        let folder = folder.map(Path::to_owned);
+        Ok(Self { assistant, trainer, params, train, validation, schedule, state, best, folder, log })
+    }
+
+    /// Steps taken.
+    pub fn steps_done(&self) -> usize {
+        self.state.step
+    }
+
+    /// Steps in all, if nothing ends it early.
+    pub fn steps(&self) -> usize {
+        self.schedule.total
+    }
+
+    /// Whether no step is left.
+    pub fn is_done(&self) -> bool {
+        self.state.ended_early || self.state.step >= self.schedule.total
+    }
+
+    /// The chains of step `step`: every epoch in an order of its own, records whole.
+    fn batch(&self, step: usize) -> Vec<&Row> {
+        let per_epoch = self.train.len().div_ceil(self.params.batch);
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(self.params.seed);
+        rng.set_stream((step / per_epoch) as u64);
+        // Chains of one record begin alike and follow one another.
+        let mut records: Vec<&[CriticChain]> = self.train.chunk_by(|a, b| a.record == b.record).collect();
+        records.shuffle(&mut rng);
+        let chains: Vec<&CriticChain> = records.into_iter().flatten().collect();
+        let at = (step % per_epoch) * self.params.batch;
+        chains[at..(at + self.params.batch).min(chains.len())].iter().flat_map(|c| &c.rows).collect()
+    }
+
+    /// Runs until all steps are done, validation no longer improves, the budget is used up, or the host says so.
+    ///
+    /// # Errors
+    /// A disk that refuses, a lost device. What was done before stays done.
+    pub fn run(&mut self, budget: &Budget, host: &mut dyn Host) -> Result<RunEnd, AlignError> {
+        let end = self.state.step + budget.steps.unwrap_or(usize::MAX).min(self.schedule.total);
+        while !self.is_done() {
+            if self.state.step >= end || self.state.spent.exhausts(budget) {
+                return Ok(RunEnd::Budget);
+            }
+            let progress = self.progress(Phase::Update);
+            if let Some(end) = ask(host, &progress) {
+                return Ok(end);
+            }
+            self.step()?;
+            let progress = self.progress(Phase::StepDone);
+            if let Some(end) = ask(host, &progress) {
+                return Ok(end);
+            }
+        }
+        Ok(RunEnd::Done)
+    }
+
+    fn progress(&self, phase: Phase) -> Progress {
+        Progress { phase, step: self.state.step, steps: self.schedule.total, spent: self.state.spent }
+    }
+
+    /// One step, its validation where one is due, and the checkpoint.
+    ///
+    /// # Errors
+    /// As [`CriticTraining::run`]; no step is left.
+    pub fn step(&mut self) -> Result<CriticStep, AlignError> {
+        if self.is_done() {
+            return Err(AlignError::Params("the training is done".into()));
+        }
+        let start = Instant::now();
+        if self.state.step == 0 && self.state.first_validation.is_none() {
+            self.state.first_validation = self.validate()?;
+        }
+        let (step, per_epoch) = (self.state.step, self.train.len().div_ceil(self.params.batch));
+        let lr = self.params.optimizer.lr * self.schedule.factor(step);
+        self.trainer.optimizer.params.lr = lr;
+        let rows: Vec<Row> = self.batch(step).into_iter().cloned().collect();
+        let report = train_rows(&mut self.trainer, &rows.iter().collect::<Vec<_>>())?;
+        let state = &mut self.state;
+        state.step += 1;
+        state.spent.trained += report.tokens as u64;
+        let every = if self.params.evaluate_every > 0 { self.params.evaluate_every } else { per_epoch };
+        let due = self.state.step.is_multiple_of(every) || self.state.step == self.schedule.total;
+        let validation_loss = if due { self.validate()? } else { None };
+        if let Some(loss) = validation_loss {
+            self.judge(loss)?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        self.state.spent.training += seconds;
+        let done = CriticStep {
+            step: self.state.step,
+            epoch: self.state.step as f64 / per_epoch as f64,
+            lr,
+            loss: report.loss,
+            grad_norm: report.grad_norm,
+            rows: rows.len(),
+            tokens: report.tokens,
+            seconds,
+            validation_loss,
+        };
+        self.log.append(&done)?;
+        if let Some(folder) = &self.folder {
+            self.trainer.save(&folder.join(CHECKPOINT), &self.state)?;
+        }
+        Ok(done)
+    }
+
+    /// The loss on the validation chains; nothing where there are none.
+    fn validate(&mut self) -> Result<Option<f32>, AlignError> {
+        let rows: Vec<&Row> = self.validation.iter().flat_map(|c| &c.rows).collect();
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let (loss, tokens) = rows_loss(&mut self.trainer, &rows)?;
+        self.state.spent.trained += tokens as u64;
+        Ok(Some(loss))
+    }
+
+    /// Keeps the best adapter; ends after too many validations without a better one.
+    fn judge(&mut self, loss: f32) -> Result<(), AlignError> {
+        if loss.is_finite() && self.state.best.is_none_or(|(_, best)| loss < best) {
+            let model = &self.assistant.model;
+            if let Some(folder) = &self.folder {
+                self.trainer.adapter.save(model, &folder.join(BEST))?;
+            }
+            self.best = Some(self.trainer.adapter.read(model.device())?);
+            self.state.best = Some((self.state.step, loss));
+            self.state.worse = 0;
+        } else {
+            self.state.worse += 1;
+            self.state.ended_early |= self.params.patience > 0 && self.state.worse >= self.params.patience;
+        }
+        Ok(())
+    }
+
+    /// What it came to so far.
+    pub fn report(&self) -> CriticTrainingReport {
+        CriticTrainingReport {
+            steps: (self.state.step, self.schedule.total),
+            chains: self.train.len(),
+            rows: self.train.iter().map(|c| c.rows.len()).sum(),
+            validation_before: self.state.first_validation,
+            best: self.state.best,
+            ended_early: self.state.ended_early,
+            spent: self.state.spent,
+        }
+    }
+
+    /// The model and the trained adapter: that of the best validation, else the last.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn finish(self) -> Result<(Assistant, Adapter), AlignError> {
+        if let Some(best) = &self.best {
+            self.trainer.adapter.write(self.assistant.model.device(), best)?;
+        }
+        Ok((self.assistant, self.trainer.adapter))
+    }
+}

@@ -1,0 +1,396 @@
+//! Adapting a policy to a user as a job: one harness for all methods, with budgets, checkpoints and a guard.
+
+use std::path::{Path, PathBuf};
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+
+use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
+use super::cdpa::CdpaParams;
+use super::guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
+use super::lengths::Lengths;
+use super::run_log::{self, RunLog};
+use super::sft::{Row, policy_rows};
+use super::{AlignError, Assistant, Critic, Record};
+use crate::model::Adapter;
+use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
+
+/// How a policy is adapted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Method {
+    /// Supervised on the best chains of the data; no critic.
+    Sft,
+    /// Rejection sampling: supervised on the best rollout of each group.
+    Rft,
+    /// Policy gradient with one score for each rollout.
+    Grpo,
+    /// Policy gradient with a score for each step, and feedback in words.
+    #[default]
+    Cdpa,
+}
+
+/// Supervised passes before the method begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct WarmStart {
+    /// Passes over the best chains of the data; 0 for none.
+    pub passes: usize,
+    /// Learning rate.
+    pub lr: f32,
+    /// Rows in a step.
+    pub batch: usize,
+}
+
+impl Default for WarmStart {
+    fn default() -> Self {
+        Self { passes: 0, lr: 1e-3, batch: 2 }
+    }
+}
+
+/// Constants of an adaptation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdaptParams {
+    /// How.
+    pub method: Method,
+    /// Steps of the method.
+    pub steps: usize,
+    /// Rank of a new adapter.
+    pub rank: usize,
+    /// LoRA's alpha of a new adapter.
+    pub alpha: f32,
+    /// The optimizer; its rate is the highest one of the method.
+    pub optimizer: AdamWParams,
+    /// Steps of the method in which the rate rises.
+    pub warmup: usize,
+    /// Share of the rate that is left at the end; 1 keeps it.
+    pub floor: f32,
+    /// Before it.
+    pub warm_start: WarmStart,
+    /// Rollouts, advantages, objective; for all methods but SFT.
+    pub cdpa: CdpaParams,
+    /// Rows of an SFT step.
+    pub batch: usize,
+    /// Tokens of a training pass at the most; more take more memory.
+    pub pass_tokens: usize,
+    /// When the adapter is kept.
+    pub guard: GuardParams,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+impl Default for AdaptParams {
+    fn default() -> Self {
+        Self {
+            method: Method::default(),
+            steps: 8,
+            rank: 8,
+            alpha: 16.0,
+            optimizer: AdamWParams::default(),
+            warmup: 0,
+            floor: 1.0,
+            warm_start: WarmStart::default(),
+            cdpa: CdpaParams::default(),
+            batch: 2,
+            pass_tokens: 1024,
+            guard: GuardParams::default(),
+            seed: 0,
+        }
+    }
+}
+
+/// Where a job stands.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct State {
+    /// What it was begun with.
+    fingerprint: String,
+    pub(super) step: usize,
+    pub(super) spent: Spent,
+    pub(super) lengths: Lengths,
+    before: Option<HeldOut>,
+}
+
+/// A job that adapts a policy. Drive it by [`Adaptation::step`] or [`Adaptation::run`].
+#[derive(Debug)]
+pub struct Adaptation {
+    pub(super) policy: Assistant,
+    pub(super) critic: Option<Critic>,
+    pub(super) trainer: Trainer,
+    pub(super) records: Vec<Record>,
+    pub(super) rows: Vec<Row>,
+    pub(super) params: AdaptParams,
+    /// The method's own constants: those of GRPO where it is that.
+    pub(super) cdpa: CdpaParams,
+    pub(super) state: State,
+    /// The weights before the first step.
+    start: Vec<f32>,
+    folder: Option<PathBuf>,
+    pub(super) log: RunLog,
+}
+
+const CHECKPOINT: &str = "checkpoint.gguf";
+
+/// What a call of [`Adaptation::step`] came to.
+#[derive(Clone, Debug)]
+pub enum StepEnd {
+    /// The step is done and, where the job has a folder, safe.
+    Done(Box<super::StepReport>),
+    /// It was left off and has changed nothing.
+    Interrupted(RunEnd),
+}
+
+impl Adaptation {
+    /// A job on `records`, or the one whose checkpoint is in `folder`. `start` is the adapter that the user has so
+    /// far; it is not changed. Without a folder nothing is written. `budget` is only asked for its bytes.
+    ///
+    /// # Errors
+    /// No records; a method without the critic it needs; parameters that make no sense; a checkpoint of another
+    /// job; a job that does not fit in the budget's bytes; memory that the device refuses.
+    pub fn open(
+        policy: Assistant,
+        critic: Option<Critic>,
+        records: &[Record],
+        params: AdaptParams,
+        start: Option<&Adapter>,
+        folder: Option<&Path>,
+        budget: &Budget,
+    ) -> Result<Self, AlignError> {
+        let bad = |m: &str| Err(AlignError::Params(m.into()));
+        params.cdpa.check()?;
+        if records.is_empty() {
+            return bad("there are no records to learn from");
+        }
+        if critic.is_none() && params.method != Method::Sft {
+            return bad("this method needs a critic");
+        }
+        if params.batch == 0 || params.warm_start.batch == 0 {
+            return bad("a batch must be at least 1");
+        }
+        let rows = policy_rows(&policy, records)?;
+        if rows.is_empty() && (params.method == Method::Sft || params.warm_start.passes > 0) {
+            return bad("the records have no good chains to learn from");
+        }
+        let cdpa = if params.method == Method::Grpo { params.cdpa.grpo() } else { params.cdpa };
+        let model = policy.model.clone();
+        let device = model.device();
+        let adapter = match start {
+            Some(from) => {
+                from.check_base(&model)?;
+                let values = from.read(device)?;
+                Adapter::from_fn(&model, from.shape.rank, from.alpha, |_, to| to.copy_from_slice(&values))?
+            }
+            None => Adapter::new(&model, params.rank, params.alpha, params.seed)?,
+        };
+        let capacity = capacity(&policy, records, &rows, &params)?;
+        super::memory::check(&model, adapter.shape.words, adapter.shape.rank, capacity, budget)?;
+        let start = adapter.read(device)?;
+        let fingerprint = fingerprint(&params, records, &start, critic.as_ref())?;
+        run_log::folder(folder)?;
+        let saved = folder.map(|f| f.join(CHECKPOINT)).filter(|p| p.exists());
+        let (trainer, state) = match saved {
+            Some(path) => {
+                let checkpoint = Checkpoint::<State>::load(&model, &path)?;
+                if checkpoint.state.fingerprint != fingerprint {
+                    return Err(AlignError::Params(format!(
+                        "{} belongs to a job with other settings or records; remove it to begin anew",
+                        path.display()
+                    )));
+                }
+                checkpoint.trainer(&model, params.optimizer, capacity)?
+            }
+            None => {
+                let (spent, lengths) = (Spent::default(), Lengths::default());
+                let state = State { fingerprint, step: 0, spent, lengths, before: None };
+                (Trainer::new(&model, adapter, params.optimizer, capacity)?, state)
+            }
+        };
+        let log = RunLog::open(folder, state.step)?;
+        let (records, folder) = (records.to_vec(), folder.map(Path::to_owned));
+        Ok(Self { policy, critic, trainer, records, rows, params, cdpa, state, start, folder, log })
+    }
+
+    /// Steps of the warm start.
+    pub(super) fn warm_steps(&self) -> usize {
+        self.params.warm_start.passes * self.rows.len().div_ceil(self.params.warm_start.batch)
+    }
+
+    /// Steps in all, warm start included.
+    pub fn steps(&self) -> usize {
+        self.warm_steps() + self.params.steps
+    }
+
+    /// Steps done.
+    pub fn steps_done(&self) -> usize {
+        self.state.step
+    }
+
+    /// Whether no step is left.
+    pub fn is_done(&self) -> bool {
+        self.state.step >= self.steps()
+    }
+
+    /// What was spent so far.
+    pub fn spent(&self) -> Spent {
+        self.state.spent
+    }
+
+    /// The policy.
+    pub fn policy(&mut self) -> &mut Assistant {
+        &mut self.policy
+    }
+
+    /// The critic, where there is one.
+    pub fn critic(&mut self) -> Option<&mut Critic> {
+        self.critic.as_mut()
+    }
+
+    /// The adapter as it is now.
+    pub fn adapter(&self) -> &Adapter {
+        &self.trainer.adapter
+    }
+
+    /// The learning rate of the next step.
+    pub(super) fn lr(&self) -> f32 {
+        let warm = self.warm_steps();
+        if self.state.step < warm {
+            let schedule = Schedule { warmup: 0, total: warm, floor: 0.1 };
+            return self.params.warm_start.lr * schedule.factor(self.state.step);
+        }
+        let schedule = Schedule { warmup: self.params.warmup, total: self.params.steps, floor: self.params.floor };
+        self.params.optimizer.lr * schedule.factor(self.state.step - warm)
+    }
+
+    pub(super) fn progress(&self, phase: Phase) -> Progress {
+        Progress { phase, step: self.state.step, steps: self.steps(), spent: self.state.spent }
+    }
+
+    /// `n` things of `of` for the `i`-th time: every pass over them in an order of its own.
+    pub(super) fn order(&self, of: usize, i: usize, n: usize) -> Vec<usize> {
+        let per_pass = of.div_ceil(n);
+        let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(self.params.seed);
+        rng.set_stream((i / per_pass) as u64);
+        let mut order: Vec<usize> = (0..of).collect();
+        order.shuffle(&mut rng);
+        let at = (i % per_pass) * n;
+        order[at..(at + n).min(of)].to_vec()
+    }
+
+    /// Runs until all steps are done, the budget is used up, or the host says so.
+    ///
+    /// # Errors
+    /// A prompt that does not fit, a disk that refuses, a lost device. Steps done before stay done.
+    pub fn run(&mut self, budget: &Budget, host: &mut dyn Host) -> Result<RunEnd, AlignError> {
+        let end = self.state.step.saturating_add(budget.steps.unwrap_or(usize::MAX));
+        while !self.is_done() {
+            if self.state.step >= end || self.state.spent.exhausts(budget) {
+                return Ok(RunEnd::Budget);
+            }
+            if let StepEnd::Interrupted(end) = self.step(host)? {
+                return Ok(end);
+            }
+            let progress = self.progress(Phase::StepDone);
+            if let Some(end) = ask(host, &progress) {
+                return Ok(end);
+            }
+        }
+        Ok(RunEnd::Done)
+    }
+
+    /// Writes the checkpoint.
+    pub(super) fn save(&self) -> Result<(), AlignError> {
+        match &self.folder {
+            Some(folder) => Ok(self.trainer.save(&folder.join(CHECKPOINT), &self.state)?),
+            None => Ok(()),
+        }
+    }
+
+    /// Measures the held-out items before the first step, once; a resumed job remembers.
+    ///
+    /// # Errors
+    /// What `measure` raises; a disk that refuses; a job that has begun without.
+    pub fn measure_before(&mut self, measure: &mut Measure<'_>) -> Result<HeldOut, AlignError> {
+        if let Some(before) = self.state.before {
+            return Ok(before);
+        }
+        if self.state.step > 0 {
+            return Err(AlignError::Params("the job has begun; nothing can be measured before it".into()));
+        }
+        let before = measure(&self.policy, &self.trainer.adapter)?;
+        self.state.before = Some(before);
+        self.save()?;
+        Ok(before)
+    }
+
+    /// Measures the held-out items again, and keeps the adapter or takes it back. Kept, it is `adapter.gguf` in the
+    /// job's folder; taken back, [`Adaptation::adapter`] is what it was before the first step and no file is written.
+    ///
+    /// # Errors
+    /// What `measure` raises; a job that was not measured before; a disk that refuses.
+    pub fn conclude(&mut self, measure: &mut Measure<'_>) -> Result<Conclusion, AlignError> {
+        let Some(before) = self.state.before else {
+            return Err(AlignError::Params("the job was not measured before its first step".into()));
+        };
+        let after = measure(&self.policy, &self.trainer.adapter)?;
+        let verdict = self.params.guard.judge(before, after);
+        match verdict {
+            Verdict::Committed => {
+                self.commit()?;
+            }
+            Verdict::RolledBack => self.trainer.adapter.write(self.policy.model.device(), &self.start)?,
+        }
+        Ok(Conclusion { before, after, verdict })
+    }
+
+    /// Writes the adapter into the job's folder without asking; gives its path.
+    ///
+    /// # Errors
+    /// A disk that refuses; a lost device.
+    pub fn commit(&self) -> Result<Option<PathBuf>, AlignError> {
+        let Some(folder) = &self.folder else { return Ok(None) };
+        let path = folder.join("adapter.gguf");
+        self.trainer.adapter.save(&self.policy.model, &path)?;
+        Ok(Some(path))
+    }
+
+    /// Policy, critic and adapter, for other uses.
+    pub fn into_parts(self) -> (Assistant, Option<Critic>, Adapter) {
+        (self.policy, self.critic, self.trainer.adapter)
+    }
+}
+
+/// Tokens of a pass: what was asked for, and at least the longest single row.
+fn capacity(policy: &Assistant, records: &[Record], rows: &[Row], params: &AdaptParams) -> Result<usize, AlignError> {
+    let rows = rows.iter().map(|r| r.prompt.len() + r.answer.len()).max().unwrap_or(0);
+    let mut longest = 0;
+    if params.method != Method::Sft {
+        for r in records {
+            longest = longest.max(super::rollouts::prompt(policy, r)?.len() + params.cdpa.max_tokens);
+        }
+    }
+    Ok(params.pass_tokens.max(rows).max(longest))
+}
+
+/// What a checkpoint must have been begun with.
+fn fingerprint(
+    params: &AdaptParams,
+    records: &[Record],
+    start: &[f32],
+    critic: Option<&Critic>,
+) -> Result<String, AlignError> {
+    use sha2::{Digest, Sha256};
+    let mut hash = Sha256::new();
+    // More steps are not another job.
+    hash.update(format!("{:?}", AdaptParams { steps: 0, ..params.clone() }));
+    for r in records {
+        hash.update(format!("{r:?}"));
+    }
+    start.iter().for_each(|x| hash.update(x.to_le_bytes()));
+    if let Some(critic) = critic {
+        hash.update(critic.assistant.model.fingerprint());
+        hash.update(format!("{:?}", critic.params));
+        if let Some(adapter) = &critic.adapter {
+            adapter.read(critic.assistant.model.device())?.iter().for_each(|x| hash.update(x.to_le_bytes()));
+        }
+    }
+    Ok(hash.finalize().iter().map(|b| format!("{b:02x}")).collect())
+}

@@ -1,0 +1,42 @@
+//! What a training takes in memory, before anything is allocated.
+
+use super::{AlignError, Budget};
+use crate::model::{Config, Model};
+
+/// Bytes of the buffers of a training: adapter, gradients, two moments, and what a pass of `tokens` tokens keeps and
+/// computes. The base weights are not counted.
+pub fn training_bytes(c: &Config, words: usize, rank: usize, tokens: usize) -> u64 {
+    // Passes are rounded up to a power of two.
+    let rounded = tokens.next_power_of_two();
+    let (q, kv) = (c.q_dim(), c.kv_dim());
+    let raw = if c.qk_norm { q + kv } else { 0 };
+    let post = if c.post_norm { 2 * c.dim } else { 0 };
+    let activations = 3 * c.dim + 2 * q + 2 * kv + 2 * c.n_heads + 3 * c.ffn_dim + rank + raw + post;
+    let gradients = 3 * c.dim + 2 * q + 2 * kv + 3 * c.ffn_dim + rank + raw;
+    let kept = c.n_layers * c.dim;
+    let cache = c.n_layers * 2 * kv;
+    // Hidden states of the head with their gradients, and a chunk of logits.
+    let head = rounded * 4 * c.dim + rounded.max(64) * 8192;
+    4 * (4 * words + rounded * (activations + gradients + kept) + tokens * cache + head) as u64
+}
+
+/// Whether a training fits in the budget's bytes.
+pub(super) fn check(
+    model: &Model,
+    words: usize,
+    rank: usize,
+    tokens: usize,
+    budget: &Budget,
+) -> Result<(), AlignError> {
+    let Some(limit) = budget.bytes else { return Ok(()) };
+    let needed = training_bytes(&model.config, words, rank, tokens);
+    if needed <= limit {
+        return Ok(());
+    }
+    let fits = (1..tokens).rev().find(|t| training_bytes(&model.config, words, rank, *t) <= limit);
+    let advice = match fits {
+        Some(t) => format!("passes of {t} tokens would fit, {tokens} were asked for; shorten answers or pass_tokens"),
+        None => "not even a pass of one token fits; take a smaller rank".into(),
+    };
+    Err(AlignError::Memory { needed, limit, advice })
+}

@@ -1,0 +1,106 @@
+//! Feedback in words: the policy answers again with the critique at hand, and a better answer joins the group
+//! (after Critique-GRPO, arXiv 2506.03106).
+
+use super::cdpa::CdpaParams;
+use super::rollouts::{Member, RolloutGroup, draw};
+use super::{AlignError, Assistant, Critic, Critique, Estimator, Record, Scale, advantages, policy_messages};
+use crate::generate::SampleParams;
+use crate::model::Adapter;
+use crate::text::Message;
+
+/// When a group gets a refined answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RefineWhen {
+    /// Never.
+    Never,
+    /// Where the scores of every step tie, so that nothing would be learned.
+    #[default]
+    Tied,
+    /// Always.
+    Always,
+}
+
+/// Constants of the refinement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RefineParams {
+    /// When it is tried.
+    pub when: RefineWhen,
+    /// γ of the weight p / (p + γ) that a refined token has in place of the ratio.
+    pub gamma: f32,
+}
+
+impl Default for RefineParams {
+    fn default() -> Self {
+        Self { when: RefineWhen::default(), gamma: 0.1 }
+    }
+}
+
+/// What refinement did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Refined {
+    /// Groups in which it was tried.
+    pub tried: usize,
+    /// Refined answers that were better and joined.
+    pub joined: usize,
+    /// Groups whose step scores all tied and no longer do.
+    pub rescued: usize,
+    /// Tokens that policy and critic wrote for it.
+    #[serde(skip)]
+    pub tokens: (usize, usize),
+}
+
+/// Whether the scores of every step are the same in all answers.
+fn tied(group: &RolloutGroup) -> bool {
+    advantages(&group.rewards(), Estimator::StepIndex, Scale::None).iter().flatten().all(|a| *a == 0.0)
+}
+
+/// Has the worst answer of a group written again, and takes it in if it is better than it was.
+pub(super) fn refine(
+    policy: &mut Assistant,
+    adapter: &Adapter,
+    critic: &mut Critic,
+    record: &Record,
+    group: &mut RolloutGroup,
+    params: &CdpaParams,
+    sample: SampleParams,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Refined, AlignError> {
+    let mut out = Refined::default();
+    let was_tied = tied(group);
+    let wanted = match params.refine.when {
+        RefineWhen::Never => false,
+        RefineWhen::Tied => was_tied,
+        RefineWhen::Always => true,
+    };
+    let Some(worst) = group.extreme(false).filter(|_| wanted) else { return Ok(out) };
+    out.tried = 1;
+    let old = &group.members[worst];
+    let prompt = policy.prompt(&messages(record, &old.text, &old.critique), "")?;
+    let drawn = draw(policy, adapter, &prompt, 1, params.max_tokens, sample, go_on)?;
+    let Some(drawn) = drawn.into_iter().next() else { return Ok(out) };
+    let critiques = critic.critique_while(&record.preference, &record.question, &[&drawn.text], go_on)?;
+    let Some(critique) = critiques.into_iter().next() else { return Ok(out) };
+    out.tokens = (drawn.tokens.len(), critique.steps.iter().map(|s| s.tokens).sum());
+    // The answer will be trained as one to the plain prompt, so what the policy thought of it here is not π_old.
+    let member = Member::new(&policy.tokenizer, drawn.tokens, None, drawn.text, critique);
+    let better = member.rewards.outcome().zip(old.rewards.outcome()).is_some_and(|(new, old)| new > old);
+    if better {
+        group.members.push(member);
+        out.joined = 1;
+        out.rescued = usize::from(was_tied && !tied(group));
+    }
+    Ok(out)
+}
+
+/// What the policy is asked.
+fn messages(record: &Record, answer: &str, critique: &Critique) -> Vec<Message> {
+    let mut messages = policy_messages(&record.preference, &record.question);
+    messages.push(Message::new("assistant", answer));
+    let mut ask = String::from("A reviewer who knows me says:\n");
+    for (i, s) in critique.steps.iter().enumerate().filter(|(_, s)| !s.failed) {
+        ask += &format!("Step {}: {}\n", i + 1, s.critique);
+    }
+    ask += "Answer my question again, in steps, so that the reviewer has nothing left to say.";
+    messages.push(Message::user(ask));
+    messages
+}

@@ -1,0 +1,112 @@
+//! Groups: rollouts of one prompt, each with its critique and the rewards of its steps.
+
+use super::{AlignError, Assistant, Critic, Critique, Record, Rewards, policy_messages};
+use crate::generate::{Request, SampleParams, generate};
+use crate::model::Adapter;
+use crate::text::{Tokenizer, split_steps, token_steps};
+
+/// An answer in a group.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    pub(super) tokens: Vec<u32>,
+    /// log π_old of each token, from the sampler; nothing for a refined answer, which was written to another prompt.
+    pub(super) old: Option<Vec<f32>>,
+    pub(super) text: String,
+    pub(super) critique: Critique,
+    pub(super) rewards: Rewards,
+}
+
+impl Member {
+    pub(super) fn new(
+        tokenizer: &Tokenizer,
+        tokens: Vec<u32>,
+        old: Option<Vec<f32>>,
+        text: String,
+        critique: Critique,
+    ) -> Self {
+        let rewards = Rewards {
+            steps: critique.steps.iter().map(|s| s.score).collect(),
+            token_steps: steps_of(tokenizer, &tokens),
+        };
+        Self { tokens, old, text, critique, rewards }
+    }
+}
+
+/// The answers to one prompt.
+#[derive(Clone, Debug)]
+pub(super) struct RolloutGroup {
+    pub(super) prompt: Vec<u32>,
+    pub(super) members: Vec<Member>,
+}
+
+impl RolloutGroup {
+    pub(super) fn rewards(&self) -> Vec<Rewards> {
+        self.members.iter().map(|m| m.rewards.clone()).collect()
+    }
+
+    /// The member with the best or the worst outcome; nothing where no critique came to its end.
+    pub(super) fn extreme(&self, best: bool) -> Option<usize> {
+        let outcomes = self.members.iter().enumerate().filter_map(|(i, m)| Some((i, m.rewards.outcome()?)));
+        let sign = if best { 1.0 } else { -1.0 };
+        outcomes.reduce(|a, b| if sign * b.1 > sign * a.1 { b } else { a }).map(|x| x.0)
+    }
+}
+
+/// An answer as it was drawn.
+pub(super) struct Drawn {
+    pub(super) tokens: Vec<u32>,
+    pub(super) log_probs: Vec<f32>,
+    pub(super) text: String,
+}
+
+/// Draws `n` answers to a prompt. Where `go_on` says no, they are cut short.
+pub(super) fn draw(
+    policy: &mut Assistant,
+    adapter: &Adapter,
+    prompt: &[u32],
+    n: usize,
+    max_tokens: usize,
+    sample: SampleParams,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<Vec<Drawn>, AlignError> {
+    let request = Request { adapter: Some(adapter), n, sample, ..Request::new(prompt, max_tokens) };
+    let tokenizer = policy.tokenizer.clone();
+    let done = generate(&mut policy.context, &tokenizer, vec![request], |_, _| go_on())?;
+    Ok(done.into_iter().map(|c| Drawn { tokens: c.tokens, log_probs: c.log_probs, text: c.text }).collect())
+}
+
+/// The prompt of a record.
+pub(super) fn prompt(policy: &Assistant, record: &Record) -> Result<Vec<u32>, AlignError> {
+    policy.prompt(&policy_messages(&record.preference, &record.question), "")
+}
+
+/// A group of the answers drawn, all their steps critiqued as one batch.
+pub(super) fn critiqued(
+    policy: &Assistant,
+    critic: &mut Critic,
+    record: &Record,
+    prompt: Vec<u32>,
+    drawn: Vec<Drawn>,
+    go_on: &mut dyn FnMut() -> bool,
+) -> Result<RolloutGroup, AlignError> {
+    let texts: Vec<&str> = drawn.iter().map(|d| d.text.as_str()).collect();
+    let critiques = critic.critique_while(&record.preference, &record.question, &texts, go_on)?;
+    let members = drawn.into_iter().zip(critiques);
+    let members = members.map(|(d, c)| Member::new(&policy.tokenizer, d.tokens, Some(d.log_probs), d.text, c));
+    Ok(RolloutGroup { prompt, members: members.collect() })
+}
+
+/// The step of each token. The token that ends the answer belongs to the last step: ending is its doing.
+fn steps_of(tokenizer: &Tokenizer, tokens: &[u32]) -> Vec<Option<usize>> {
+    let text = tokens.iter().filter(|t| !tokenizer.is_special(**t)).flat_map(|t| tokenizer.token_bytes(*t)).collect();
+    // Bytes that are no text are replaced one for one, so that offsets stay what they are.
+    let text = String::from_utf8(text).unwrap_or_else(|e| {
+        e.into_bytes().into_iter().map(|b| if b.is_ascii() { char::from(b) } else { '?' }).collect()
+    });
+    let steps = split_steps(&text);
+    let mut of = token_steps(&tokenizer.offsets(tokens), &steps);
+    if let Some(last) = of.last_mut() {
+        last.get_or_insert(steps.len() - 1);
+    }
+    of
+}

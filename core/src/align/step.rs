@@ -1,0 +1,271 @@
+//! One step of an adaptation, by any method.
+
+use std::time::Instant;
+
+use serde::Serialize;
+
+use super::budget::{Host, Phase, RunEnd, Spent, ask};
+use super::cdpa::{Update, update};
+use super::job::{Adaptation, Method, StepEnd};
+use super::refine::{Refined, refine};
+use super::rollouts::{self, RolloutGroup};
+use super::sft::{Row, RowsReport, train_rows};
+use super::{AlignError, Rewards, ZeroAdvantage, advantages};
+
+/// What a step did.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct StepReport {
+    /// Its number, from 1.
+    pub step: usize,
+    /// "warm_start", "sft", "rft", "grpo" or "cdpa".
+    pub stage: &'static str,
+    /// Learning rate.
+    pub lr: f32,
+    /// The loss before it.
+    pub loss: f32,
+    /// The gradient's norm before clipping.
+    pub grad_norm: f32,
+    /// Groups of rollouts, where there were any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub groups: Option<GroupsReport>,
+    /// What it cost.
+    pub cost: Spent,
+    /// What the job cost so far, with it.
+    pub spent: Spent,
+}
+
+/// What the groups of a step were like, and what was learned from them.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct GroupsReport {
+    /// The prompts' records.
+    pub records: Vec<String>,
+    /// Mean score of each rollout.
+    pub rewards: Vec<Option<f32>>,
+    /// Mean over the rollouts.
+    pub mean_reward: Option<f32>,
+    /// Steps critiqued, and those that failed.
+    pub critiques: (usize, usize),
+    /// Steps of an answer, on average.
+    pub mean_steps: f32,
+    /// Tokens of each rollout.
+    pub lengths: Vec<usize>,
+    /// Answers have shrunk to less than half of what they were: process rewards can do that.
+    pub collapsed: bool,
+    /// Mean k3 to the reference before the step, in nats a token; nothing where β is 0.
+    pub kl: Option<f32>,
+    /// Mean |log π − log π_old| before the step: how far the sampler's arithmetic is from the trainer's.
+    pub drift: f32,
+    /// Share of tokens that the clip held.
+    pub clip_share: f32,
+    /// Zero-advantage counts.
+    pub zero: ZeroAdvantage,
+    /// What feedback in words did.
+    pub refined: Refined,
+}
+
+/// A phase that the host interrupted.
+struct Interrupted(RunEnd);
+
+impl Adaptation {
+    /// One step. Left off by the host, it has changed nothing.
+    ///
+    /// # Errors
+    /// No step is left; a prompt that does not fit; a disk that refuses; a lost device.
+    pub fn step(&mut self, host: &mut dyn Host) -> Result<StepEnd, AlignError> {
+        if self.is_done() {
+            return Err(AlignError::Params("the job is done".into()));
+        }
+        let warm = self.warm_steps();
+        let at = self.state.step;
+        let lr = self.lr();
+        self.trainer.optimizer.params.lr = lr;
+        let mut report = StepReport { step: at + 1, lr, ..StepReport::default() };
+        let method = if at < warm { None } else { Some(self.params.method) };
+        report.stage = match method {
+            None => "warm_start",
+            Some(Method::Sft) => "sft",
+            Some(Method::Rft) => "rft",
+            Some(Method::Grpo) => "grpo",
+            Some(Method::Cdpa) => "cdpa",
+        };
+        let done = match method {
+            None => self.supervised(at, self.params.warm_start.batch, host, &mut report)?,
+            Some(Method::Sft) => self.supervised(at - warm, self.params.batch, host, &mut report)?,
+            Some(m) => self.by_rollouts(at - warm, m, host, &mut report)?,
+        };
+        if let Err(Interrupted(end)) = done {
+            return Ok(StepEnd::Interrupted(end));
+        }
+        self.state.step += 1;
+        self.state.spent.add(&report.cost);
+        report.spent = self.state.spent;
+        self.log.append(&report)?;
+        self.save()?;
+        Ok(StepEnd::Done(Box::new(report)))
+    }
+
+    /// Best chains of the data.
+    fn supervised(
+        &mut self,
+        i: usize,
+        batch: usize,
+        host: &mut dyn Host,
+        report: &mut StepReport,
+    ) -> Result<Result<(), Interrupted>, AlignError> {
+        if let Some(end) = ask(host, &self.progress(Phase::Update)) {
+            return Ok(Err(Interrupted(end)));
+        }
+        let start = Instant::now();
+        let rows: Vec<&Row> = self.order(self.rows.len(), i, batch).into_iter().map(|i| &self.rows[i]).collect();
+        let done = train_rows(&mut self.trainer, &rows)?;
+        learned(report, &done, start);
+        Ok(Ok(()))
+    }
+
+    /// Rollouts, critiques, and the update that the method makes of them.
+    fn by_rollouts(
+        &mut self,
+        i: usize,
+        method: Method,
+        host: &mut dyn Host,
+        report: &mut StepReport,
+    ) -> Result<Result<(), Interrupted>, AlignError> {
+        let records = self.order(self.records.len(), i, self.cdpa.prompts);
+        let mut out = GroupsReport::default();
+        let mut groups = Vec::new();
+        for (k, record) in records.into_iter().enumerate() {
+            match self.group(i, k, record, method, host, report, &mut out)? {
+                Ok(group) => groups.push(group),
+                Err(end) => return Ok(Err(end)),
+            }
+        }
+        if let Some(end) = ask(host, &self.progress(Phase::Update)) {
+            return Ok(Err(Interrupted(end)));
+        }
+        let start = Instant::now();
+        if method == Method::Rft {
+            let done = self.best_of_groups(&groups)?;
+            learned(report, &done, start);
+        } else {
+            let Update { loss, kl, drift, clip_share, grad_norm, tokens } =
+                update(&mut self.trainer, &groups, &self.cdpa)?;
+            (report.loss, report.grad_norm) = (loss, grad_norm);
+            (out.kl, out.drift, out.clip_share) = (kl, drift, clip_share);
+            report.cost.trained += tokens as u64;
+            report.cost.training += start.elapsed().as_secs_f64();
+        }
+        let known: Vec<f32> = out.rewards.iter().flatten().copied().collect();
+        out.mean_reward = (!known.is_empty()).then(|| known.iter().sum::<f32>() / known.len() as f32);
+        let n = out.lengths.len().max(1) as f32;
+        out.mean_steps = out.critiques.0 as f32 / n;
+        out.collapsed = self.state.lengths.push(out.lengths.iter().sum::<usize>() as f32 / n);
+        if out.collapsed {
+            log::warn!("step {}: answers have shrunk to less than half of their first length", report.step);
+        }
+        report.groups = Some(out);
+        Ok(Ok(()))
+    }
+
+    /// One group: drawn, critiqued, refined.
+    fn group(
+        &mut self,
+        i: usize,
+        k: usize,
+        record: usize,
+        method: Method,
+        host: &mut dyn Host,
+        report: &mut StepReport,
+        out: &mut GroupsReport,
+    ) -> Result<Result<RolloutGroup, Interrupted>, AlignError> {
+        let progress = |phase| self.progress(phase);
+        let (rolling, reading, again) =
+            (progress(Phase::Rollouts), progress(Phase::Critiques), progress(Phase::Refinement));
+        let record = &self.records[record];
+        let Some(critic) = self.critic.as_mut() else {
+            return Err(AlignError::Params("this method needs a critic".into()));
+        };
+        let params = &self.cdpa;
+        let mut sample = params.sample;
+        // Random numbers of its own for every group of every step.
+        let number = (i * params.prompts + k) as u64;
+        sample.seed =
+            self.params.seed.wrapping_add(sample.seed).wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+
+        if let Some(end) = ask(host, &rolling) {
+            return Ok(Err(Interrupted(end)));
+        }
+        let mut ended = None;
+        let mut go_on = |progress| {
+            if ended.is_none() {
+                ended = ask(host, progress);
+            }
+            ended.is_none()
+        };
+        let start = Instant::now();
+        let prompt = rollouts::prompt(&self.policy, record)?;
+        let adapter = &self.trainer.adapter;
+        let drawn =
+            rollouts::draw(&mut self.policy, adapter, &prompt, params.group, params.max_tokens, sample, &mut || {
+                go_on(&rolling)
+            })?;
+        report.cost.generated += drawn.iter().map(|d| d.tokens.len() as u64).sum::<u64>();
+        report.cost.generating += start.elapsed().as_secs_f64();
+        let start = Instant::now();
+        let mut group = if go_on(&reading) {
+            rollouts::critiqued(&self.policy, critic, record, prompt, drawn, &mut || go_on(&reading))?
+        } else {
+            RolloutGroup { prompt, members: Vec::new() }
+        };
+        let steps = || group.members.iter().flat_map(|m| &m.critique.steps);
+        report.cost.critiqued += steps().map(|s| s.tokens as u64).sum::<u64>();
+        report.cost.critiquing += start.elapsed().as_secs_f64();
+        out.critiques.0 += steps().count();
+        out.critiques.1 += steps().filter(|s| s.failed).count();
+        out.records.push(record.id.clone());
+        out.rewards.extend(group.members.iter().map(|m| m.rewards.outcome()));
+        out.lengths.extend(group.members.iter().map(|m| m.tokens.len()));
+
+        if method == Method::Cdpa && go_on(&again) {
+            let start = Instant::now();
+            // A stream of its own: the rollouts took those from 0 on.
+            let sample = crate::generate::SampleParams { seed: sample.seed ^ 0x5bd1_e995, ..sample };
+            let policy = &mut self.policy;
+            let refined = refine(policy, adapter, critic, record, &mut group, params, sample, &mut || go_on(&again))?;
+            out.refined.tried += refined.tried;
+            out.refined.joined += refined.joined;
+            out.refined.rescued += refined.rescued;
+            report.cost.generated += refined.tokens.0 as u64;
+            report.cost.critiqued += refined.tokens.1 as u64;
+            report.cost.generating += start.elapsed().as_secs_f64();
+        }
+        if let Some(end) = ended {
+            return Ok(Err(Interrupted(end)));
+        }
+        let rewards: Vec<Rewards> = group.rewards();
+        out.zero.count(&rewards, &advantages(&rewards, params.estimator, params.scale));
+        Ok(Ok(group))
+    }
+
+    /// Supervised on the best rollout of each group that has one better than another; groups without teach nothing.
+    fn best_of_groups(&mut self, groups: &[RolloutGroup]) -> Result<RowsReport, AlignError> {
+        let mut rows = Vec::new();
+        for g in groups {
+            let outcome = |i: usize| g.members[i].rewards.outcome();
+            let (Some(best), Some(worst)) = (g.extreme(true), g.extreme(false)) else { continue };
+            if outcome(best) > outcome(worst) {
+                let answer = g.members[best].tokens.clone();
+                rows.push(Row { prompt: g.prompt.clone(), weights: vec![1.0; answer.len()], answer });
+            }
+        }
+        if rows.is_empty() {
+            return Ok(RowsReport::default());
+        }
+        Ok(train_rows(&mut self.trainer, &rows.iter().collect::<Vec<_>>())?)
+    }
+}
+
+fn learned(report: &mut StepReport, done: &RowsReport, start: Instant) {
+    (report.loss, report.grad_norm) = (done.loss, done.grad_norm);
+    report.cost.trained += done.tokens as u64;
+    report.cost.training += start.elapsed().as_secs_f64();
+}

@@ -1,0 +1,138 @@
+//! A training on disk: adapter, moments of the optimizer, and whatever the job must know to go on. One file in
+//! GGUF's form, replaced as a whole, so that at any moment the last whole step is there.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::{AdamWParams, Trainer};
+use crate::gguf::{GgmlType, GgufFile, GgufWriter, write_atomic};
+use crate::model::{Adapter, AdapterShape, Model, ModelError};
+
+const FORM: &str = "unspoken.checkpoint";
+const STATE: &str = "unspoken.checkpoint.state";
+const BASE: &str = "unspoken.base_fingerprint";
+
+/// What can be wrong with a checkpoint.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckpointError {
+    /// It cannot be read or written.
+    #[error("{path}: {source}")]
+    Io {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not what it should be.
+    #[error("{path}: not a checkpoint that can go on: {message}")]
+    Invalid {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        message: String,
+    },
+    /// The model's floor.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+}
+
+/// A checkpoint that was read.
+#[derive(Debug)]
+pub struct Checkpoint<S> {
+    /// What the job wrote.
+    pub state: S,
+    /// The adapter as it was.
+    pub adapter: Adapter,
+    m: Vec<f32>,
+    v: Vec<f32>,
+    step: u32,
+}
+
+impl Trainer {
+    /// Writes adapter, moments and `state` to `path`, whole or not at all.
+    ///
+    /// # Errors
+    /// What the system says; a lost device.
+    pub fn save<S: Serialize>(&self, path: &Path, state: &S) -> Result<(), CheckpointError> {
+        let invalid = |message| CheckpointError::Invalid { path: path.display().to_string(), message };
+        let state = serde_json::to_string(state).map_err(|e| invalid(e.to_string()))?;
+        let (model, device) = (self.model(), self.model().device());
+        let values = self.adapter.read(device)?;
+        let (m, v, step) = self.optimizer.state(device)?;
+        let words = [values.len() as u64];
+        let mut file = GgufWriter::new()
+            .str("general.type", FORM)
+            .str("general.architecture", &model.config.architecture)
+            .str(BASE, &self.adapter.base)
+            .u32("rank", self.adapter.shape.rank as u32)
+            .f32("alpha", self.adapter.alpha)
+            .u32("step", step)
+            .str(STATE, &state);
+        for (name, values) in [("adapter", &values), ("adamw.m", &m), ("adamw.v", &v)] {
+            file.tensor(name, &words, values);
+        }
+        write_atomic(path, |mut out| file.write(&mut out))
+            .map_err(|source| CheckpointError::Io { path: path.display().to_string(), source })
+    }
+}
+
+impl<S: DeserializeOwned> Checkpoint<S> {
+    /// Reads one for `model`.
+    ///
+    /// # Errors
+    /// A file that is no checkpoint, belongs to another base, or has numbers that are not finite.
+    pub fn load(model: &Model, path: &Path) -> Result<Self, CheckpointError> {
+        let invalid = |message: String| CheckpointError::Invalid { path: path.display().to_string(), message };
+        let file = GgufFile::open(path).map_err(|e| invalid(e.to_string()))?;
+        let meta = file.metadata();
+        let get = |key: &str| meta.str(key).map_err(|e| invalid(e.to_string()));
+        if get("general.type")? != FORM {
+            return Err(invalid(format!("general.type is {:?}", get("general.type")?)));
+        }
+        if get(BASE)? != model.fingerprint() {
+            return Err(invalid("it was made for another base model".into()));
+        }
+        let state = serde_json::from_str(get(STATE)?).map_err(|e| invalid(format!("its state: {e}")))?;
+        let number = |key: &str| meta.u32(key).map_err(|e| invalid(e.to_string()));
+        let (rank, step) = (number("rank")? as usize, number("step")?);
+        let alpha = meta.f32("alpha").map_err(|e| invalid(e.to_string()))?;
+        if rank == 0 || rank > 256 {
+            return Err(invalid(format!("rank {rank}")));
+        }
+        let words = AdapterShape::new(&model.config, rank).words;
+        let tensor = |name: &str| -> Result<Vec<f32>, CheckpointError> {
+            let t = file.tensor(name).ok_or_else(|| invalid(format!("tensor {name} is missing")))?;
+            if t.kind != GgmlType::F32 || t.shape != [words as u64] {
+                return Err(invalid(format!("tensor {name} is {:?} {:?}, expected {words} F32", t.kind, t.shape)));
+            }
+            let bytes = file.data(t).chunks_exact(4);
+            let values: Vec<f32> = bytes.map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+            match values.iter().all(|x| x.is_finite()) {
+                true => Ok(values),
+                false => Err(invalid(format!("tensor {name} has values that are not finite"))),
+            }
+        };
+        let (values, m, v) = (tensor("adapter")?, tensor("adamw.m")?, tensor("adamw.v")?);
+        let adapter = Adapter::from_fn(model, rank, alpha, |_, to| to.copy_from_slice(&values))?;
+        Ok(Self { state, adapter, m, v, step })
+    }
+
+    /// A trainer that stands where this one stood, and the job's state.
+    ///
+    /// # Errors
+    /// Memory that the device refuses.
+    pub fn trainer(
+        self,
+        model: &Arc<Model>,
+        optimizer: AdamWParams,
+        max_tokens: usize,
+    ) -> Result<(Trainer, S), ModelError> {
+        let mut trainer = Trainer::new(model, self.adapter, optimizer, max_tokens)?;
+        trainer.optimizer.restore(model.device(), &self.m, &self.v, self.step)?;
+        Ok((trainer, self.state))
+    }
+}
