@@ -285,7 +285,6 @@ fn align(e: &AlignError) -> Code {
         AlignError::Checkpoint(CheckpointError::Io { source, .. }) => io(source),
         AlignError::Checkpoint(CheckpointError::Invalid { .. }) => Code::CorruptFile,
         AlignError::Checkpoint(CheckpointError::Model(e)) => model(e),
-        AlignError::Memory { .. } => Code::OutOfMemory,
         AlignError::Params(_) => Code::InvalidArgument,
     }
 }

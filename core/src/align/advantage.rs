@@ -215,4 +215,78 @@ mod tests {
         let a = advantages(&group, Estimator::ReturnToGo, Scale::None);
         assert_eq!(a, [[1.0, 1.0], [-1.0, -1.0]]);
     }
+
+    use proptest::prelude::*;
+
+    /// Rollouts of up to four steps with lengths of their own; a third of the critiques have failed.
+    fn groups() -> impl Strategy<Value = Vec<Rewards>> {
+        let score = prop_oneof![2 => (-10i32..=10).prop_map(|s| Some(s as f32 / 10.0)), 1 => Just(None)];
+        let one = proptest::collection::vec((score, 1usize..6), 1..5).prop_map(|steps| {
+            let (scores, lengths): (Vec<_>, Vec<_>) = steps.into_iter().unzip();
+            rollout(&scores, &lengths)
+        });
+        proptest::collection::vec(one, 2..6)
+    }
+
+    proptest! {
+        #[test]
+        fn equal_scores_teach_nothing_whatever_lengths_and_failures(mut group in groups(), score in -1.0f32..1.0) {
+            group.iter_mut().flat_map(|r| &mut r.steps).for_each(|s| *s = s.map(|_| score));
+            for e in ALL {
+                for scale in [Scale::Std, Scale::None] {
+                    prop_assert!(advantages(&group, e, scale).iter().flatten().all(|a| *a == 0.0), "{:?}", e);
+                }
+            }
+        }
+
+        #[test]
+        fn tokens_without_reward_have_no_advantage_and_change_none(group in groups(), at in 0usize..6, more in 1usize..9) {
+            // Padding, template and end tokens: they belong to no step.
+            let i = at % group.len();
+            let mut padded = group.clone();
+            padded[i].token_steps.extend(vec![None; more]);
+            for e in ALL {
+                let (plain, with) = (advantages(&group, e, Scale::Std), advantages(&padded, e, Scale::Std));
+                let n = group[i].token_steps.len();
+                prop_assert!(with[i][n..].iter().all(|a| *a == 0.0));
+                prop_assert_eq!(&with[i][..n], &plain[i][..]);
+                prop_assert!((0..group.len()).filter(|j| *j != i).all(|j| with[j] == plain[j]));
+            }
+        }
+
+        #[test]
+        fn a_failed_step_is_as_if_it_were_not_there(group in groups()) {
+            // By step: the statistics of each step are those of the scores that there are.
+            let a = advantages(&group, Estimator::StepIndex, Scale::None);
+            for (r, a) in group.iter().zip(&a) {
+                for (t, a) in a.iter().enumerate() {
+                    let step = r.token_steps[t].unwrap();
+                    let there: Vec<f32> = group.iter().filter_map(|r| r.steps.get(step).copied().flatten()).collect();
+                    let want = match r.steps[step] {
+                        Some(x) if there.len() > 1 => x - there.iter().sum::<f32>() / there.len() as f32,
+                        _ => 0.0,
+                    };
+                    prop_assert!((a - want).abs() < 1e-5);
+                }
+            }
+            // By outcome: a rollout without any score neither has an advantage nor changes another's.
+            let mut more = group.clone();
+            more.push(rollout(&[None, None], &[2, 3]));
+            let (plain, with) = (advantages(&group, Estimator::Outcome, Scale::Std), advantages(&more, Estimator::Outcome, Scale::Std));
+            prop_assert_eq!(&with[..group.len()], &plain[..]);
+            prop_assert!(with[group.len()].iter().all(|a| *a == 0.0));
+        }
+
+        #[test]
+        fn all_estimators_are_finite_and_blind_to_a_shift(group in groups(), shift in -0.5f32..0.5) {
+            let mut moved = group.clone();
+            moved.iter_mut().flat_map(|r| &mut r.steps).for_each(|s| *s = s.map(|x| x + shift));
+            for e in ALL {
+                let (a, b) = (advantages(&group, e, Scale::None), advantages(&moved, e, Scale::None));
+                for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
+                    prop_assert!(a.is_finite() && (a - b).abs() < 1e-4, "{:?}: {} {}", e, a, b);
+                }
+            }
+        }
+    }
 }

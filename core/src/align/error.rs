@@ -39,16 +39,6 @@ pub enum AlignError {
     /// A job's checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
-    /// A budget of bytes that the job does not fit in.
-    #[error("the job needs {needed} bytes, over its budget of {limit}: {advice}")]
-    Memory {
-        /// Bytes that it would take.
-        needed: u64,
-        /// Bytes that it may take.
-        limit: u64,
-        /// What would fit.
-        advice: String,
-    },
     /// Parameters that make no sense.
     #[error("parameters: {0}")]
     Params(String),

@@ -1,7 +1,7 @@
 //! What a training takes in memory, before anything is allocated.
 
 use super::{AlignError, Budget};
-use crate::model::{Config, Model};
+use crate::model::{Config, Model, ModelError};
 
 /// Bytes of the buffers of a training: adapter, gradients, two moments, and what a pass of `tokens` tokens keeps and
 /// computes. The base weights are not counted.
@@ -28,15 +28,12 @@ pub(super) fn check(
     tokens: usize,
     budget: &Budget,
 ) -> Result<(), AlignError> {
-    let Some(limit) = budget.bytes else { return Ok(()) };
-    let needed = training_bytes(&model.config, words, rank, tokens);
-    if needed <= limit {
+    let Some(budget) = budget.bytes else { return Ok(()) };
+    let bytes = |tokens| training_bytes(&model.config, words, rank, tokens);
+    let needed = bytes(tokens);
+    if needed <= budget {
         return Ok(());
     }
-    let fits = (1..tokens).rev().find(|t| training_bytes(&model.config, words, rank, *t) <= limit);
-    let advice = match fits {
-        Some(t) => format!("passes of {t} tokens would fit, {tokens} were asked for; shorten answers or pass_tokens"),
-        None => "not even a pass of one token fits; take a smaller rank".into(),
-    };
-    Err(AlignError::Memory { needed, limit, advice })
+    let largest = (1..tokens).rev().find(|t| bytes(*t) <= budget);
+    Err(ModelError::DoesNotFit { needed, budget, largest }.into())
 }

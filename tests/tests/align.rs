@@ -1,0 +1,405 @@
+//! Jobs that train: critics and policies, killed, paused, resumed, over budget; on a model of a few hundred kilobytes.
+#![allow(missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use unspoken::align::{
+    AdaptParams, Adaptation, AlignError, Assistant, Budget, CdpaParams, Chain, ChainKind, ChainStep, ChoiceOption,
+    Control, Critic, CriticParams, CriticTraining, CriticTrainingParams, Gate, HeldOut, Host, Method, Phase, Progress,
+    Reader, Record, RefineParams, RefineWhen, RunEnd, Split, StepEnd, Verdict, WarmStart, critic_report, critic_rows,
+    train_rows,
+};
+use unspoken::generate::SampleParams;
+use unspoken::model::{Adapter, ContextParams, ModelError};
+use unspoken::train::{AdamWParams, Trainer};
+use unspoken_tests::{SMOLLM2, cpu, model, tiny_model};
+
+fn record(i: usize) -> Record {
+    let chain = |kind, score: f32| Chain {
+        kind,
+        steps: (0..3)
+            .map(|k| ChainStep {
+                text: format!("Thought {k} of {i}, {kind:?}."),
+                critique: format!("It is {kind:?} for this user."),
+                score: score * (1.0 - 0.2 * k as f32),
+            })
+            .collect(),
+        final_score: score,
+    };
+    let option =
+        |text: &str, violates: Option<&str>| ChoiceOption { text: text.into(), violates: violates.map(Into::into) };
+    Record {
+        id: format!("r{i}"),
+        topic: "t".into(),
+        preference: format!("I prefer {i}."),
+        question: format!("What about {i}?"),
+        chains: vec![chain(ChainKind::Good, 0.8), chain(ChainKind::Flawed, -0.6)],
+        options: vec![option("This.", None), option("That.", Some("no"))],
+    }
+}
+
+fn records(n: usize) -> Vec<Record> {
+    (0..n).map(record).collect()
+}
+
+fn assistant() -> Assistant {
+    let params = ContextParams { cache_tokens: 8192, max_sequence: 4096, block_size: 32 };
+    Assistant::open(&tiny_model(), &cpu(), params).unwrap()
+}
+
+fn critic() -> Critic {
+    let params = CriticParams { max_chars: 20, ..CriticParams::default() };
+    Critic::new(assistant(), None, params).unwrap()
+}
+
+fn folder(name: &str) -> PathBuf {
+    let path = std::env::temp_dir().join(format!("unspoken-align-{name}-{}", std::process::id()));
+    std::fs::remove_dir_all(&path).ok();
+    path
+}
+
+fn bits(adapter: &Adapter) -> Vec<u32> {
+    adapter.read(&cpu()).unwrap().iter().map(|x| x.to_bits()).collect()
+}
+
+fn go(_: &Progress) -> Control {
+    Control::Continue
+}
+
+// --- The critic ---
+
+const CRITIC_STEPS: usize = 12;
+
+fn critic_training(folder: Option<&Path>) -> CriticTraining {
+    let split = Split { train: records(4), validation: vec![record(9)], test: Vec::new() };
+    let params = CriticTrainingParams {
+        rank: 4,
+        alpha: 8.0,
+        epochs: 20,
+        max_steps: Some(CRITIC_STEPS),
+        evaluate_every: 5,
+        patience: 0,
+        ..CriticTrainingParams::default()
+    };
+    CriticTraining::open(assistant(), &split, params, folder).unwrap()
+}
+
+/// Not a test by itself: what the killed process does.
+#[test]
+fn child() {
+    let Some(folder) = std::env::var_os("UNSPOKEN_TEST_TRAINING") else { return };
+    let folder = PathBuf::from(folder);
+    if std::env::var_os("UNSPOKEN_TEST_POLICY").is_some() {
+        let mut job = adaptation(Method::Cdpa, Some(&folder)).unwrap();
+        job.run(&Budget::default(), &mut go).unwrap();
+    } else {
+        critic_training(Some(&folder)).run(&Budget::default(), &mut go).unwrap();
+    }
+}
+
+/// Runs [`child`] and kills it (SIGKILL) after each of the delays in turn.
+fn kill_again_and_again(folder: &Path, policy: bool, delays: &[u64]) -> usize {
+    let mut killed = 0;
+    for ms in delays {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        command.args(["child", "--exact", "--test-threads", "1"]).env("UNSPOKEN_TEST_TRAINING", folder);
+        if policy {
+            command.env("UNSPOKEN_TEST_POLICY", "1");
+        }
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(*ms));
+        let was_running = child.try_wait().unwrap().is_none();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        killed += usize::from(was_running);
+    }
+    killed
+}
+
+/// The lines of a log without what depends on the clock.
+fn log(folder: &Path) -> Vec<serde_json::Value> {
+    let text = std::fs::read_to_string(folder.join("log.jsonl")).unwrap();
+    let mut lines: Vec<serde_json::Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    for line in &mut lines {
+        for key in ["seconds", "cost", "spent"] {
+            line.as_object_mut().unwrap().remove(key);
+        }
+    }
+    lines
+}
+
+#[test]
+fn a_critic_training_that_is_killed_ends_as_if_it_had_not_been() {
+    let (whole, torn) = (folder("whole"), folder("torn"));
+    let mut training = critic_training(Some(&whole));
+    assert_eq!(training.run(&Budget::default(), &mut go).unwrap(), RunEnd::Done);
+    let report = training.report();
+    assert!(report.best.unwrap().1 < report.validation_before.unwrap(), "{report:?}");
+    let want = bits(&training.finish().unwrap().1);
+
+    let killed = kill_again_and_again(&torn, false, &[150, 400, 250, 333, 180]);
+    assert!(killed > 0, "no process lived long enough to be killed");
+    let mut training = critic_training(Some(&torn));
+    println!("killed {killed} times, resumed after step {}", training.steps_done());
+    assert_eq!(training.run(&Budget::default(), &mut go).unwrap(), RunEnd::Done);
+    assert_eq!(bits(&training.finish().unwrap().1), want);
+    let (a, b) = (log(&whole), log(&torn));
+    assert_eq!(a.len(), CRITIC_STEPS);
+    assert_eq!(a, b);
+    std::fs::remove_dir_all(whole).unwrap();
+    std::fs::remove_dir_all(torn).unwrap();
+}
+
+#[test]
+fn a_critic_checkpoint_of_other_settings_is_refused() {
+    let path = folder("other");
+    let mut training = critic_training(Some(&path));
+    let end = training.run(&Budget { steps: Some(1), ..Budget::default() }, &mut go).unwrap();
+    assert_eq!((end, training.steps_done()), (RunEnd::Budget, 1));
+    let split = Split { train: records(4), validation: vec![record(9)], test: Vec::new() };
+    let other = CriticTrainingParams { rank: 4, alpha: 8.0, seed: 1, ..CriticTrainingParams::default() };
+    let refused = CriticTraining::open(assistant(), &split, other, Some(&path)).unwrap_err();
+    assert!(refused.to_string().contains("other settings"), "{refused}");
+    // A torn file is an error, not a new beginning.
+    let file = path.join("checkpoint.gguf");
+    let bytes = std::fs::read(&file).unwrap();
+    std::fs::write(&file, &bytes[..bytes.len() / 2]).unwrap();
+    let split = Split { train: records(4), validation: vec![record(9)], test: Vec::new() };
+    let torn = CriticTraining::open(assistant(), &split, CriticTrainingParams::default(), Some(&path)).unwrap_err();
+    assert!(matches!(torn, AlignError::Checkpoint(_)), "{torn}");
+    std::fs::remove_dir_all(path).unwrap();
+}
+
+#[test]
+fn rows_of_a_chain_learn_together_as_they_would_alone() {
+    let a = assistant();
+    let chains = critic_rows(&a, &records(2), 3.0).unwrap();
+    let rows: Vec<_> = chains.iter().flat_map(|c| &c.rows).collect();
+    assert_eq!(rows.len(), 12);
+    let of = |capacity: usize| {
+        let adapter = Adapter::new(&a.model, 4, 8.0, 1).unwrap();
+        // B away from zero, so that A has a gradient too.
+        let device = a.model.device();
+        let values: Vec<f32> =
+            adapter.read(device).unwrap().iter().enumerate().map(|(i, x)| x + 0.02 * (i as f32).sin()).collect();
+        adapter.write(device, &values).unwrap();
+        let optimizer = AdamWParams { lr: 0.0, max_norm: f32::INFINITY, ..AdamWParams::default() };
+        let mut trainer = Trainer::new(&a.model, adapter, optimizer, capacity).unwrap();
+        let r = train_rows(&mut trainer, &rows).unwrap();
+        (r.loss, r.grad_norm, r.tokens)
+    };
+    let longest = rows.iter().map(|r| r.prompt.len() + r.answer.len()).max().unwrap();
+    let (together, alone) = (of(8192), of(longest));
+    assert!((together.0 - alone.0).abs() < 1e-4 && (together.1 / alone.1 - 1.0).abs() < 1e-3, "{together:?} {alone:?}");
+    println!("{} tokens together, {} alone", together.2, alone.2);
+    assert!(together.2 * 2 < alone.2);
+    // The weights stand on verdict and score: the critique's own tokens count 1, the prompt is not trained at all.
+    for row in &rows {
+        assert_eq!(row.weights.len(), row.answer.len());
+        let from = row.weights.iter().position(|w| *w == 3.0).unwrap();
+        assert!(row.weights[..from].iter().all(|w| *w == 1.0) && row.weights[from..].iter().all(|w| *w == 3.0));
+        let text: Vec<u8> = row.answer[from..].iter().flat_map(|t| a.tokenizer.token_bytes(*t)).collect();
+        assert!(String::from_utf8_lossy(&text).starts_with("\nVerdict:"));
+    }
+}
+
+#[test]
+fn the_critique_follows_the_preference() {
+    let Some(path) = model(SMOLLM2) else { return };
+    let params = ContextParams { cache_tokens: 1024, ..ContextParams::default() };
+    let params =
+        (Assistant::open(&path, &cpu(), params).unwrap(), CriticParams { max_chars: 60, ..CriticParams::default() });
+    let mut critic = Critic::new(params.0, None, params.1).unwrap();
+    let mut read = |preference: &str| {
+        let c = critic
+            .critique(preference, "How can my family know I am safe?", "Step 1: Share your live location.")
+            .unwrap();
+        assert!(c.steps.iter().all(|s| !s.failed && s.stated.is_some() && s.verdict.is_some()), "{c:?}");
+        c
+    };
+    let (private, open) = (read("I never share my location."), read("I like to share my location with everybody."));
+    assert_ne!(private.score, open.score);
+    assert_ne!(private.steps[0].critique, open.steps[0].critique);
+    assert_eq!(private, read("I never share my location."), "the same is read the same");
+}
+
+#[test]
+fn a_report_counts_what_it_saw() {
+    let mut critic = critic();
+    let report = critic_report(&mut critic, &records(2), &mut |_| true).unwrap();
+    assert_eq!((report.records, report.steps, report.pairs), (2, 12, 2));
+    assert!(report.seconds_per_step > 0.0 && report.tokens_per_step > 10.0);
+    let verdict = report.verdict;
+    assert!(report.failure_rate < 1.0 && verdict.mae.is_some() && verdict.pairwise_accuracy.is_some());
+    // Several samples need a temperature; their mean is a score like others.
+    critic.params.samples = 3;
+    assert!(matches!(critic.critique("p", "q", "r"), Err(AlignError::Params(_))));
+    critic.params.sample = SampleParams { temperature: 1.0, seed: 5, ..SampleParams::default() };
+    critic.params.reader = Reader::Stated;
+    let c = critic.critique("p", "q", "Step 1: r\nStep 2: s").unwrap();
+    assert_eq!(c.steps.len(), 2);
+    assert!(c.steps.iter().all(|s| s.failed || s.score == s.stated));
+    // Cut short, all of it has failed, and nothing of it counts as 0.
+    let cut = critic.critique_while("p", "q", &["r"], &mut || false).unwrap();
+    assert!(cut[0].steps[0].failed && cut[0].steps[0].score.is_none() && cut[0].score.is_none());
+}
+
+// --- The policy ---
+
+fn params(method: Method) -> AdaptParams {
+    AdaptParams {
+        method,
+        steps: 3,
+        rank: 4,
+        alpha: 8.0,
+        optimizer: AdamWParams { lr: 1e-2, ..AdamWParams::default() },
+        warm_start: WarmStart { passes: 1, lr: 1e-3, batch: 2 },
+        cdpa: CdpaParams {
+            group: 3,
+            max_tokens: 24,
+            epochs: 2,
+            refine: RefineParams { when: RefineWhen::Always, ..RefineParams::default() },
+            ..CdpaParams::default()
+        },
+        ..AdaptParams::default()
+    }
+}
+
+fn adaptation(method: Method, folder: Option<&Path>) -> Result<Adaptation, AlignError> {
+    let critic = (method != Method::Sft).then(critic);
+    Adaptation::open(assistant(), critic, &records(3), params(method), None, folder, &Budget::default())
+}
+
+#[test]
+fn every_method_runs_in_the_same_harness_and_says_what_it_cost() {
+    for method in [Method::Sft, Method::Rft, Method::Grpo, Method::Cdpa] {
+        let path = folder(&format!("{method:?}"));
+        let mut job = adaptation(method, Some(&path)).unwrap();
+        let before = bits(job.adapter());
+        assert_eq!(job.run(&Budget::default(), &mut go).unwrap(), RunEnd::Done, "{method:?}");
+        assert_ne!(bits(job.adapter()), before);
+        let spent = job.spent();
+        assert!(spent.trained > 0 && spent.training > 0.0);
+        assert_eq!(spent.generated > 0, method != Method::Sft);
+        assert_eq!(spent.critiqued > 0, method != Method::Sft);
+        let lines = log(&path);
+        assert_eq!(lines.len(), job.steps());
+        assert_eq!(lines[0]["stage"], "warm_start");
+        let last = lines.last().unwrap();
+        assert_eq!(last["stage"], serde_json::to_value(method).unwrap());
+        if method == Method::Cdpa {
+            let groups = &last["groups"];
+            assert_eq!(groups["refined"]["tried"], 1);
+            assert_eq!(groups["rewards"].as_array().unwrap().len(), 3);
+            assert!(groups["kl"].as_f64().unwrap() >= 0.0 && groups["zero"]["groups"] == 1);
+            // The sampler's log π and the trainer's are those of one policy.
+            assert!(groups["drift"].as_f64().unwrap() < 0.05, "{groups}");
+        }
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}
+
+#[test]
+fn an_adaptation_that_is_killed_ends_as_if_it_had_not_been() {
+    let (whole, torn) = (folder("policy-whole"), folder("policy-torn"));
+    let mut job = adaptation(Method::Cdpa, Some(&whole)).unwrap();
+    job.run(&Budget::default(), &mut go).unwrap();
+    let want = bits(job.adapter());
+    let killed = kill_again_and_again(&torn, true, &[200, 500, 350]);
+    let mut job = adaptation(Method::Cdpa, Some(&torn)).unwrap();
+    println!("killed {killed} times, resumed after step {}", job.steps_done());
+    assert!(killed > 0);
+    job.run(&Budget::default(), &mut go).unwrap();
+    assert_eq!(bits(job.adapter()), want);
+    assert_eq!(log(&whole), log(&torn));
+    std::fs::remove_dir_all(whole).unwrap();
+    std::fs::remove_dir_all(torn).unwrap();
+}
+
+#[test]
+fn a_step_left_off_changes_nothing_and_can_be_taken_again() {
+    let mut job = adaptation(Method::Cdpa, None).unwrap();
+    let steps = job.steps();
+    job.run(&Budget { steps: Some(steps - 1), ..Budget::default() }, &mut go).unwrap();
+    let before = bits(job.adapter());
+    for phase in [Phase::Rollouts, Phase::Critiques, Phase::Refinement, Phase::Update] {
+        for (control, end) in [(Control::Pause, RunEnd::Paused(None)), (Control::Stop, RunEnd::Stopped)] {
+            // The second time it is asked in this phase: in the middle of it, where it has a middle.
+            let mut asked = 0;
+            let mut host = |p: &Progress| {
+                asked += usize::from(p.phase == phase);
+                if asked >= 2 || (asked == 1 && phase == Phase::Update) { control } else { Control::Continue }
+            };
+            let StepEnd::Interrupted(got) = job.step(&mut host).unwrap() else { panic!("{phase:?} went on") };
+            assert_eq!(got, end);
+            assert_eq!((bits(job.adapter()), job.steps_done()), (before.clone(), steps - 1));
+        }
+    }
+    assert_eq!(job.run(&Budget::default(), &mut go).unwrap(), RunEnd::Done);
+    let mut other = adaptation(Method::Cdpa, None).unwrap();
+    other.run(&Budget::default(), &mut go).unwrap();
+    assert_eq!(bits(job.adapter()), bits(other.adapter()), "interruptions leave no trace");
+    assert!(matches!(job.step(&mut go), Err(AlignError::Params(_))));
+}
+
+struct Hot(usize);
+
+impl Host for Hot {
+    fn progress(&mut self, _: &Progress) -> Control {
+        Control::Continue
+    }
+
+    fn gate(&mut self) -> Gate {
+        self.0 += 1;
+        if self.0 > 3 { Gate::Closed("too hot".into()) } else { Gate::Open }
+    }
+}
+
+#[test]
+fn gates_and_budgets_end_a_run() {
+    let mut job = adaptation(Method::Cdpa, None).unwrap();
+    assert_eq!(job.run(&Budget::default(), &mut Hot(0)).unwrap(), RunEnd::Paused(Some("too hot".into())));
+    assert_eq!(job.run(&Budget { seconds: Some(0.0), ..Budget::default() }, &mut go).unwrap(), RunEnd::Budget);
+    let at = job.steps_done();
+    let tokens = Some(job.spent().tokens() + 1);
+    assert_eq!(job.run(&Budget { tokens, ..Budget::default() }, &mut go).unwrap(), RunEnd::Budget);
+    assert_eq!(job.steps_done(), at + 1, "one step over at the most");
+    let small = Budget { bytes: Some(1 << 20), ..Budget::default() };
+    let open = |method, critic, records: &[Record], budget: &Budget| {
+        Adaptation::open(assistant(), critic, records, params(method), None, None, budget).map(drop)
+    };
+    let refused = open(Method::Sft, None, &records(1), &small).unwrap_err();
+    let AlignError::Model(ModelError::DoesNotFit { needed, budget, largest }) = refused else { panic!("{refused}") };
+    assert!(needed > budget && budget == 1 << 20 && largest.is_some());
+    assert!(matches!(open(Method::Cdpa, None, &records(1), &Budget::default()), Err(AlignError::Params(_))));
+    assert!(matches!(open(Method::Sft, None, &[], &Budget::default()), Err(AlignError::Params(_))));
+}
+
+#[test]
+fn the_guard_keeps_what_helps_and_takes_back_what_harms() {
+    for (after, verdict) in [(6, Verdict::Committed), (3, Verdict::RolledBack)] {
+        let path = folder(&format!("guard-{after}"));
+        let mut job = adaptation(Method::Sft, Some(&path)).unwrap();
+        let start = bits(job.adapter());
+        let mut hits = 5;
+        let mut measure = |_: &Assistant, _: &Adapter| {
+            Ok(HeldOut { n: 10, hits: std::mem::replace(&mut hits, after), fitting_share: 0.3 })
+        };
+        assert!(matches!(job.conclude(&mut measure), Err(AlignError::Params(_))), "not measured before");
+        job.measure_before(&mut measure).unwrap();
+        job.run(&Budget::default(), &mut go).unwrap();
+        let learned = bits(job.adapter());
+        // A job that is opened again remembers what was measured before.
+        drop(job);
+        let mut job = adaptation(Method::Sft, Some(&path)).unwrap();
+        assert!(job.is_done());
+        let end = job.conclude(&mut measure).unwrap();
+        assert_eq!((end.verdict, end.before.hits, end.after.hits), (verdict, 5, after));
+        let kept = path.join("adapter.gguf");
+        assert_eq!(kept.exists(), verdict == Verdict::Committed);
+        assert_eq!(bits(job.adapter()), if verdict == Verdict::Committed { learned } else { start });
+        std::fs::remove_dir_all(path).unwrap();
+    }
+}
