@@ -28,8 +28,11 @@ fn record(i: usize) -> Record {
             .collect(),
         final_score: score,
     };
-    let option =
-        |text: &str, violates: Option<&str>| ChoiceOption { text: text.into(), violates: violates.map(Into::into) };
+    let option = |text: &str, violates: Option<&str>| ChoiceOption {
+        text: text.into(),
+        violates: violates.map(Into::into),
+        fits: None,
+    };
     Record {
         id: format!("r{i}"),
         topic: "t".into(),

@@ -182,12 +182,12 @@ impl Adaptation {
             None => Adapter::new(&model, params.rank, params.alpha, params.seed)?,
         };
         let capacity = capacity(&policy, records, &rows, &params)?;
-        super::memory::check(&model, adapter.shape.words, adapter.shape.rank, capacity, budget)?;
+        let for_activations = super::memory::check(&model, adapter.shape.words, adapter.shape.rank, capacity, budget)?;
         let start = adapter.read(device)?;
         let fingerprint = fingerprint(&params, records, &start, critic.as_ref())?;
         run_log::folder(folder)?;
         let saved = folder.map(|f| f.join(CHECKPOINT)).filter(|p| p.exists());
-        let (trainer, state) = match saved {
+        let (mut trainer, state) = match saved {
             Some(path) => {
                 let checkpoint = Checkpoint::<State>::load(&model, &path)?;
                 if checkpoint.state.fingerprint != fingerprint {
@@ -204,6 +204,9 @@ impl Adaptation {
                 (Trainer::new(&model, adapter, params.optimizer, capacity)?, state)
             }
         };
+        if let Some(bytes) = for_activations {
+            trainer.limit_activations(bytes);
+        }
         let log = RunLog::open(folder, state.step)?;
         let (records, folder) = (records.to_vec(), folder.map(Path::to_owned));
         Ok(Self { policy, critic, trainer, records, rows, params, cdpa, state, start, folder, log })

@@ -4,7 +4,8 @@ use super::{AlignError, Budget};
 use crate::model::{Config, Model, ModelError};
 
 /// Bytes of the buffers of a training: adapter, gradients, two moments, and what a pass of `tokens` tokens keeps and
-/// computes. The base weights are not counted.
+/// computes at the least: activations inside of the blocks are taken to be computed again, not kept
+/// ([`crate::train::Trainer::limit_activations`]). The base weights are not counted.
 pub fn training_bytes(c: &Config, words: usize, rank: usize, tokens: usize) -> u64 {
     // Passes are rounded up to a power of two.
     let rounded = tokens.next_power_of_two();
@@ -16,23 +17,23 @@ pub fn training_bytes(c: &Config, words: usize, rank: usize, tokens: usize) -> u
     let kept = c.n_layers * c.dim;
     let cache = c.n_layers * 2 * kv;
     // Hidden states of the head with their gradients, and a chunk of logits.
-    let head = rounded * 4 * c.dim + rounded.max(64) * 8192;
+    let head = rounded * (4 * c.dim + ((1 << 19) / rounded).clamp(512, 8192).min(c.vocab));
     4 * (4 * words + rounded * (activations + gradients + kept) + tokens * cache + head) as u64
 }
 
-/// Whether a training fits in the budget's bytes.
+/// Whether a training fits in the budget's bytes; gives those that are left for activations, where there is a limit.
 pub(super) fn check(
     model: &Model,
     words: usize,
     rank: usize,
     tokens: usize,
     budget: &Budget,
-) -> Result<(), AlignError> {
-    let Some(budget) = budget.bytes else { return Ok(()) };
+) -> Result<Option<usize>, AlignError> {
+    let Some(budget) = budget.bytes else { return Ok(None) };
     let bytes = |tokens| training_bytes(&model.config, words, rank, tokens);
     let needed = bytes(tokens);
     if needed <= budget {
-        return Ok(());
+        return Ok(Some(usize::try_from(budget - needed).unwrap_or(usize::MAX)));
     }
     let largest = (1..tokens).rev().find(|t| bytes(*t) <= budget);
     Err(ModelError::DoesNotFit { needed, budget, largest }.into())
