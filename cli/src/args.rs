@@ -295,10 +295,13 @@ pub struct Adapt {
     /// Prompts in a step
     #[arg(long, default_value_t = 1)]
     pub prompts: usize,
-    /// Rows of an SFT step
+    /// Chains, or questions with their replies, of an SFT step
     #[arg(long, default_value_t = 2)]
     pub batch: usize,
-    /// Supervised passes over the good chains before that (RFT warm start)
+    /// What SFT and the warm start learn of a record
+    #[arg(long, default_value = "both", value_enum)]
+    pub learn: Learn,
+    /// Supervised passes over the records before that (RFT warm start)
     #[arg(long, default_value_t = 0)]
     pub warm_start: usize,
     /// Tokens of a rollout at the most
@@ -372,7 +375,7 @@ pub struct Adapt {
 /// `--method`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Method {
-    /// Supervised on the good chains of the records.
+    /// Supervised on the records.
     Sft,
     /// Supervised on the best rollout of each group.
     Rft,
@@ -380,6 +383,17 @@ pub enum Method {
     Grpo,
     /// Policy gradient, a score for each step.
     Cdpa,
+}
+
+/// `--learn`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Learn {
+    /// The good chains, step by step.
+    Chains,
+    /// The fitting options as plain replies.
+    Replies,
+    /// Both.
+    Both,
 }
 
 /// `--scale`.

@@ -6,7 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use unspoken::align::{
     AdaptParams, Adaptation, Aggregation, Assistant, Budget, CdpaParams, Control, Critic, CriticParams, Estimator,
-    HeldOut, Method, Phase, Progress, Record, RefineParams, RefineWhen, Scale, SplitParams, User, WarmStart, split,
+    HeldOut, Method, Phase, Progress, Record, RefineParams, RefineWhen, Scale, SplitParams, Supervision, User,
+    WarmStart, split,
 };
 use unspoken::eval::choice_accuracy;
 use unspoken::generate::SampleParams;
@@ -193,6 +194,11 @@ fn params(a: &Adapt) -> AdaptParams {
         warm_start: WarmStart { passes: a.warm_start, lr: a.warm_start_lr, ..WarmStart::default() },
         cdpa,
         batch: a.batch,
+        supervision: match a.learn {
+            args::Learn::Chains => Supervision::Chains,
+            args::Learn::Replies => Supervision::Replies,
+            args::Learn::Both => Supervision::Both,
+        },
         seed: a.seed,
         ..AdaptParams::default()
     }

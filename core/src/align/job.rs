@@ -11,7 +11,7 @@ use super::cdpa::CdpaParams;
 use super::guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 use super::lengths::Lengths;
 use super::run_log::{self, RunLog};
-use super::sft::{Row, policy_rows};
+use super::sft::{Row, Supervision, policy_units};
 use super::{AlignError, Assistant, Critic, Record};
 use crate::model::Adapter;
 use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
@@ -20,7 +20,7 @@ use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Method {
-    /// Supervised on the best chains of the data; no critic.
+    /// Supervised on the best chains and the fitting replies of the data; no critic.
     Sft,
     /// Rejection sampling: supervised on the best rollout of each group.
     Rft,
@@ -34,11 +34,11 @@ pub enum Method {
 /// Supervised passes before the method begins.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WarmStart {
-    /// Passes over the best chains of the data; 0 for none.
+    /// Passes over what the data supervise; 0 for none.
     pub passes: usize,
     /// Learning rate.
     pub lr: f32,
-    /// Rows in a step.
+    /// Chains, or questions with their replies, in a step.
     pub batch: usize,
 }
 
@@ -69,8 +69,10 @@ pub struct AdaptParams {
     pub warm_start: WarmStart,
     /// Rollouts, advantages, objective; for all methods but SFT.
     pub cdpa: CdpaParams,
-    /// Rows of an SFT step.
+    /// Chains, or questions with their replies, of an SFT step.
     pub batch: usize,
+    /// What SFT and the warm start learn of a record.
+    pub supervision: Supervision,
     /// Tokens of a training pass at the most; more take more memory.
     pub pass_tokens: usize,
     /// When the adapter is kept.
@@ -92,6 +94,7 @@ impl Default for AdaptParams {
             warm_start: WarmStart::default(),
             cdpa: CdpaParams::default(),
             batch: 2,
+            supervision: Supervision::default(),
             pass_tokens: 1024,
             guard: GuardParams::default(),
             seed: 0,
@@ -117,7 +120,7 @@ pub struct Adaptation {
     pub(super) critic: Option<Critic>,
     pub(super) trainer: Trainer,
     pub(super) records: Vec<Record>,
-    pub(super) rows: Vec<Row>,
+    pub(super) units: Vec<Vec<Row>>,
     pub(super) params: AdaptParams,
     /// The method's own constants: those of GRPO where it is that.
     pub(super) cdpa: CdpaParams,
@@ -166,9 +169,9 @@ impl Adaptation {
         if params.batch == 0 || params.warm_start.batch == 0 {
             return bad("a batch must be at least 1");
         }
-        let rows = policy_rows(&policy, records)?;
-        if rows.is_empty() && (params.method == Method::Sft || params.warm_start.passes > 0) {
-            return bad("the records have no good chains to learn from");
+        let units = policy_units(&policy, records, params.supervision)?;
+        if units.is_empty() && (params.method == Method::Sft || params.warm_start.passes > 0) {
+            return bad("the records have no good chains or replies to learn from");
         }
         let cdpa = if params.method == Method::Grpo { params.cdpa.grpo() } else { params.cdpa };
         let model = policy.model.clone();
@@ -181,7 +184,7 @@ impl Adaptation {
             }
             None => Adapter::new(&model, params.rank, params.alpha, params.seed)?,
         };
-        let capacity = capacity(&policy, records, &rows, &params)?;
+        let capacity = capacity(&policy, records, &units, &params)?;
         let for_activations = super::memory::check(&model, adapter.shape.words, adapter.shape.rank, capacity, budget)?;
         let start = adapter.read(device)?;
         let fingerprint = fingerprint(&params, records, &start, critic.as_ref())?;
@@ -209,12 +212,12 @@ impl Adaptation {
         }
         let log = RunLog::open(folder, state.step)?;
         let (records, folder) = (records.to_vec(), folder.map(Path::to_owned));
-        Ok(Self { policy, critic, trainer, records, rows, params, cdpa, state, start, folder, log })
+        Ok(Self { policy, critic, trainer, records, units, params, cdpa, state, start, folder, log })
     }
 
     /// Steps of the warm start.
     pub(super) fn warm_steps(&self) -> usize {
-        self.params.warm_start.passes * self.rows.len().div_ceil(self.params.warm_start.batch)
+        self.params.warm_start.passes * self.units.len().div_ceil(self.params.warm_start.batch)
     }
 
     /// Steps in all, warm start included.
@@ -362,8 +365,13 @@ impl Adaptation {
 }
 
 /// Tokens of a pass: what was asked for, and at least the longest single row.
-fn capacity(policy: &Assistant, records: &[Record], rows: &[Row], params: &AdaptParams) -> Result<usize, AlignError> {
-    let rows = rows.iter().map(|r| r.prompt.len() + r.answer.len()).max().unwrap_or(0);
+fn capacity(
+    policy: &Assistant,
+    records: &[Record],
+    units: &[Vec<Row>],
+    params: &AdaptParams,
+) -> Result<usize, AlignError> {
+    let rows = units.iter().flatten().map(|r| r.prompt.len() + r.answer.len()).max().unwrap_or(0);
     let mut longest = 0;
     if params.method != Method::Sft {
         for r in records {

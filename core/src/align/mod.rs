@@ -49,6 +49,9 @@ pub use profile::{
 };
 pub use refine::{RefineParams, RefineWhen, Refined};
 pub use retrieve::{Relevant, Retriever, Scorer};
-pub use sft::{CriticChain, Row, RowsReport, critic_rows, policy_messages, policy_rows, rows_loss, train_rows};
+pub use sft::{
+    CriticChain, Row, RowsReport, Supervision, critic_rows, policy_messages, policy_rows, policy_units, reply_messages,
+    reply_rows, rows_loss, train_rows,
+};
 pub use split::{Split, SplitParams, split};
 pub use step::{GroupsReport, StepReport};

@@ -25,6 +25,23 @@ pub fn policy_messages(preferences: &str, question: &str) -> Vec<Message> {
     vec![Message::system(system), Message::user(question)]
 }
 
+/// What the policy is asked for a plain reply: preferences, then the question.
+pub fn reply_messages(preferences: &str, question: &str) -> Vec<Message> {
+    vec![Message::system(format!("The user's preferences: {preferences}")), Message::user(question)]
+}
+
+/// What of a record a policy is supervised on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Supervision {
+    /// The good chains, step by step: the best paths, which RFT trains on.
+    Chains,
+    /// The fitting options as plain replies.
+    Replies,
+    /// Both.
+    #[default]
+    Both,
+}
+
 /// A chain as the policy writes it.
 pub(super) fn chain_text(steps: &[super::ChainStep]) -> String {
     steps.iter().enumerate().map(|(i, s)| format!("Step {}: {}\n", i + 1, s.text)).collect::<String>().trim().into()
@@ -43,6 +60,39 @@ fn row(assistant: &Assistant, messages: &[Message], begun: &str, answer: &str) -
 pub fn policy_rows(assistant: &Assistant, records: &[Record]) -> Result<Vec<Row>, AlignError> {
     let good = records.iter().flat_map(|r| r.chains.iter().filter(|c| c.kind == ChainKind::Good).map(move |c| (r, c)));
     good.map(|(r, c)| row(assistant, &policy_messages(&r.preference, &r.question), "", &chain_text(&c.steps))).collect()
+}
+
+/// The fitting option of a record as a plain reply. Where the other options are said to fit other users, those users'
+/// replies are rows too: the question alone then gives nothing away, and what is left to learn is the preference.
+///
+/// # Errors
+/// As [`policy_rows`].
+pub fn reply_rows(assistant: &Assistant, record: &Record) -> Result<Vec<Row>, AlignError> {
+    let users = record.counterbalanced().unwrap_or_else(|| vec![record.clone()]);
+    let replies = users.iter().filter_map(|u| Some((u, u.options.get(u.fitting()?)?)));
+    replies.map(|(u, o)| row(assistant, &reply_messages(&u.preference, &u.question), "", &o.text)).collect()
+}
+
+/// What a supervised step takes as one: a good chain, or the replies to one question.
+///
+/// # Errors
+/// As [`policy_rows`].
+pub fn policy_units(
+    assistant: &Assistant,
+    records: &[Record],
+    supervision: Supervision,
+) -> Result<Vec<Vec<Row>>, AlignError> {
+    let mut units = Vec::new();
+    for r in records {
+        if supervision != Supervision::Replies {
+            units.extend(policy_rows(assistant, std::slice::from_ref(r))?.into_iter().map(|row| vec![row]));
+        }
+        if supervision != Supervision::Chains {
+            units.push(reply_rows(assistant, r)?);
+        }
+    }
+    units.retain(|u| !u.is_empty());
+    Ok(units)
 }
 
 /// A chain as the critic learns it.

@@ -104,7 +104,7 @@ impl Adaptation {
         Ok(StepEnd::Done(Box::new(report)))
     }
 
-    /// Best chains of the data.
+    /// What the data supervise.
     fn supervised(
         &mut self,
         i: usize,
@@ -116,7 +116,8 @@ impl Adaptation {
             return Ok(Err(Interrupted(end)));
         }
         let start = Instant::now();
-        let rows: Vec<&Row> = self.order(self.rows.len(), i, batch).into_iter().map(|i| &self.rows[i]).collect();
+        let units = self.order(self.units.len(), i, batch);
+        let rows: Vec<&Row> = units.into_iter().flat_map(|i| &self.units[i]).collect();
         let done = train_rows(&mut self.trainer, &rows)?;
         learned(report, &done, start);
         Ok(Ok(()))
