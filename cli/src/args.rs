@@ -1,6 +1,7 @@
 //! What can be asked on the command line.
 
 pub mod council;
+pub mod eval;
 pub mod profile;
 
 use std::path::PathBuf;
@@ -58,6 +59,8 @@ pub enum Command {
     Profile(profile::Profile),
     /// Grow trees of critiqued thoughts, to train critics and policies on
     Council(council::Council),
+    /// Measure a policy on a suite: choices, judged answers, test-time methods, with intervals
+    Eval(Box<eval::Eval>),
     /// Measure prefill, decoding and training
     Bench(Bench),
 }

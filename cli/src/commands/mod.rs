@@ -6,6 +6,7 @@ mod bench;
 mod council;
 mod critique;
 mod devices;
+mod eval;
 mod generate;
 mod profile;
 mod score;
@@ -31,6 +32,7 @@ pub fn run(args: &Args) -> Result<()> {
         Command::Adapt(a) => adapt::run(args, a),
         Command::Profile(a) => profile::run(args, a),
         Command::Council(a) => council::run(args, a),
+        Command::Eval(a) => eval::run(args, a),
         Command::Bench(a) => bench::run(args, a),
     }
 }

@@ -2,14 +2,18 @@
 //! them.
 
 mod advantage;
+mod answer_scorer;
 mod assistant;
+mod best_of_n;
 mod budget;
 mod cdpa;
+mod cost;
 mod council;
 mod council_tree;
 mod critic_report;
 mod critic_training;
 mod deeppref;
+mod drafter;
 mod error;
 mod guard;
 mod infer;
@@ -25,12 +29,16 @@ mod run_log;
 mod sft;
 mod split;
 mod step;
+mod tpo;
 mod words;
 
 pub use advantage::{Estimator, Rewards, Scale, ZeroAdvantage, advantages};
+pub use answer_scorer::AnswerScorer;
 pub use assistant::Assistant;
+pub use best_of_n::{Candidate, Search, best_of_n};
 pub use budget::{Budget, Control, Gate, Host, Phase, Progress, RunEnd, Spent};
 pub use cdpa::{Aggregation, CdpaParams};
+pub use cost::Cost;
 pub use council::{Council, CouncilParams, Expansion, Journal, Persona, TreeSeed, default_personas};
 pub use council_tree::{CriticRow, Label, PathRow, ThoughtNode, TreeRecord, TreeResponse};
 pub use critic_report::{CriticReport, ReaderReport, critic_report};
@@ -38,6 +46,8 @@ pub use critic_training::{CriticStep, CriticTraining, CriticTrainingParams, Crit
 pub use deeppref::{
     Chain, ChainKind, ChainStep, ChoiceOption, Line, Record, User, read_jsonl, read_lines, split_by_topic, write_lines,
 };
+pub(crate) use drafter::encode;
+pub use drafter::{Drafter, Space};
 pub use error::AlignError;
 pub use guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 pub use infer::{Choice, InferParams, Inferrer, Turn, choices};
@@ -49,9 +59,11 @@ pub use profile::{
 };
 pub use refine::{RefineParams, RefineWhen, Refined};
 pub use retrieve::{Relevant, Retriever, Scorer};
+pub(crate) use sft::STEPS;
 pub use sft::{
     CriticChain, Row, RowsReport, Supervision, critic_rows, policy_messages, policy_rows, policy_units, reply_messages,
     reply_rows, rows_loss, train_rows,
 };
 pub use split::{Split, SplitParams, split};
 pub use step::{GroupsReport, StepReport};
+pub use tpo::{TpoParams, tpo};

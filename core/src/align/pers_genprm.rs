@@ -41,7 +41,7 @@ impl Default for CriticParams {
 }
 
 /// What the critic says of one step.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct StepCritique {
     /// The step.
     pub text: String,
@@ -60,7 +60,7 @@ pub struct StepCritique {
 }
 
 /// What the critic says of a response.
-#[derive(Clone, Debug, PartialEq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
 pub struct Critique {
     /// Each step in order.
     pub steps: Vec<StepCritique>,

@@ -16,12 +16,13 @@ pub struct Row {
     pub weights: Vec<f32>,
 }
 
+/// The form that answers are trained in.
+pub(crate) const STEPS: &str = "Think in up to five steps about what this user needs but does not say. Begin each \
+on its own line with \"Step k:\". The last step is your reply.";
+
 /// What the policy is asked: preferences and the form of the answer, then the question.
 pub fn policy_messages(preferences: &str, question: &str) -> Vec<Message> {
-    let system = format!(
-        "The user's preferences: {preferences}\nThink in up to five steps about what this user needs but does \
-         not say. Begin each on its own line with \"Step k:\". The last step is your reply."
-    );
+    let system = format!("The user's preferences: {preferences}\n{STEPS}");
     vec![Message::system(system), Message::user(question)]
 }
 

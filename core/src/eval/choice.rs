@@ -1,12 +1,12 @@
-//! Choice accuracy: of four answers, is the one that fits the likeliest? No judge, no sampling.
+//! Choice accuracy of one user's records: of the answers, is the one that fits the likeliest? No judge, no sampling.
 
 use serde::Serialize;
 
-use super::{Interval, wilson};
-use crate::align::{AlignError, Assistant, Record};
-use crate::model::{Adapter, Context, ContextParams};
-use crate::text::{Message, Specials};
-use crate::train::{Group, log_probs};
+use super::dialogue::dialogue;
+use super::subject::{decide, score};
+use super::{Form, Interval, Item, Method, wilson};
+use crate::align::{AlignError, AnswerScorer, Assistant, Record};
+use crate::model::Adapter;
 
 /// How many choices were right.
 #[derive(Clone, Debug, Serialize)]
@@ -30,35 +30,22 @@ pub struct ChoiceResult {
 /// answer to the question, with the preference in the prompt where `with_preference`.
 ///
 /// # Errors
-/// A record that does not fit in 1024 tokens; a lost device.
+/// A record that does not fit in what the model was trained for; a lost device.
 pub fn choice_accuracy(
     assistant: &Assistant,
     adapter: Option<&Adapter>,
     records: &[Record],
     with_preference: bool,
 ) -> Result<ChoiceResult, AlignError> {
-    let params = ContextParams { cache_tokens: 1024, max_sequence: 1024, block_size: 1 };
-    let mut context = Context::new(&assistant.model, params)?;
-    let mut items = Vec::new();
-    let mut share = 0.0;
+    let form = if with_preference { Form::Profile } else { Form::Unsaid };
+    let (mut scorer, mut items, mut share) = (AnswerScorer::default(), Vec::new(), 0.0);
     for r in records {
-        let mut messages = vec![Message::user(&r.question)];
-        if with_preference {
-            messages.insert(0, Message::system(format!("The user's preferences: {}", r.preference)));
-        }
-        let prompt = assistant.prompt(&messages, "")?;
-        let options: Vec<Vec<u32>> =
-            r.options.iter().map(|o| assistant.tokenizer.encode(&o.text, Specials::Text)).collect::<Result<_, _>>()?;
-        let group = Group { prompt: &prompt, answers: options.iter().map(Vec::as_slice).collect() };
-        let scores: Vec<f32> = log_probs(&mut context, &group, adapter, false)?
-            .iter()
-            .map(|lp| lp.iter().sum::<f32>() / lp.len() as f32)
-            .collect();
-        let fitting = r.fitting().unwrap_or(0);
-        let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        items.push(scores[fitting] >= best && scores.iter().filter(|s| **s >= best).count() == 1);
-        let total: f32 = scores.iter().map(|s| (s - best).exp()).sum();
-        share += f64::from((scores[fitting] - best).exp() / total);
+        let item = Item::from(r);
+        let messages = dialogue(&item, form, Method::ZeroShot, 0, "")?;
+        let (scores, _) = score(assistant, &mut scorer, adapter, &messages, "", &item.options)?;
+        let (right, fitting) = decide(&scores, item.fitting);
+        items.push(right);
+        share += fitting;
     }
     let (n, hits) = (items.len(), items.iter().filter(|i| **i).count());
     Ok(ChoiceResult {

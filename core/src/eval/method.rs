@@ -1,0 +1,71 @@
+//! The ways to answer without changing weights.
+
+use serde::{Deserialize, Serialize};
+
+use crate::align::TpoParams;
+
+/// A test-time method.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// The question as it is.
+    ZeroShot,
+    /// The preference is repeated with the question.
+    Reminder,
+    /// The model thinks in steps before it replies.
+    Cot,
+    /// The best of some answers by the critic.
+    BestOfN {
+        /// How many are drawn.
+        samples: usize,
+    },
+    /// Test-time preference optimization.
+    Tpo(TpoParams),
+}
+
+/// How the answer of a choice is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum By {
+    /// The likeliest option as the answer, by mean log-likelihood of its tokens.
+    Text,
+    /// The likeliest letter after a list of the options, in an order by seed.
+    Letter,
+}
+
+impl Method {
+    /// Its name in reports.
+    pub fn name(self) -> String {
+        match self {
+            Self::ZeroShot => "zero-shot".into(),
+            Self::Reminder => "reminder".into(),
+            Self::Cot => "cot".into(),
+            Self::BestOfN { samples } => format!("best-of-{samples}"),
+            Self::Tpo(p) => format!("tpo D{}-N{}", p.rounds, p.samples),
+        }
+    }
+
+    /// Whether it needs a critic, and answers differ from seed to seed.
+    pub fn searches(self) -> bool {
+        matches!(self, Self::BestOfN { .. } | Self::Tpo(_))
+    }
+
+    /// Whether a choice can be read off it in this way: a search draws whole options, not letters.
+    pub fn chooses(self, by: By) -> bool {
+        by == By::Text || !self.searches()
+    }
+
+    /// Whether seeds make a difference.
+    pub(super) fn varies(self, by: By) -> bool {
+        self.searches() || by == By::Letter
+    }
+}
+
+impl By {
+    /// Its name in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "choice by text",
+            Self::Letter => "choice by letter",
+        }
+    }
+}

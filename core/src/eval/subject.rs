@@ -1,0 +1,212 @@
+//! A policy under test, and how it answers by each method.
+
+use std::time::Instant;
+
+use super::dialogue::dialogue;
+use super::{By, Form, Item, Method};
+use crate::align::{AlignError, AnswerScorer, Assistant, Cost, Critic, Drafter, Search, Space, best_of_n, encode, tpo};
+use crate::generate::SampleParams;
+use crate::model::Adapter;
+use crate::text::{Message, Specials};
+
+/// Names of options, and how many there can be.
+pub(super) const LETTERS: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
+/// What stands between thinking and an answer.
+const ANSWER: &str = "Answer:";
+
+/// What is done with an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Setting {
+    /// How the preference is told.
+    pub form: Form,
+    /// How an answer is found.
+    pub method: Method,
+    /// Turns on other subjects in between.
+    pub turns: usize,
+}
+
+/// A policy under test.
+#[derive(Debug)]
+pub struct Subject<'a> {
+    /// The policy.
+    pub policy: &'a mut Assistant,
+    /// Its adapter.
+    pub adapter: Option<&'a Adapter>,
+    /// The critic that searching methods ask.
+    pub critic: Option<&'a mut Critic>,
+    /// How searching methods draw. Single answers and thoughts are the likeliest.
+    pub sample: SampleParams,
+    /// Tokens of an answer, and of thoughts, at the most.
+    pub max_tokens: usize,
+    /// Scores options.
+    pub scorer: AnswerScorer,
+}
+
+/// A choice that was made.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Choice {
+    /// Whether it is the one that fits; a tie is not.
+    pub right: bool,
+    /// The probability that a softmax over the scores gives the fitting one; for a search there is none.
+    pub share: Option<f64>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+/// An answer that was written.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Answer {
+    /// The answer.
+    pub text: String,
+    /// What the critic says of it, where it was asked.
+    pub score: Option<f32>,
+    /// What it took.
+    pub cost: Cost,
+}
+
+impl<'a> Subject<'a> {
+    /// A policy that draws at temperature 0.8 and writes 160 tokens at the most.
+    pub fn new(policy: &'a mut Assistant, adapter: Option<&'a Adapter>, critic: Option<&'a mut Critic>) -> Self {
+        let sample = SampleParams::default();
+        Self { policy, adapter, critic, sample, max_tokens: 160, scorer: AnswerScorer::default() }
+    }
+
+    /// Chooses among an item's options.
+    ///
+    /// By text, the answer is the option with the highest mean log-likelihood after the conversation; thoughts (CoT)
+    /// are written first and stand before it. Best-of-N and TPO draw from the options by those likelihoods, and the
+    /// critic decides. By letter, the options are listed and the likeliest letter is the answer.
+    ///
+    /// # Errors
+    /// A conversation that does not fit, a search without a critic or by letter, an item without options, a lost
+    /// device.
+    pub fn choose(&mut self, item: &Item, s: Setting, by: By, seed: u64) -> Result<Choice, AlignError> {
+        if item.options.len() < 2 || item.options.len() > LETTERS.len() || item.fitting >= item.options.len() {
+            return Err(AlignError::Params(format!("{} options of item {}", item.options.len(), item.id)));
+        }
+        if s.method.searches() {
+            if by == By::Letter {
+                return Err(AlignError::Params(format!("{} draws whole options, not letters", s.method.name())));
+            }
+            let found = self.search(item, s, &dialogue(item, s.form, s.method, s.turns, "")?, seed, true)?;
+            let right = found.answer().text == item.options[item.fitting];
+            return Ok(Choice { right, share: None, cost: found.cost });
+        }
+        let order = item.order(seed);
+        let (task, answers, fitting) = match by {
+            By::Text => (String::new(), item.options.clone(), item.fitting),
+            By::Letter => {
+                let shown = order.iter().zip(LETTERS).map(|(o, l)| format!("{l}. {}", item.options[*o]));
+                let task = format!(
+                    "Which of these answers fits me best?\n{}\nReply with its letter.",
+                    shown.collect::<Vec<_>>().join("\n")
+                );
+                let place = order.iter().position(|o| *o == item.fitting).unwrap_or(0);
+                (task, LETTERS[..order.len()].iter().map(|l| (*l).to_owned()).collect(), place)
+            }
+        };
+        let messages = dialogue(item, s.form, s.method, s.turns, &task)?;
+        let mut cost = Cost::default();
+        let begun = match (s.method, by) {
+            (Method::Cot, _) => {
+                let mut drafter = self.drafter(SampleParams::greedy());
+                let thoughts = drafter.note(&messages, drafter.max_tokens)?;
+                cost += drafter.cost;
+                // What the model itself calls its answer is not scored twice.
+                let thoughts = thoughts.split(ANSWER).next().unwrap_or_default().trim_end().to_owned();
+                format!("{thoughts}\n{ANSWER}")
+            }
+            (_, By::Letter) => ANSWER.to_owned(),
+            (_, By::Text) => String::new(),
+        };
+        let (scores, scoring) = score(self.policy, &mut self.scorer, self.adapter, &messages, &begun, &answers)?;
+        cost += scoring;
+        let (right, share) = decide(&scores, fitting);
+        Ok(Choice { right, share: Some(share), cost })
+    }
+
+    /// Answers an item freely.
+    ///
+    /// # Errors
+    /// A conversation that does not fit, a search without a critic, a lost device.
+    pub fn answer(&mut self, item: &Item, s: Setting, seed: u64) -> Result<Answer, AlignError> {
+        let messages = dialogue(item, s.form, s.method, s.turns, "")?;
+        if s.method.searches() {
+            let found = self.search(item, s, &messages, seed, false)?;
+            let best = found.answer();
+            return Ok(Answer { text: best.text.clone(), score: best.critique.score, cost: found.cost });
+        }
+        let mut drafter = self.drafter(SampleParams::greedy());
+        let text = drafter.note(&messages, drafter.max_tokens)?;
+        Ok(Answer { text, score: None, cost: drafter.cost })
+    }
+
+    fn drafter(&mut self, sample: SampleParams) -> Drafter<'_> {
+        Drafter::new(self.policy, self.adapter, sample, self.max_tokens, Space::Free)
+    }
+
+    fn search(
+        &mut self,
+        item: &Item,
+        s: Setting,
+        messages: &[Message],
+        seed: u64,
+        among: bool,
+    ) -> Result<Search, AlignError> {
+        let Some(critic) = self.critic.as_deref_mut() else {
+            return Err(AlignError::Params(format!("{} needs a critic", s.method.name())));
+        };
+        let space = if among { Space::Among { options: &item.options, scorer: &mut self.scorer } } else { Space::Free };
+        let sample = SampleParams { seed: item.stream(seed), ..self.sample };
+        let mut drafter = Drafter::new(self.policy, self.adapter, sample, self.max_tokens, space);
+        let (p, q) = (&item.preference, &item.question);
+        match s.method {
+            Method::Tpo(params) => tpo(&mut drafter, critic, p, q, messages, params),
+            Method::BestOfN { samples } => best_of_n(&mut drafter, critic, p, q, messages, samples),
+            _ => best_of_n(&mut drafter, critic, p, q, messages, 1),
+        }
+    }
+}
+
+/// The mean log-likelihood of each answer after a conversation and what the assistant has begun to say.
+pub(super) fn score(
+    policy: &Assistant,
+    scorer: &mut AnswerScorer,
+    adapter: Option<&Adapter>,
+    messages: &[Message],
+    begun: &str,
+    answers: &[String],
+) -> Result<(Vec<f32>, Cost), AlignError> {
+    let start = Instant::now();
+    let mut prompt = policy.prompt(messages, "")?;
+    if !begun.is_empty() {
+        prompt.extend(policy.tokenizer.encode(begun, Specials::Text)?);
+    }
+    let ids = encode(policy, answers, if begun.is_empty() { "" } else { " " })?;
+    let means = scorer.means(&policy.model, adapter, &prompt, &ids)?;
+    let scored = ids.iter().map(Vec::len).sum();
+    let policy_seconds = start.elapsed().as_secs_f64();
+    Ok((means, Cost { read: prompt.len(), scored, policy_seconds, ..Cost::default() }))
+}
+
+/// Whether the fitting one alone has the highest score, and its share of a softmax over the scores.
+pub(super) fn decide(scores: &[f32], fitting: usize) -> (bool, f64) {
+    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let right = scores[fitting] >= best && scores.iter().filter(|s| **s >= best).count() == 1;
+    let total: f32 = scores.iter().map(|s| (s - best).exp()).sum();
+    (right, f64::from((scores[fitting] - best).exp() / total))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_highest_alone_is_right() {
+        let (right, share) = decide(&[-1.0, -2.0, -2.0, -3.0], 0);
+        let want = 1.0 / (1.0 + 2.0 * (-1.0f64).exp() + (-2.0f64).exp());
+        assert!(right && (share - want).abs() < 1e-6);
+        assert!(!decide(&[-1.0, -1.0], 0).0, "a tie is not right");
+        assert!(!decide(&[-2.0, -1.0], 0).0);
+    }
+}
