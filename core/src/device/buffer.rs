@@ -19,6 +19,7 @@ pub(super) enum Memory {
     Cpu(Arc<Words>),
     #[cfg(feature = "gpu")]
     Gpu(Arc<super::wgpu::GpuWords>),
+    Counted(Arc<super::rehearsal::Counted>),
 }
 
 /// Words that a running pass writes from several threads.
@@ -45,7 +46,7 @@ impl Buffer {
             (Memory::Cpu(a), Memory::Cpu(b)) => Arc::ptr_eq(a, b),
             #[cfg(feature = "gpu")]
             (Memory::Gpu(a), Memory::Gpu(b)) => Arc::ptr_eq(a, b),
-            #[cfg(feature = "gpu")]
+            (Memory::Counted(a), Memory::Counted(b)) => Arc::ptr_eq(a, b),
             _ => false,
         }
     }

@@ -16,6 +16,8 @@ pub struct CpuDevice {
     threads: usize,
     form: Form,
     name: String,
+    /// Words of the largest buffer.
+    max_words: usize,
     /// One pass, read or write at a time: what makes [`Words`] sound.
     lock: Mutex<()>,
 }
@@ -47,7 +49,17 @@ impl CpuDevice {
             .build()
             .map_err(|e| DeviceError::Threads { threads, message: e.to_string() })?;
         let name = format!("cpu ({threads} threads, {})", cpu::fast::instruction_set());
-        Ok(Self { pool, threads, form, name, lock: Mutex::new(()) })
+        Ok(Self { pool, threads, form, name, max_words: u32::MAX as usize, lock: Mutex::new(()) })
+    }
+
+    /// The same with buffers of at most `words` words: to see how a device with a small limit fares.
+    #[must_use]
+    pub fn with_max_buffer_words(self, words: usize) -> Self {
+        Self { max_words: words.min(u32::MAX as usize), ..self }
+    }
+
+    pub(super) fn max_buffer_words(&self) -> usize {
+        self.max_words
     }
 
     pub(super) fn name(&self) -> &str {
@@ -55,6 +67,9 @@ impl CpuDevice {
     }
 
     pub(super) fn alloc(&self, words: usize) -> Result<Buffer, DeviceError> {
+        if words > self.max_words {
+            return Err(DeviceError::TooLarge { bytes: words as u64 * 4, limit: self.max_words as u64 * 4 });
+        }
         let mut memory = Vec::<u32>::new();
         let refused = || DeviceError::OutOfMemory { bytes: words as u64 * 4, device: self.name.clone() };
         memory.try_reserve_exact(words).map_err(|_| refused())?;
@@ -111,7 +126,6 @@ impl CpuDevice {
 fn words_of(buffer: &Buffer) -> Result<&Words, DeviceError> {
     match &buffer.memory {
         Memory::Cpu(words) => Ok(words),
-        #[cfg(feature = "gpu")]
-        Memory::Gpu(_) => Err(DeviceError::ForeignBuffer),
+        _ => Err(DeviceError::ForeignBuffer),
     }
 }

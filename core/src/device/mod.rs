@@ -1,4 +1,5 @@
-//! The two devices behind one interface: buffers of 32-bit words, and recorded passes that run on them.
+//! The two devices behind one interface: buffers of 32-bit words, and recorded passes that run on them; and a third
+//! that only counts what they would hold.
 //!
 //! The floors above never ask which device they are on.
 
@@ -6,6 +7,7 @@ mod buffer;
 mod cpu;
 mod error;
 mod recording;
+mod rehearsal;
 #[cfg(feature = "gpu")]
 mod wgpu;
 
@@ -15,6 +17,7 @@ pub use buffer::Buffer;
 pub use cpu::CpuDevice;
 pub use error::DeviceError;
 pub use recording::{Dispatch, Recording};
+pub use rehearsal::RehearsalDevice;
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -39,6 +42,8 @@ pub enum Device {
     /// The WGSL kernels.
     #[cfg(feature = "gpu")]
     Gpu(Arc<WgpuDevice>),
+    /// Nowhere: memory is counted.
+    Rehearsal(Arc<RehearsalDevice>),
 }
 
 impl Device {
@@ -74,6 +79,7 @@ impl Device {
             Self::Cpu(d) => d.name(),
             #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.name(),
+            Self::Rehearsal(_) => "rehearsal",
         }
     }
 
@@ -86,15 +92,17 @@ impl Device {
             Self::Cpu(d) => d.alloc(words),
             #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.alloc(words),
+            Self::Rehearsal(d) => d.alloc(words),
         }
     }
 
     /// The largest buffer that a kernel can bind, in words.
     pub fn max_buffer_words(&self) -> usize {
         match self {
-            Self::Cpu(_) => u32::MAX as usize,
+            Self::Cpu(d) => d.max_buffer_words(),
             #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.max_buffer_words(),
+            Self::Rehearsal(d) => d.max_buffer_words(),
         }
     }
 
@@ -108,6 +116,23 @@ impl Device {
             Self::Cpu(d) => d.write(buffer, offset, words),
             #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.write(buffer, offset, words),
+            Self::Rehearsal(d) => d.check(buffer),
+        }
+    }
+
+    /// Writes much: `content` is given what writes words from an offset on, as [`Device::write`]. A rehearsal does
+    /// not call it.
+    ///
+    /// # Errors
+    /// As [`Device::write`].
+    pub fn fill(
+        &self,
+        buffer: &Buffer,
+        content: impl FnOnce(&dyn Fn(usize, &[u32]) -> Result<(), DeviceError>) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        match self {
+            Self::Rehearsal(d) => d.check(buffer),
+            _ => content(&|offset, words| self.write(buffer, offset, words)),
         }
     }
 
@@ -129,6 +154,7 @@ impl Device {
             Self::Cpu(d) => d.read(buffer, range),
             #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.read(buffer, range),
+            Self::Rehearsal(d) => d.read(buffer, range),
         }
     }
 
@@ -149,6 +175,7 @@ impl Device {
             Self::Cpu(d) => d.run(recording),
             #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.run(recording),
+            Self::Rehearsal(d) => d.run(recording),
         }
     }
 }

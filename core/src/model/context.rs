@@ -6,7 +6,7 @@ use super::head::Head;
 use super::layer::{Group, Pass};
 use super::workspace::{Activations, Gradients, Inputs, Kept, Scratch};
 use super::{Adapter, KvCache, Model, ModelError, SeqId, workspace};
-use crate::device::Buffer;
+use crate::device::{Buffer, Device, RehearsalDevice};
 
 /// How much a [`Context`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,6 +118,8 @@ impl Context {
     /// Returns the pass, its inputs and how many cells must be copied first.
     pub(super) fn begin(&mut self, spans: &[Span<'_>]) -> Result<(Pass, Inputs, usize), ModelError> {
         let n_tokens = self.check(spans)?;
+        let rank = spans.iter().filter_map(|s| s.adapter).map(|a| a.shape.rank).max().unwrap_or(0);
+        self.reserve(n_tokens, rank)?;
         let wanted: Vec<(SeqId, usize)> = spans.iter().map(|s| (s.seq, s.tokens.len())).collect();
         let starts: Vec<usize> = spans.iter().map(|s| self.cache.len(s.seq)).collect();
         for (i, a) in wanted.iter().enumerate() {
@@ -142,6 +144,7 @@ impl Context {
         for seq in std::mem::take(&mut self.group) {
             self.cache.remove(seq);
         }
+        self.reserve(nodes.iter().map(|n| n.tokens.len()).sum(), adapter.map_or(0, |a| a.shape.rank))?;
         let (mut spans, mut starts) = (Vec::with_capacity(nodes.len()), Vec::with_capacity(nodes.len()));
         for node in nodes {
             let seq = match node.from {
@@ -239,15 +242,39 @@ impl Context {
         Ok((Pass { n_tokens, max_blocks, block_size: size, groups }, inputs, moves.len()))
     }
 
+    /// Makes room for the activations of a batch before the cache changes.
+    fn reserve(&mut self, n_tokens: usize, rank: usize) -> Result<(), ModelError> {
+        // What the cache has no room for, it will refuse.
+        if n_tokens <= self.cache.tokens() {
+            self.activations_for(n_tokens, rank)?;
+        }
+        Ok(())
+    }
+
     /// Activations for a pass, grown where needed.
     pub(super) fn activations(&mut self, pass: &Pass) -> Result<Activations, ModelError> {
-        let rank = rank(pass);
+        self.activations_for(pass.n_tokens, rank(pass))
+    }
+
+    fn activations_for(&mut self, n_tokens: usize, rank: usize) -> Result<Activations, ModelError> {
         match &self.act {
-            Some((tokens, r, act)) if *tokens >= pass.n_tokens && *r >= rank => Ok(act.clone()),
+            Some((tokens, r, act)) if *tokens >= n_tokens && *r >= rank => Ok(act.clone()),
             _ => {
+                let (rank, device, c) = (rank.max(1), &self.model.device, &self.model.config);
+                // The largest batch that buffers of the device can hold, found on a device that allocates nothing.
+                let counting = Device::Rehearsal(Arc::new(RehearsalDevice::new(device.max_buffer_words())));
+                let fits = |n: usize| workspace::activations(&counting, c, n, rank).is_ok();
+                let rounded = n_tokens.next_power_of_two();
+                let tokens = if fits(rounded) { rounded } else { n_tokens };
+                if !fits(tokens) {
+                    let limit = (0..=tokens.ilog2()).rev().fold(0, |low, bit| {
+                        let n = low + (1 << bit);
+                        if fits(n) { n } else { low }
+                    });
+                    return Err(ModelError::BatchTooLarge { tokens, limit });
+                }
                 self.act = None;
-                let (tokens, rank) = (pass.n_tokens.next_power_of_two(), rank.max(1));
-                let act = workspace::activations(&self.model.device, &self.model.config, tokens, rank)?;
+                let act = workspace::activations(device, c, tokens, rank)?;
                 self.act = Some((tokens, rank, act.clone()));
                 Ok(act)
             }

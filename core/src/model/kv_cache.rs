@@ -124,6 +124,11 @@ impl KvCache {
         }
     }
 
+    /// Tokens that it holds at the most.
+    pub(super) fn tokens(&self) -> usize {
+        self.references.len() * self.block_size
+    }
+
     /// Tokens that still find room.
     pub fn free_tokens(&self) -> usize {
         self.free.len() * self.block_size

@@ -107,23 +107,26 @@ impl Matrix {
             let n = limit_rows.min(rows - row0);
             let planes = kind.planes(n * blocks_per_row);
             let buffer = device.alloc(planes.words)?;
-            let slab_rows = (SLAB_BYTES / row_bytes).max(8) / 8 * 8;
-            let mut words = Vec::new();
-            for slab0 in (0..n).step_by(slab_rows) {
-                let slab = slab_rows.min(n - slab0);
-                let blocks = slab * blocks_per_row;
-                let slab_planes = kind.planes(blocks);
-                words.resize(slab_planes.words, 0);
-                kind.repack(&data[(row0 + slab0) * row_bytes..][..slab * row_bytes], &mut words);
-                for (i, field) in layout.fields.iter().enumerate() {
-                    let from = slab_planes.offsets[i] as usize;
-                    let to = planes.offsets[i] as usize + slab0 * blocks_per_row * field.bytes / 4;
-                    let len = (blocks * field.bytes).div_ceil(4);
-                    device.write(&buffer, to, &words[from..from + len])?;
+            device.fill(&buffer, |put| {
+                let slab_rows = (SLAB_BYTES / row_bytes).max(8) / 8 * 8;
+                let mut words = Vec::new();
+                for slab0 in (0..n).step_by(slab_rows) {
+                    let slab = slab_rows.min(n - slab0);
+                    let blocks = slab * blocks_per_row;
+                    let slab_planes = kind.planes(blocks);
+                    words.resize(slab_planes.words, 0);
+                    kind.repack(&data[(row0 + slab0) * row_bytes..][..slab * row_bytes], &mut words);
+                    for (i, field) in layout.fields.iter().enumerate() {
+                        let from = slab_planes.offsets[i] as usize;
+                        let to = planes.offsets[i] as usize + slab0 * blocks_per_row * field.bytes / 4;
+                        let len = (blocks * field.bytes).div_ceil(4);
+                        put(to, &words[from..from + len])?;
+                    }
+                    // The pages that were read are not needed again.
+                    file.release(info);
                 }
-                // The pages that were read are not needed again.
-                file.release(info);
-            }
+                Ok(())
+            })?;
             chunks.push(Chunk { buffer, first: 0, row0, rows: n, planes: planes.offsets });
         }
         Ok(Self { kind, rows, cols, chunks })

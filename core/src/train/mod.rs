@@ -5,6 +5,7 @@
 
 mod adamw;
 mod checkpoint;
+mod memory_plan;
 pub mod objective;
 mod schedule;
 mod trainer;
@@ -12,6 +13,7 @@ mod tree;
 
 pub use adamw::{AdamW, AdamWParams};
 pub use checkpoint::{Checkpoint, CheckpointError};
+pub use memory_plan::{Job, MemoryPlan, Planner};
 pub use schedule::Schedule;
 pub(crate) use trainer::log_probs;
 pub use trainer::{Group, Trainer};

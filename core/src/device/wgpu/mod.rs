@@ -132,6 +132,12 @@ impl WgpuDevice {
         })
     }
 
+    /// The same with buffers of at most `words` words, where that is less than the device allows.
+    #[must_use]
+    pub fn with_max_buffer_words(self, words: usize) -> Self {
+        Self { max_words: self.max_words.min(words), ..self }
+    }
+
     /// The adapter that it is on.
     pub fn info(&self) -> &AdapterInfo {
         &self.info
