@@ -41,7 +41,7 @@ fn measured_process() {
         ("chat", Job::Chat { context: params, batch, answers, rank }, _) => {
             let mut context = Context::new(&model, params).unwrap();
             let adapter = Adapter::new(&model, rank.unwrap(), 16.0, 1).unwrap();
-            let prompt: Vec<u32> = (0..(params.cache_tokens - 64) as u32).collect();
+            let prompt: Vec<u32> = (0..(params.cache_tokens - 128) as u32).collect();
             let seq = context.cache.create();
             for tokens in prompt.chunks(batch) {
                 let n = context.forward(&[Span { seq, tokens, adapter: Some(&adapter) }]).unwrap();

@@ -38,6 +38,8 @@ pub struct Tokenizer {
     eot: Option<u32>,
     /// Tokens that end an answer, sorted.
     ends: Vec<u32>,
+    /// Tokens that swallow the white space behind them, sorted.
+    strip: Vec<u32>,
     add_bos: bool,
     grammars: OnceLock<Arc<GrammarEnv>>,
 }
@@ -85,10 +87,14 @@ impl Tokenizer {
         ends.extend(id("tokenizer.ggml.eom_token_id")?);
         ends.sort_unstable();
         ends.dedup();
+        // Phi-3's files don't say so; llama.cpp goes by the model's name too.
+        let name = meta.opt_str("general.name")?.unwrap_or_default().to_lowercase();
+        let phi3 = name.contains("phi-3") || name.contains("phi3");
+        let strip = if phi3 { vocab.specials_but(&["<unk>", "<s>", "<|endoftext|>"]) } else { Vec::new() };
         let add_bos = meta.opt_bool("tokenizer.ggml.add_bos_token")?.unwrap_or(bos_default);
         let (user_defined, all_specials) = (Finder::new(&vocab, false)?, Finder::new(&vocab, true)?);
         let grammars = OnceLock::new();
-        Ok(Self { vocab, model, user_defined, all_specials, bos, eos, eot, ends, add_bos, grammars })
+        Ok(Self { vocab, model, user_defined, all_specials, bos, eos, eot, ends, strip, add_bos, grammars })
     }
 
     /// The ids of `text`; nothing is added before or after.
@@ -112,8 +118,13 @@ impl Tokenizer {
         let mut out = Vec::new();
         let mut at = 0;
         for (id, range) in finder.find(text) {
-            self.encode_plain(text, at..range.start, &mut out)?;
+            // White space that the token before swallowed may hold the place where this one begins.
+            self.encode_plain(text, at.min(range.start)..range.start, &mut out)?;
             at = range.end;
+            if self.strip.binary_search(&id).is_ok() {
+                let white = |b: &u8| b.is_ascii_whitespace() || *b == 0x0b;
+                at += text.as_bytes()[at..].iter().take_while(|b| white(b)).count();
+            }
             out.push((id, range));
         }
         self.encode_plain(text, at..text.len(), &mut out)?;

@@ -83,6 +83,13 @@ impl Vocab {
         self.tokens.get(id as usize).map(String::as_str)
     }
 
+    /// Tokens that are matched by name, but not these; sorted.
+    pub(super) fn specials_but(&self, names: &[&str]) -> Vec<u32> {
+        let special = |k: &Kind| matches!(k, Kind::Control | Kind::UserDefined | Kind::Unknown);
+        let all = self.tokens.iter().zip(&self.kinds).zip(0..);
+        all.filter(|((t, k), _)| special(k) && !names.contains(&t.as_str())).map(|(_, id)| id).collect()
+    }
+
     pub(super) fn kind(&self, id: u32) -> Option<Kind> {
         self.kinds.get(id as usize).copied()
     }
