@@ -18,7 +18,7 @@ fn chat() -> Job {
     Job::Chat { context, batch: 256, answers: 4, rank: Some(8) }
 }
 
-const TRAIN: Job = Job::Train { prompt: 64, answers: 4, answer: 32, rank: 8 };
+const TRAIN: Job = Job::Train { prompt: 64, answers: 4, answer: 32, rank: 8, activation_bytes: None };
 
 /// A line of /proc/self/status, in bytes.
 fn status(key: &str) -> u64 {
@@ -55,7 +55,7 @@ fn measured_process() {
                 context.logits(&(0..answers as u32).collect::<Vec<_>>()).unwrap();
             }
         }
-        ("train", _, Job::Train { prompt, answers, answer, rank }) => {
+        ("train", _, Job::Train { prompt, answers, answer, rank, .. }) => {
             let adapter = Adapter::new(&model, rank, 16.0, 1).unwrap();
             let tokens = prompt + answers * answer;
             let mut trainer = Trainer::new(&model, adapter, AdamWParams::default(), tokens).unwrap();
@@ -113,7 +113,7 @@ fn planning_takes_no_weights_and_names_the_largest_job_that_fits() {
     let context = ContextParams { cache_tokens: 1024, max_sequence: 1024, ..ContextParams::default() };
     for job in [
         Job::Chat { context, batch: 512, answers: 1, rank: None },
-        Job::Train { prompt: 100, answers: 4, answer: 50, rank: 4 },
+        Job::Train { prompt: 100, answers: 4, answer: 50, rank: 4, activation_bytes: Some(0) },
     ] {
         let whole = planner.plan(&job).unwrap();
         assert_eq!(planner.fit(&job, whole.total()).unwrap(), whole);
@@ -125,12 +125,12 @@ fn planning_takes_no_weights_and_names_the_largest_job_that_fits() {
         assert!(matches!(planner.fit(&job, whole.weights), Err(ModelError::DoesNotFit { largest: None, .. })));
     }
     // What a job would refuse, its plan refuses.
-    let job = Job::Train { prompt: 2000, answers: 1, answer: 10, rank: 4 };
+    let job = Job::Train { prompt: 2000, answers: 1, answer: 10, rank: 4, activation_bytes: None };
     assert!(matches!(planner.plan(&job), Err(ModelError::ContextFull { limit: 1024, .. })));
     let small = Device::Cpu(Arc::new(CpuDevice::new(Some(1)).unwrap().with_max_buffer_words(64 * 1024)));
     let planner = Planner::new(&file, &small).unwrap();
     let job = Job::Chat { context, batch: 1024, answers: 1, rank: None };
-    assert!(matches!(planner.plan(&job), Ok(_)));
+    assert!(planner.plan(&job).is_ok());
     let large = ContextParams { cache_tokens: 1 << 14, ..context };
     let job = Job::Chat { context: large, batch: 16, answers: 1, rank: None };
     assert!(planner.plan(&job).unwrap_err().to_string().contains("over the device's limit"));

@@ -32,6 +32,9 @@ pub enum Job {
         answer: usize,
         /// Rank of the adapter.
         rank: usize,
+        /// Bytes of activations that may be kept for the backward pass ([`Trainer::limit_activations`]); `None` for
+        /// what a trainer takes by itself.
+        activation_bytes: Option<usize>,
     },
 }
 
@@ -52,9 +55,10 @@ impl Job {
                 let context = ContextParams { cache_tokens: tokens, max_sequence, ..context };
                 Self::Chat { context, batch: batch.min(tokens), answers: answers.min(tokens), rank }
             }
-            Self::Train { prompt, answers, answer, rank } => {
+            Self::Train { prompt, answers, answer, rank, activation_bytes } => {
                 let share = |n: usize| (n as u128 * tokens as u128 / self.tokens().max(1) as u128) as usize;
-                Self::Train { prompt: share(prompt).max(1), answers, answer: share(answer).max(1), rank }
+                let (prompt, answer) = (share(prompt).max(1), share(answer).max(1));
+                Self::Train { prompt, answers, answer, rank, activation_bytes }
             }
         }
     }
@@ -109,7 +113,9 @@ impl Planner {
         self.device.restart();
         let (cache, adapter) = match *job {
             Job::Chat { context, batch, answers, rank } => self.chat(context, batch, answers, rank)?,
-            Job::Train { prompt, answers, answer, rank } => self.train(prompt, answers, answer, rank)?,
+            Job::Train { prompt, answers, answer, rank, activation_bytes } => {
+                self.train(prompt, answers, answer, rank, activation_bytes)?
+            }
         };
         let work = self.device.peak() - weights - cache - adapter;
         Ok(MemoryPlan { weights, cache, adapter, work })
@@ -164,7 +170,14 @@ impl Planner {
         Ok((cache, held))
     }
 
-    fn train(&self, prompt: usize, answers: usize, answer: usize, rank: usize) -> Result<(u64, u64), ModelError> {
+    fn train(
+        &self,
+        prompt: usize,
+        answers: usize,
+        answer: usize,
+        rank: usize,
+        activation_bytes: Option<usize>,
+    ) -> Result<(u64, u64), ModelError> {
         let before = self.device.bytes();
         let adapter = Adapter::new(&self.model, rank, 1.0, 0)?;
         // The adapter, its gradient, two moments.
@@ -173,6 +186,9 @@ impl Planner {
         let tokens = prompt + answers * answer;
         let mut trainer = Trainer::new(&self.model, adapter, AdamWParams::default(), tokens)?;
         let cache = self.device.bytes() - before - held;
+        if let Some(bytes) = activation_bytes {
+            trainer.limit_activations(bytes);
+        }
         let (prompt, answer) = (vec![0; prompt], vec![0; answer]);
         let group = Group { prompt: &prompt, answers: vec![&answer; answers] };
         let log_probs = trainer.log_probs(&group)?.concat();
