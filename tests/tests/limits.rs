@@ -20,7 +20,7 @@ fn limited(words: usize) -> Device {
 
 /// Numbers below `vocab` without an order.
 fn tokens(n: usize, vocab: usize) -> Vec<u32> {
-    (0..n as u64).map(|i| ((i * 2_654_435_761 >> 7) % vocab as u64) as u32).collect()
+    (0..n as u64).map(|i| (((i * 2_654_435_761) >> 7) % vocab as u64) as u32).collect()
 }
 
 fn logits(context: &mut Context, tokens: &[u32], adapter: Option<&Adapter>) -> Vec<f32> {
