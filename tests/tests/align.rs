@@ -11,7 +11,7 @@ use unspoken::align::{
     Reader, Record, RefineParams, RefineWhen, RunEnd, Split, StepEnd, Verdict, WarmStart, critic_report, critic_rows,
     train_rows,
 };
-use unspoken::generate::SampleParams;
+use unspoken::generate::{Canceller, SampleParams};
 use unspoken::model::{Adapter, ContextParams, ModelError};
 use unspoken::train::{AdamWParams, Trainer};
 use unspoken_tests::{SMOLLM2, cpu, model, tiny_model};
@@ -345,6 +345,29 @@ fn a_step_left_off_changes_nothing_and_can_be_taken_again() {
     other.run(&Budget::default(), &mut go).unwrap();
     assert_eq!(bits(job.adapter()), bits(other.adapter()), "interruptions leave no trace");
     assert!(matches!(job.step(&mut go), Err(AlignError::Params(_))));
+}
+
+#[test]
+fn where_every_critique_fails_nothing_is_learned_and_nothing_moves() {
+    let mut job = {
+        let mut p = params(Method::Cdpa);
+        p.cdpa.policy.beta = 0.0;
+        let stop = Canceller::default();
+        let mut critic = critic();
+        critic.cancel = Some(stop.token());
+        stop.cancel();
+        Adaptation::open(assistant(), Some(critic), &records(3), p, None, None, &Budget::default()).unwrap()
+    };
+    // The warm start leaves the optimizer with momentum.
+    let warm = job.steps() - 3;
+    job.run(&Budget { steps: Some(warm), ..Budget::default() }, &mut go).unwrap();
+    let before = bits(job.adapter());
+    let StepEnd::Done(step) = job.step(&mut go).unwrap() else { panic!("interrupted") };
+    let groups = step.groups.unwrap();
+    assert!(groups.critiques.0 > 0 && groups.critiques.0 == groups.critiques.1, "{groups:?}");
+    assert!(groups.mean_reward.is_none() && groups.rewards.iter().all(Option::is_none));
+    assert_eq!((groups.zero.active_tokens, groups.zero.zero_step), (0, 1));
+    assert_eq!(bits(job.adapter()), before);
 }
 
 struct Hot(usize);

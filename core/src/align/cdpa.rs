@@ -153,6 +153,7 @@ pub(super) fn update(
     }
     for epoch in 0..params.epochs {
         let (mut n, mut kl, mut clipped, mut drift) = (0, 0.0, 0.0, 0.0);
+        let mut teaches = false;
         for pass in &passes {
             let now = trainer.tree_log_probs(&pass.tree)?;
             out.tokens += pass.tree.tokens();
@@ -187,7 +188,10 @@ pub(super) fn update(
                 }
                 grad.extend(o.grad);
             }
-            trainer.backward(&grad)?;
+            if grad.iter().any(|g| *g != 0.0) {
+                trainer.backward(&grad)?;
+                teaches = true;
+            }
         }
         let share = |x: f32| x / n.max(1) as f32;
         if epoch == 0 {
@@ -195,7 +199,8 @@ pub(super) fn update(
             out.kl = (params.policy.beta > 0.0).then(|| share(kl));
         }
         out.clip_share = share(clipped);
-        out.grad_norm = trainer.step()?;
+        // Without any gradient the adapter stays: the optimizer's momentum alone would still move it.
+        out.grad_norm = if teaches { trainer.step()? } else { 0.0 };
     }
     Ok(out)
 }
