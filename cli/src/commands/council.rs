@@ -37,11 +37,14 @@ pub fn run(args: &Args, a: &Asked) -> Result<()> {
     params.check()?;
     let seeds = seeds(a)?;
     let device = super::device(args)?;
-    let mut policy = Assistant::open(&a.policy, &device, ContextParams::default())?;
+    // Siblings share their prompt up to the persona; a critique takes up to 192 tokens.
+    let room = 1024 + params.branch * (params.max_tokens + 320);
+    let room = ContextParams { cache_tokens: room, ..ContextParams::default() };
+    let mut policy = Assistant::open(&a.policy, &device, room)?;
     let adapter = a.policy_adapter.as_ref().map(|p| Adapter::load(&policy.model, p)).transpose()?;
     let judge = match &a.critic {
-        Some(path) => Assistant::open(path, &device, ContextParams::default())?,
-        None => policy.share(ContextParams::default())?,
+        Some(path) => Assistant::open(path, &device, room)?,
+        None => policy.share(room)?,
     };
     let judge_adapter = a.critic_adapter.as_ref().map(|p| Adapter::load(&judge.model, p)).transpose()?;
     // Whatever changes what is drawn.

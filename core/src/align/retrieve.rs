@@ -77,7 +77,7 @@ impl Retriever {
         let params = ContextParams { cache_tokens: ROOM, max_sequence: ROOM, block_size: 1 };
         let mut context = Context::new(&assistant.model, params)?;
         for p in preferences {
-            let tokens = assistant.tokenizer.encode(p, Specials::Text)?;
+            let tokens = assistant.tokenizer.encode(&format!(" {p}"), Specials::Text)?;
             if tokens.is_empty() || tokens.len() > ROOM / 2 {
                 return Err(AlignError::Params(format!("a preference of {} tokens; 1 to {}", tokens.len(), ROOM / 2)));
             }
@@ -125,7 +125,7 @@ impl Retriever {
         let lexical = bm25(question, &texts);
         let (Some(context), Some(assistant)) = (&mut self.context, assistant) else { return Ok(lexical) };
         if self.scorer == Scorer::Hidden {
-            let tokens = assistant.tokenizer.encode(question, Specials::Text)?;
+            let tokens = assistant.tokenizer.encode(&format!(" {question}"), Specials::Text)?;
             if tokens.is_empty() {
                 return Ok(lexical);
             }

@@ -1,6 +1,6 @@
 //! Conversations, what the user thinks of the answers, and what is only measured on.
 
-use rusqlite::Connection;
+use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::user::check_text;
@@ -147,15 +147,31 @@ impl UserStore {
     pub fn messages(&self, conversation: i64) -> Result<Vec<StoredMessage>, StoreError> {
         self.read(|c| {
             self.owns(c, "conversations", "conversation", conversation)?;
-            let mut all = self.all_messages(c)?;
-            all.retain(|m| m.conversation == conversation);
-            Ok(all)
+            self.messages_of(c, Some(conversation))
         })
     }
 
-    pub(super) fn all_messages(&self, conn: &Connection) -> Result<Vec<StoredMessage>, StoreError> {
-        let sql = "SELECT id, conversation, role, content, created FROM messages WHERE user = ? ORDER BY id";
-        self.rows(conn, sql, |row| {
+    /// The content of message `id`, if it is this user's.
+    ///
+    /// # Errors
+    /// Those of any read.
+    pub fn message(&self, id: i64) -> Result<Option<String>, StoreError> {
+        self.read(|c| {
+            let mut select = c.prepare("SELECT content FROM messages WHERE id = ? AND user = ?")?;
+            let found = select.query_row([id, self.id], |row| Ok(self.open("messages.content", row, 0))).optional()?;
+            found.transpose()
+        })
+    }
+
+    /// The messages of a conversation, or of all.
+    pub(super) fn messages_of(
+        &self,
+        conn: &Connection,
+        conversation: Option<i64>,
+    ) -> Result<Vec<StoredMessage>, StoreError> {
+        let sql = "SELECT id, conversation, role, content, created FROM messages \
+                   WHERE user = ?1 AND (?2 IS NULL OR conversation = ?2) ORDER BY id";
+        self.rows_of(conn, sql, (self.id, conversation), |row| {
             Ok(StoredMessage {
                 id: row.get(0)?,
                 conversation: row.get(1)?,

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::adapters::sha256;
 use super::error::io;
+use super::files::make_folder;
 use super::user::check_text;
 use super::{
     AdapterVersion, Conversation, Feedback, HeldOut, Job, JobState, Store, StoreError, StoredMessage, UserStore,
@@ -51,7 +52,7 @@ impl UserStore {
     /// # Errors
     /// A folder that the system refuses; those of any read.
     pub fn export(&self, folder: &Path) -> Result<(), StoreError> {
-        std::fs::create_dir_all(folder).map_err(|e| io(folder, e))?;
+        make_folder(folder)?;
         let export = self.read(|c| self.gather(c))?;
         for v in &export.adapters {
             let (path, bytes) = (folder.join(adapter_file(v.number)), self.adapter_bytes(v.number)?);
@@ -71,7 +72,7 @@ impl UserStore {
             preferences: self.profile(c)?,
             dismissed: self.dismissed(c)?.into_iter().map(|(_, d)| d).collect(),
             conversations: self.all_conversations(c)?,
-            messages: self.all_messages(c)?,
+            messages: self.messages_of(c, None)?,
             feedback: self.all_feedback(c)?,
             held_out: self.all_held_out(c)?,
             jobs: self.all_jobs(c)?,

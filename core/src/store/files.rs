@@ -68,6 +68,16 @@ impl Inner {
     }
 }
 
+/// Makes a folder, with those above it, that only its owner may enter where the system knows owners. One that is there
+/// stays as it is.
+pub(super) fn make_folder(path: &Path) -> Result<(), StoreError> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(path).map_err(|e| io(path, e))
+}
+
 /// The names in a folder that are UTF-8; ours all are.
 fn entries(folder: &Path) -> Result<Vec<String>, StoreError> {
     let read = std::fs::read_dir(folder).map_err(|e| io(folder, e))?;

@@ -6,8 +6,7 @@ use rusqlite::Connection;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::error::io;
-use super::files::{JOBS, erase};
+use super::files::{JOBS, erase, make_folder};
 use super::user::check_text;
 use super::{StoreError, UserStore};
 
@@ -200,7 +199,7 @@ impl UserStore {
         self.write(|tx| {
             self.owns(tx, "jobs", "job", id)?;
             let path = self.store.inner.dir.join(JOBS).join(id.to_string());
-            std::fs::create_dir_all(&path).map_err(|e| io(&path, e))?;
+            make_folder(&path)?;
             Ok(path)
         })
     }

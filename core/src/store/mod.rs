@@ -118,7 +118,7 @@ impl Store {
     /// As [`Store::open`].
     pub fn open_with(dir: &Path, options: StoreOptions) -> Result<Self, StoreError> {
         for folder in [dir.to_owned(), dir.join(files::ADAPTERS), dir.join(files::JOBS)] {
-            std::fs::create_dir_all(&folder).map_err(|e| io(&folder, e))?;
+            files::make_folder(&folder)?;
         }
         let mut conn = Connection::open(dir.join(DATABASE))?;
         conn.busy_timeout(options.busy_timeout)?;

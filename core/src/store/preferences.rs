@@ -1,6 +1,6 @@
 //! The profile of a user in the store.
 
-use rusqlite::{Connection, OptionalExtension, Transaction};
+use rusqlite::{Connection, Transaction};
 
 use super::user::check_text;
 use super::{StoreError, UserStore};
@@ -169,17 +169,5 @@ impl UserStore {
         let marks = self.seal_json("dismissed.marks", d)?;
         tx.execute("INSERT INTO dismissed (user, marks) VALUES (?, ?)", (self.id, marks))?;
         Ok(())
-    }
-
-    /// The content of message `id`, if it is this user's.
-    ///
-    /// # Errors
-    /// Those of any read.
-    pub fn message(&self, id: i64) -> Result<Option<String>, StoreError> {
-        self.read(|c| {
-            let mut select = c.prepare("SELECT content FROM messages WHERE id = ? AND user = ?")?;
-            let found = select.query_row([id, self.id], |row| Ok(self.open("messages.content", row, 0))).optional()?;
-            found.transpose()
-        })
     }
 }

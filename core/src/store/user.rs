@@ -1,6 +1,6 @@
 //! One user's part of the store.
 
-use rusqlite::{Connection, Row, Transaction};
+use rusqlite::{Connection, Params, Row, Transaction};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -98,10 +98,21 @@ impl UserStore {
         &self,
         conn: &Connection,
         sql: &str,
+        f: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.rows_of(conn, sql, [self.id], f)
+    }
+
+    /// The rows of a query with any parameters, each read by `f`.
+    pub(super) fn rows_of<T>(
+        &self,
+        conn: &Connection,
+        sql: &str,
+        params: impl Params,
         mut f: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
     ) -> Result<Vec<T>, StoreError> {
         let mut select = conn.prepare(sql)?;
-        let mut rows = select.query([self.id])?;
+        let mut rows = select.query(params)?;
         let mut out = Vec::new();
         while let Some(row) = rows.next()? {
             out.push(f(row)?);

@@ -154,3 +154,15 @@ fn a_full_disk_is_an_error_and_nothing_is_lost() {
     }
     assert!(said.contains("held"), "{said}\n{erred}");
 }
+
+#[test]
+#[cfg(unix)]
+fn others_may_not_look_in() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let maya = open(&dir.path().join("new")).user("maya").unwrap();
+    let job = maya.job_folder(maya.add_job("cdpa", &json!(1)).unwrap()).unwrap();
+    for path in [dir.path().join("new"), dir.path().join("new/adapters"), job] {
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700, "{}", path.display());
+    }
+}
