@@ -135,7 +135,8 @@ fn four_users_make_blind_scores_chance() {
 #[test]
 fn critiques_speak_of_their_step() {
     let mut seen = BTreeSet::new();
-    for r in deeppref_mini() {
+    let maya = User::read(&data().join("users/maya.json")).unwrap();
+    for r in deeppref_mini().into_iter().chain(maya.train).chain(maya.held_out) {
         for c in r.chains.iter().flat_map(|c| &c.steps).map(|s| &s.critique) {
             let end = c.trim_end_matches('.').to_lowercase();
             for stock in ["for this person", "for this user", "in this case", "misses the point", "very well matched"] {
@@ -144,7 +145,6 @@ fn critiques_speak_of_their_step() {
             assert!(seen.insert(c.clone()), "{}: {c} comes twice", r.id);
         }
     }
-    User::read(&data().join("users/maya.json")).unwrap();
 }
 
 /// The real model, with the preference taken out of the prompt.
