@@ -43,7 +43,6 @@ pub use error::StoreError;
 pub use jobs::{Job, JobState};
 pub use user::UserStore;
 
-use error::io;
 use vault::Vault;
 
 /// The database's file in the store's folder.
