@@ -1,5 +1,6 @@
 //! One error on top of the floors', with a number that hosts in other languages can rely on.
 
+use std::ffi::CStr;
 use std::io::ErrorKind;
 
 use crate::align::AlignError;
@@ -7,6 +8,8 @@ use crate::device::DeviceError;
 use crate::generate::GenerateError;
 use crate::gguf::GgufError;
 use crate::model::ModelError;
+#[cfg(feature = "store")]
+use crate::store::StoreError;
 use crate::text::TextError;
 use crate::train::CheckpointError;
 
@@ -73,41 +76,51 @@ pub enum Code {
     Adapter = 52,
     /// Preference data that are not what they should be.
     Data = 60,
+    /// The disk is full. What was kept before is still there.
+    DiskFull = 70,
+    /// The store was encrypted with another key.
+    WrongKey = 71,
+    /// The store is encrypted and no key was given.
+    KeyNeeded = 72,
+    /// A key was given, and the store was made without one.
+    NotEncrypted = 73,
+    /// A later version of the library made the store.
+    NewerStore = 74,
+    /// What is on disk contradicts itself.
+    DamagedStore = 75,
+    /// There is no such user, or not any more.
+    NoUser = 76,
+    /// The user has no such preference, message, job or version.
+    NoSuchItem = 77,
+    /// An export that cannot be read back.
+    BadExport = 78,
+    /// Anything else that the database says.
+    Database = 79,
 }
 
-impl Code {
-    /// All of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Ok,
-        Self::InvalidArgument,
-        Self::Cancelled,
-        Self::Io,
-        Self::NotFound,
-        Self::Panicked,
-        Self::Busy,
-        Self::BadHandle,
-        Self::NotUtf8,
-        Self::NotBuiltIn,
-        Self::NoCritic,
-        Self::NotGguf,
-        Self::CorruptFile,
-        Self::UnsupportedModel,
-        Self::BadModel,
-        Self::Tokenize,
-        Self::BadToken,
-        Self::NoChatTemplate,
-        Self::Template,
-        Self::Grammar,
-        Self::NoGpu,
-        Self::OutOfMemory,
-        Self::DeviceLost,
-        Self::DeviceFailed,
-        Self::Threads,
-        Self::ContextFull,
-        Self::CacheFull,
-        Self::Adapter,
-        Self::Data,
-    ];
+/// Code::ALL and Code::name from one list.
+macro_rules! codes {
+    ($($name:ident)*) => {
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$(Self::$name),*];
+
+            /// Its name: "ContextFull".
+            pub fn name(self) -> &'static CStr {
+                let name = match self {
+                    $(Self::$name => concat!(stringify!($name), "\0"),)*
+                };
+                CStr::from_bytes_with_nul(name.as_bytes()).unwrap_or_default()
+            }
+        }
+    };
+}
+
+codes! {
+    Ok InvalidArgument Cancelled Io NotFound Panicked Busy BadHandle NotUtf8 NotBuiltIn
+    NoCritic NotGguf CorruptFile UnsupportedModel BadModel Tokenize BadToken NoChatTemplate Template Grammar
+    NoGpu OutOfMemory DeviceLost DeviceFailed Threads ContextFull CacheFull Adapter Data
+    DiskFull WrongKey KeyNeeded NotEncrypted NewerStore DamagedStore NoUser NoSuchItem BadExport Database
 }
 
 /// What can go wrong in a call of a host.
@@ -132,6 +145,10 @@ pub enum Error {
     /// Aligning.
     #[error(transparent)]
     Align(#[from] AlignError),
+    /// What is kept of users.
+    #[cfg(feature = "store")]
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A value that makes no sense.
     #[error("{argument}: {message}")]
     InvalidArgument {
@@ -175,6 +192,8 @@ impl Error {
             Self::Model(e) => model(e),
             Self::Generate(e) => generate(e),
             Self::Align(e) => align(e),
+            #[cfg(feature = "store")]
+            Self::Store(e) => store(e),
             Self::InvalidArgument { .. } => Code::InvalidArgument,
             Self::Cancelled => Code::Cancelled,
             Self::NoCritic => Code::NoCritic,
@@ -289,6 +308,25 @@ fn align(e: &AlignError) -> Code {
     }
 }
 
+#[cfg(feature = "store")]
+fn store(e: &StoreError) -> Code {
+    match e {
+        StoreError::Io { source, .. } => io(source),
+        StoreError::Full { .. } => Code::DiskFull,
+        StoreError::Busy => Code::Busy,
+        StoreError::WrongKey => Code::WrongKey,
+        StoreError::KeyNeeded => Code::KeyNeeded,
+        StoreError::NotEncrypted => Code::NotEncrypted,
+        StoreError::NewerSchema { .. } => Code::NewerStore,
+        StoreError::Damaged(_) => Code::DamagedStore,
+        StoreError::NoUser(_) => Code::NoUser,
+        StoreError::NotFound { .. } => Code::NoSuchItem,
+        StoreError::Invalid(_) => Code::InvalidArgument,
+        StoreError::Import { .. } => Code::BadExport,
+        StoreError::Database(_) => Code::Database,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -297,12 +335,23 @@ mod tests {
     const PUBLISHED: &str = "Ok 0, InvalidArgument 1, Cancelled 2, Io 3, NotFound 4, Panicked 5, Busy 6, BadHandle 7, \
         NotUtf8 8, NotBuiltIn 9, NoCritic 10, NotGguf 20, CorruptFile 21, UnsupportedModel 22, BadModel 23, Tokenize 30, \
         BadToken 31, NoChatTemplate 32, Template 33, Grammar 34, NoGpu 40, OutOfMemory 41, DeviceLost 42, \
-        DeviceFailed 43, Threads 44, ContextFull 50, CacheFull 51, Adapter 52, Data 60";
+        DeviceFailed 43, Threads 44, ContextFull 50, CacheFull 51, Adapter 52, Data 60, DiskFull 70, WrongKey 71, KeyNeeded 72, \
+        NotEncrypted 73, NewerStore 74, DamagedStore 75, NoUser 76, NoSuchItem 77, BadExport 78, Database 79";
 
     #[test]
     fn numbers_stay_what_they_are() {
-        let now: Vec<String> = Code::ALL.iter().map(|c| format!("{c:?} {}", *c as i32)).collect();
+        let now: Vec<String> =
+            Code::ALL.iter().map(|c| format!("{} {}", c.name().to_string_lossy(), *c as i32)).collect();
         assert_eq!(now.join(", "), PUBLISHED);
+    }
+
+    #[test]
+    fn the_table_has_every_number() {
+        let table = include_str!("../../docs/errors.md");
+        for c in Code::ALL {
+            let line = format!("| {} | {} |", *c as i32, c.name().to_string_lossy());
+            assert!(table.contains(&line), "docs/errors.md has no line {line}");
+        }
     }
 
     #[test]

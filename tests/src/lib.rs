@@ -92,3 +92,8 @@ pub fn tiny_model() -> PathBuf {
     }
     path
 }
+
+/// The snippets of the guide for Rust.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/rust.md")]
+pub mod guide {}

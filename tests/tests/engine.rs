@@ -17,7 +17,7 @@ fn engine() -> Engine {
 }
 
 fn chat(engine: &Engine) -> Chat {
-    engine.chat(ChatParams { system: Some("Be brief.".into()), context_tokens: 512, adapter: None }).unwrap()
+    engine.chat(ChatParams { system: Some("Be brief.".into()), context_tokens: 512, ..Default::default() }).unwrap()
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! `cargo xtask models | demo | test | bench`.
+//! `cargo xtask models | demo | test | bindings | bench`.
 
 mod bench;
+mod bindings;
 mod demo;
 mod models;
 mod process;
@@ -24,6 +25,8 @@ enum Command {
     Demo,
     /// Format, lints, licences, and every test on every device that there is
     Test,
+    /// The library in C, Python and Kotlin: built, run and compared
+    Bindings,
     /// Side by side with the peers that are installed; prints the table
     Bench,
 }
@@ -33,6 +36,7 @@ fn main() -> anyhow::Result<()> {
         Command::Models => models::fetch(),
         Command::Demo => demo::run(),
         Command::Test => test::run(),
+        Command::Bindings => bindings::run(),
         Command::Bench => bench::run(),
     }
 }

@@ -20,6 +20,11 @@ pub fn run() -> Result<()> {
         eprintln!("cargo-deny is not installed; checking the library's tree alone");
         library_tree()?;
     }
+    // What a host may leave out.
+    for features in [&[][..], &["--features", "store"], &["--features", "gpu"]] {
+        let check = ["check", "--package", "unspoken", "--no-default-features"];
+        process::run(cargo(&check).args(features))?;
+    }
     // One test at a time: each already uses all cores.
     let mut tests = cargo(&["test", "--workspace", "--", "--test-threads=1"]);
     process::run(tests.env("UNSPOKEN_REQUIRE_MODELS", "1"))

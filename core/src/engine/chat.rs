@@ -4,12 +4,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+#[cfg(feature = "store")]
+use super::Profile;
 use super::{Engine, Stream, guarded};
 use crate::Error;
 use crate::align::Assistant;
+#[cfg(feature = "store")]
+use crate::align::policy_messages;
 use crate::generate::{CancelToken, Canceller, Kept, Request, SampleParams, StopReason, generate_kept};
 use crate::model::{Adapter, ContextParams, ModelError};
-use crate::text::Message;
+use crate::text::{Message, split_steps};
 
 /// What a conversation is made with.
 #[derive(Clone, Debug)]
@@ -21,11 +25,21 @@ pub struct ChatParams {
     pub context_tokens: usize,
     /// A LoRA adapter (GGUF).
     pub adapter: Option<PathBuf>,
+    /// The user: the assistant is told what they prefer and answers in steps with their adapter, and the
+    /// conversation is kept in the store.
+    #[cfg(feature = "store")]
+    pub profile: Option<Profile>,
 }
 
 impl Default for ChatParams {
     fn default() -> Self {
-        Self { system: None, context_tokens: 2048, adapter: None }
+        Self {
+            system: None,
+            context_tokens: 2048,
+            adapter: None,
+            #[cfg(feature = "store")]
+            profile: None,
+        }
     }
 }
 
@@ -71,6 +85,8 @@ impl ReplyParams {
 pub struct Reply {
     /// Its text.
     pub text: String,
+    /// Its last step without the mark before it: what to show where the steps before are not.
+    pub answer: String,
     /// Its tokens, the end token included where the model ended it.
     pub tokens: Vec<u32>,
     /// Why it ended. A cancelled reply has what was said until then.
@@ -81,6 +97,8 @@ pub struct Reply {
     pub left_out: usize,
     /// Seconds until the first text, and in all.
     pub seconds: [f64; 2],
+    /// Its number in the user's store, for feedback; nothing without a profile.
+    pub message: Option<i64>,
 }
 
 /// A conversation with memory. Clones are the same conversation.
@@ -94,6 +112,9 @@ struct Inner {
     adapter: Option<Adapter>,
     canceller: Canceller,
     messages: Mutex<Vec<Message>>,
+    /// Its number in the user's store, once something was said.
+    #[cfg(feature = "store")]
+    conversation: Mutex<Option<i64>>,
     /// What the running reply holds; replies take turns.
     room: Mutex<Option<Room>>,
 }
@@ -114,11 +135,27 @@ impl Engine {
         if params.context_tokens < 64 {
             return Err(Error::argument("context_tokens", format!("{}; expected 64 or more", params.context_tokens)));
         }
+        #[cfg(feature = "store")]
+        if params.profile.as_ref().is_some_and(|p| !Arc::ptr_eq(&p.0.engine.0, &self.0)) {
+            return Err(Error::argument("profile", "it belongs to another engine"));
+        }
+        #[cfg(feature = "store")]
+        if params.profile.is_some() && params.adapter.is_some() {
+            return Err(Error::argument("adapter", "the profile brings its own"));
+        }
         guarded(|| {
             let adapter = params.adapter.as_ref().map(|p| self.adapter(p)).transpose()?;
             let (messages, room) = (Mutex::new(Vec::new()), Mutex::new(None));
-            let canceller = Canceller::default();
-            Ok(Chat(Arc::new(Inner { engine: self.clone(), params, adapter, canceller, messages, room })))
+            Ok(Chat(Arc::new(Inner {
+                engine: self.clone(),
+                params,
+                adapter,
+                canceller: Canceller::default(),
+                messages,
+                #[cfg(feature = "store")]
+                conversation: Mutex::new(None),
+                room,
+            })))
         })
     }
 }
@@ -186,17 +223,69 @@ impl Chat {
         let mut room = self.0.room.lock().unwrap_or_else(PoisonError::into_inner);
         let history = self.messages();
         let result = guarded(|| self.say(&mut room, &history, text, params, token, on_text));
-        match &result {
+        if matches!(result, Err(Error::Panicked(_))) {
             // What the panic left half-done goes.
-            Err(Error::Panicked(_)) => *room = None,
-            Ok(reply) if !reply.tokens.is_empty() => {
-                let mut messages = self.lock_messages();
-                messages.push(Message::user(text));
-                messages.push(Message::assistant(reply.text.trim()));
-            }
-            _ => {}
+            *room = None;
         }
-        result
+        let mut reply = result?;
+        if reply.tokens.is_empty() {
+            return Ok(reply);
+        }
+        reply.message = self.keep(text, &reply.text)?;
+        let mut messages = self.lock_messages();
+        messages.push(Message::user(text));
+        messages.push(Message::assistant(reply.text.trim()));
+        Ok(reply)
+    }
+
+    /// Keeps a turn in the user's store.
+    #[cfg(feature = "store")]
+    fn keep(&self, text: &str, reply: &str) -> Result<Option<i64>, Error> {
+        let Some(user) = self.0.params.profile.as_ref().map(Profile::store) else { return Ok(None) };
+        let mut conversation = self.0.conversation.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = match *conversation {
+            Some(id) => id,
+            None => *conversation.insert(user.begin_conversation()?),
+        };
+        user.add_message(id, "user", text)?;
+        let reply = reply.trim();
+        if reply.is_empty() { Ok(None) } else { Ok(Some(user.add_message(id, "assistant", reply)?)) }
+    }
+
+    #[cfg(not(feature = "store"))]
+    fn keep(&self, _text: &str, _reply: &str) -> Result<Option<i64>, Error> {
+        Ok(None)
+    }
+
+    /// The conversation's number in the user's store; nothing without a profile or before the first reply.
+    #[cfg(feature = "store")]
+    pub fn conversation(&self) -> Option<i64> {
+        *self.0.conversation.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The user's adapter as it is now, or the one that the conversation was made with.
+    fn adapter(&self) -> Result<Option<Adapter>, Error> {
+        #[cfg(feature = "store")]
+        if let Some(profile) = &self.0.params.profile {
+            return profile.adapter();
+        }
+        Ok(self.0.adapter.clone())
+    }
+
+    /// What the assistant is told first: by the host, and of the user.
+    fn system(&self, question: &str) -> Result<Option<String>, Error> {
+        let host = self.0.params.system.clone();
+        #[cfg(feature = "store")]
+        if let Some(profile) = &self.0.params.profile {
+            let told = profile.told(question)?;
+            let of_user = policy_messages(&told, question).into_iter().find(|m| m.role == "system");
+            if let Some(of_user) = of_user.filter(|_| !told.is_empty()) {
+                return Ok(Some(host.map(|h| h + "\n").unwrap_or_default() + &of_user.content));
+            }
+        }
+        #[cfg(not(feature = "store"))]
+        let _ = question;
+        Ok(host)
     }
 
     fn say(
@@ -216,11 +305,12 @@ impl Chat {
             Some(room) => room,
             empty => {
                 // A block more than the limit: the cache counts in whole blocks.
-                let context = ContextParams { cache_tokens: limit + 32, max_sequence: limit, block_size: 32 };
+                let context =
+                    ContextParams { cache_tokens: limit + 32, max_sequence: limit, ..ContextParams::default() };
                 empty.insert(Room { assistant: policy.share(context)?, kept: Kept::default() })
             }
         };
-        let adapter = self.0.adapter.clone();
+        let adapter = self.adapter()?;
         let request = Request {
             adapter: adapter.as_ref(),
             sample: params.sample,
@@ -236,13 +326,16 @@ impl Chat {
             on_text(piece)
         })?;
         let all = start.elapsed().as_secs_f64();
+        let answer = split_steps(&done.text).last().map_or("", |s| &done.text[s.body.clone()]);
         Ok(Reply {
+            answer: answer.trim().to_owned(),
             text: done.text,
             tokens: done.tokens,
             stop: done.stop,
             prompt_tokens: prompt.len(),
             left_out,
             seconds: [first.unwrap_or(all), all],
+            message: None,
         })
     }
 
@@ -254,7 +347,7 @@ impl Chat {
         limit: usize,
         max_tokens: usize,
     ) -> Result<(Vec<u32>, usize), Error> {
-        let system = self.0.params.system.as_ref().map(|s| Message::system(s.as_str()));
+        let system = self.system(text)?.map(Message::system);
         let room = max_tokens.min(limit / 4);
         let mut left_out = 0;
         loop {

@@ -10,7 +10,9 @@ use crate::generate::{CancelToken, Canceller};
 use crate::model::ContextParams;
 
 /// Tokens that the critic's context holds: all steps of a response are read as one batch.
-const CONTEXT: ContextParams = ContextParams { cache_tokens: 4096, max_sequence: 2048, block_size: 32 };
+fn context() -> ContextParams {
+    ContextParams { cache_tokens: 4096, max_sequence: 2048, ..ContextParams::default() }
+}
 
 /// Reads answers for a user. All critics of an engine are one: they take turns.
 #[derive(Clone, Debug)]
@@ -66,7 +68,7 @@ impl Critics {
                 Some(critic) => critic,
                 empty => {
                     let params = CriticParams { reader: self.reader, ..CriticParams::default() };
-                    empty.insert(align::Critic::new(self.mould.share(CONTEXT)?, self.adapter.clone(), params)?)
+                    empty.insert(align::Critic::new(self.mould.share(context())?, self.adapter.clone(), params)?)
                 }
             };
             critic.cancel = token.cloned();

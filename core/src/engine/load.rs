@@ -8,6 +8,8 @@ use crate::Error;
 use crate::align::{self, Assistant, Reader};
 use crate::device::{Device, DeviceChoice};
 use crate::model::{Adapter, ContextParams};
+#[cfg(feature = "store")]
+use crate::store::Store;
 
 /// Where the critic comes from.
 #[derive(Clone, Debug, Default)]
@@ -31,12 +33,39 @@ pub struct EngineParams {
     pub device: DeviceChoice,
     /// CPU threads; `None` for as many as there are cores.
     pub threads: Option<usize>,
+    /// The folder where users are kept, for hosts that have any. Nothing is written elsewhere.
+    #[cfg(feature = "store")]
+    pub store: Option<PathBuf>,
+    /// Encrypts what is personal in there ([`crate::store`]). The library keeps it in memory only.
+    #[cfg(feature = "store")]
+    pub store_key: Option<StoreKey>,
+}
+
+/// A key of a store. It is not shown in logs.
+#[cfg(feature = "store")]
+#[derive(Clone)]
+pub struct StoreKey(pub [u8; 32]);
+
+#[cfg(feature = "store")]
+impl std::fmt::Debug for StoreKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("StoreKey")
+    }
 }
 
 impl EngineParams {
     /// The model file `policy` on the best device, without a critic.
     pub fn new(policy: impl Into<PathBuf>) -> Self {
-        Self { policy: policy.into(), critic: None, device: DeviceChoice::Auto, threads: None }
+        Self {
+            policy: policy.into(),
+            critic: None,
+            device: DeviceChoice::Auto,
+            threads: None,
+            #[cfg(feature = "store")]
+            store: None,
+            #[cfg(feature = "store")]
+            store_key: None,
+        }
     }
 
     /// The same with the policy's weights as critic, with the critic's own adapter where there is one.
@@ -58,6 +87,8 @@ pub(super) struct Inner {
     /// The mould of contexts: its own has room for one block only.
     pub(super) policy: Assistant,
     pub(super) critic: Option<Critics>,
+    #[cfg(feature = "store")]
+    store: Option<Store>,
 }
 
 #[derive(Debug)]
@@ -70,27 +101,40 @@ pub(super) struct Critics {
 }
 
 /// A context that holds next to nothing.
-const MOULD: ContextParams = ContextParams { cache_tokens: 32, max_sequence: 32, block_size: 32 };
+fn mould() -> ContextParams {
+    ContextParams { cache_tokens: 32, max_sequence: 32, ..ContextParams::default() }
+}
 
 impl Engine {
     /// Loads it.
     ///
     /// # Errors
     /// A file that is not there, is no model, or is one that is not supported; no GPU where one was asked for;
-    /// memory that the device refuses.
+    /// memory that the device refuses; a store that cannot be opened.
     pub fn load(params: &EngineParams) -> Result<Self, Error> {
         guarded(|| {
             if params.threads == Some(0) {
                 return Err(Error::argument("threads", "0; leave it out for all cores"));
             }
+            #[cfg(feature = "store")]
+            let store = {
+                let key = params.store_key.as_ref().map(|k| &k.0);
+                params.store.as_ref().map(|dir| Store::open(dir, key)).transpose()?
+            };
             let device = Device::open(params.device, params.threads)?;
             log::info!("loading {} on {}", params.policy.display(), device.name());
-            let policy = Assistant::open(&params.policy, &device, MOULD)?;
+            let policy = Assistant::open(&params.policy, &device, mould())?;
             let critic = match &params.critic {
                 Some(source) => Some(Critics::load(source, &params.policy, &policy, &device)?),
                 None => None,
             };
-            Ok(Self(Arc::new(Inner { device, policy, critic })))
+            Ok(Self(Arc::new(Inner {
+                device,
+                policy,
+                critic,
+                #[cfg(feature = "store")]
+                store,
+            })))
         })
     }
 
@@ -129,6 +173,11 @@ impl Engine {
         self.0.policy.tokenizer.decode(tokens, true)
     }
 
+    #[cfg(feature = "store")]
+    pub(super) fn store(&self) -> Result<&Store, Error> {
+        self.0.store.as_ref().ok_or_else(|| Error::argument("store", "the engine was loaded without one"))
+    }
+
     pub(super) fn adapter(&self, path: &Path) -> Result<Adapter, Error> {
         Ok(Adapter::load(&self.0.policy.model, path)?)
     }
@@ -137,8 +186,8 @@ impl Engine {
 impl Critics {
     fn load(source: &CriticSource, policy_path: &Path, policy: &Assistant, device: &Device) -> Result<Self, Error> {
         let mould = match &source.model {
-            Some(path) if path != policy_path => Assistant::open(path, device, MOULD)?,
-            _ => policy.share(MOULD)?,
+            Some(path) if path != policy_path => Assistant::open(path, device, mould())?,
+            _ => policy.share(mould())?,
         };
         let adapter = source.adapter.as_ref().map(|p| Adapter::load(&mould.model, p)).transpose()?;
         Ok(Self { mould, adapter, reader: source.reader, one: Mutex::new(None) })

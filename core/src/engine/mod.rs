@@ -5,16 +5,28 @@
 //! other; calls on different handles share the device. No panic leaves a call: a defect of the library comes
 //! back as [`Error::Panicked`](crate::Error::Panicked).
 
+#[cfg(feature = "store")]
+mod adaptation;
 mod chat;
 mod critic;
+mod evaluation;
 mod guard;
 mod load;
 mod log;
+#[cfg(feature = "store")]
+mod profile;
 mod stream;
 
+#[cfg(feature = "store")]
+pub use adaptation::{Adaptation, AdaptationParams, Outcome};
 pub use chat::{Chat, ChatParams, Reply, ReplyParams};
 pub use critic::Critic;
+pub use evaluation::Evaluation;
 pub use guard::guarded;
+#[cfg(feature = "store")]
+pub use load::StoreKey;
 pub use load::{CriticSource, Engine, EngineParams};
 pub use log::{LogLevel, set_log_sink};
+#[cfg(feature = "store")]
+pub use profile::Profile;
 pub use stream::Stream;

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Builds the C library and installs header, shared and static library, and the pkg-config file: install.sh PREFIX
+set -euo pipefail
+prefix=${1:?install.sh PREFIX}
+cd "$(dirname "$0")/.."
+profile=${UNSPOKEN_PROFILE:-dist}
+cargo build --profile "$profile" --package unspoken-ffi
+target=${CARGO_TARGET_DIR:-target}/${profile/dev/debug}
+version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
+case $(uname) in
+  Darwin) shared=libunspoken_ffi.dylib private="-framework Metal -framework QuartzCore -framework Foundation" ;;
+  *) shared=libunspoken_ffi.so private="-lpthread -ldl -lm" ;;
+esac
+install -d "$prefix/include" "$prefix/lib/pkgconfig"
+install -m 644 ffi/include/unspoken.h "$prefix/include/"
+install -m 755 "$target/$shared" "$prefix/lib/"
+install -m 644 "$target/libunspoken_ffi.a" "$prefix/lib/"
+sed -e "s|@PREFIX@|$(cd "$prefix" && pwd)|" -e "s|@VERSION@|$version|" -e "s|@PRIVATE@|$private|" \
+  ffi/unspoken.pc.in > "$prefix/lib/pkgconfig/unspoken.pc"

@@ -1,0 +1,114 @@
+//! The C and C++ programs in `tests/c`: compiled with all warnings as errors, run, and run under valgrind; the
+//! library's symbols.
+#![allow(missing_docs)]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use unspoken_tests::tiny_model;
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Where cargo put the shared library.
+fn libraries() -> PathBuf {
+    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+}
+
+fn there(program: &str) -> bool {
+    let there = Command::new(program).arg("--version").output().is_ok_and(|o| o.status.success());
+    if !there {
+        eprintln!("skipped: there is no {program}");
+    }
+    there
+}
+
+/// Compiles a program of `tests/c`; nothing where there is no compiler.
+fn compile(source: &str, compiler: &str, standard: &str) -> Option<PathBuf> {
+    if !cfg!(target_os = "linux") || !there(compiler) {
+        return None;
+    }
+    let program = std::env::temp_dir().join(format!("unspoken-{}-{}", source.replace('.', "-"), std::process::id()));
+    let mut cc = Command::new(compiler);
+    cc.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-g"]);
+    cc.arg("-I").arg(root().join("include")).arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
+    cc.arg("-L").arg(libraries()).args(["-lunspoken_ffi", "-lpthread"]);
+    let out = cc.arg(format!("-Wl,-rpath,{}", libraries().display())).output().unwrap();
+    assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    Some(program)
+}
+
+fn run(command: &mut Command) {
+    let out = command.output().unwrap();
+    let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
+    assert!(out.status.success(), "{command:?}\n{text}");
+    assert!(text.contains("ok"), "{text}");
+}
+
+fn valgrind(program: &Path) {
+    if !there("valgrind") {
+        return;
+    }
+    let mut command = Command::new("valgrind");
+    // Threads that spin take turns; what the first threads leave in thread-local storage is "possibly" lost.
+    command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect"]);
+    command.args(["--show-leak-kinds=definite,indirect", "--fair-sched=yes"]).arg(program).arg(tiny_model());
+    run(&mut command);
+}
+
+#[test]
+fn every_call_in_c() {
+    let Some(program) = compile("basics.c", "cc", "-std=c11") else { return };
+    run(Command::new(&program).arg(tiny_model()));
+    valgrind(&program);
+}
+
+#[test]
+fn eight_threads_in_c() {
+    let Some(program) = compile("threads.c", "cc", "-std=c11") else { return };
+    run(Command::new(&program).arg(tiny_model()));
+}
+
+#[test]
+fn handles_that_free_themselves_in_cpp() {
+    let Some(program) = compile("raii.cpp", "c++", "-std=c++17") else { return };
+    run(Command::new(&program).arg(tiny_model()));
+    valgrind(&program);
+}
+
+#[test]
+fn the_guides_snippets_compile() {
+    if !there("cc") {
+        return;
+    }
+    let guide = std::fs::read_to_string(root().join("../docs/c.md")).unwrap();
+    let snippets: Vec<&str> = guide.split("```c\n").skip(1).filter_map(|rest| rest.split("```").next()).collect();
+    assert!(snippets.len() >= 2);
+    let example = std::fs::read_to_string(root().join("../examples/desktop-c/main.c")).unwrap();
+    for (i, snippet) in snippets.into_iter().chain([example.as_str()]).enumerate() {
+        let source = std::env::temp_dir().join(format!("unspoken-guide-{i}-{}.c", std::process::id()));
+        std::fs::write(&source, snippet).unwrap();
+        let mut cc = Command::new("cc");
+        cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-pedantic", "-fsyntax-only", "-I"]);
+        let out = cc.arg(root().join("include")).arg(&source).output().unwrap();
+        assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
+    }
+}
+
+#[test]
+fn all_symbols_have_the_prefix() {
+    let library = libraries().join("libunspoken_ffi.so");
+    if !library.exists() || !there("nm") {
+        return;
+    }
+    let out = Command::new("nm").args(["-D", "--defined-only"]).arg(&library).output().unwrap();
+    let text = String::from_utf8_lossy(&out.stdout);
+    let symbols: Vec<&str> = text.lines().filter_map(|l| l.split_whitespace().nth(2)).collect();
+    assert!(symbols.contains(&"unspoken_engine_load"), "{text}");
+    let odd: Vec<&&str> = symbols.iter().filter(|s| !s.starts_with("unspoken_")).collect();
+    assert!(odd.is_empty(), "{odd:?}");
+    let header = std::fs::read_to_string(root().join("include/unspoken.h")).unwrap();
+    let missing: Vec<&&str> = symbols.iter().filter(|s| !header.contains(&format!("{s}("))).collect();
+    assert!(missing.is_empty(), "not in the header: {missing:?}");
+}
