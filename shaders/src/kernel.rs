@@ -11,6 +11,34 @@ pub enum Access {
     Write,
 }
 
+/// What the words of a binding are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Holds {
+    /// Floats.
+    F32,
+    /// Integers, or words of any meaning.
+    U32,
+    /// Planes of quantized weights, which a GPU may keep in a texture.
+    Weights,
+}
+
+/// One binding of a kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Binding {
+    /// Its name in WGSL.
+    pub name: &'static str,
+    /// How it is used.
+    pub access: Access,
+    /// What it holds.
+    pub holds: Holds,
+}
+
+macro_rules! bind {
+    ($($access:ident $name:ident $holds:ident),*) => {
+        &[$(Binding { name: stringify!($name), access: Access::$access, holds: Holds::$holds }),*]
+    };
+}
+
 /// Every kernel. Quantized ones carry the type of their weights: one pipeline per type.
 ///
 /// Shapes: `T` tokens (rows of the batch), `K`/`N` input/output width, `H` query heads,
@@ -21,6 +49,9 @@ pub enum Kernel {
     EmbedRows(QuantType),
     /// `y[t, n] (+)= x[t, :] · W[n, :]`. Bindings: x, weights, y.
     MatmulQ(QuantType),
+    /// `y[t, n] = act(x[t, :] · W[n, :]) * (x[t, :] · W[N + n, :])`: a gated feed-forward's first half.
+    /// Bindings: x, weights `[2 N, K]`, y.
+    MatmulGated(QuantType),
     /// `dx[t, k] (+)= Σₙ dy[t, n] W[n, k]`. Bindings: dy, weights, dx.
     MatmulQT(QuantType),
     /// `C (+)= alpha · A B` with any strides of A and B. Bindings: a, b, c.
@@ -29,9 +60,17 @@ pub enum Kernel {
     RmsNorm,
     /// Gradient of [`Kernel::RmsNorm`] for x. Bindings: x, weight, dy, dx.
     RmsNormBackward,
-    /// Rotary position embedding in place; `sign = -1` is its transpose (backward).
-    /// Bindings: x `[T, H, D]` (written), positions (u32 `[T]`), inv_freq `[D/2]`.
-    Rope,
+    /// `x[r, :] += y[r, :] / rms(y[r, :]) * post`, then `out[r, :] = x[r, :] / rms(x[r, :]) * weight`.
+    /// Bindings: x (written), y, post, weight, out.
+    AddNorm,
+    /// From projected queries, keys and values to what attention takes: biases are added, queries and keys are
+    /// normed by head and turned by their position, keys and values join the cache.
+    /// Bindings: qkv `[T, H + 2 G, D]`, positions (u32 `[T]`), cells (u32 `[T]`), inv_freq `[rope_dim / 2]`,
+    /// extras (see [`crate::params::QkvHeads`]), q `[T, H, D]`, keys and values `[cells, G, D]`.
+    QkvHeads,
+    /// Gradient of [`Kernel::QkvHeads`] for the projections.
+    /// Bindings: dq, dk, dv, qkv, positions, inv_freq, extras, dqkv `[T, H + 2 G, D]`.
+    QkvHeadsBackward,
     /// `dst[index[i], :] = src[i, :]`. Bindings: src, index (u32), dst.
     ScatterRows,
     /// `dst[i, :] = src[index[i], :]`. Bindings: src, index (u32), dst.
@@ -48,9 +87,9 @@ pub enum Kernel {
     /// Gradient for keys and values *of the batch's own tokens*.
     /// Bindings: q, k, v, dout, stats, map, dk `[T, G, D]`, dv `[T, G, D]`.
     AttentionBackwardKv,
-    /// `out = act(gate) * up`. Bindings: gate, up, out.
+    /// `out = act(gate) * up`. Bindings: gate_up `[T, 2 N]` (gates, then ups), out `[T, N]`.
     GatedActivation,
-    /// Bindings: gate, up, dout, dgate, dup.
+    /// Bindings: gate_up, dout, dgate_up.
     GatedActivationBackward,
     /// Folds a chunk of logits into a running log-sum-exp. Bindings: logits `[T, C]`, targets (u32 `[T]`),
     /// state `[T, 3]` = (running maximum, sum of exp(logit − maximum), logit of the target).
@@ -60,8 +99,6 @@ pub enum Kernel {
     LogitsBackward,
     /// `x += alpha * y`. Bindings: x (written), y.
     Add,
-    /// `y[r, :] += bias`. Bindings: y (written), bias.
-    AddBias,
     /// `x[offset .. offset + n] = value`. Bindings: x.
     Fill,
     /// `out[slot] = Σ x²`. Bindings: x, out.
@@ -70,33 +107,45 @@ pub enum Kernel {
     AdamW,
 }
 
-use Access::{Read as R, Write as W};
-
 impl Kernel {
     /// The bindings in order.
-    pub const fn bindings(self) -> &'static [Access] {
+    pub const fn bindings(self) -> &'static [Binding] {
         match self {
-            Self::EmbedRows(_)
-            | Self::MatmulQ(_)
-            | Self::MatmulQT(_)
-            | Self::MatmulF32
-            | Self::RmsNorm
-            | Self::ScatterRows
-            | Self::GatherRows
-            | Self::AttentionDelta
-            | Self::GatedActivation
-            | Self::LogitsReduce => &[R, R, W],
-            Self::RmsNormBackward => &[R, R, R, W],
-            Self::Rope => &[W, R, R],
-            Self::MoveRows | Self::SquaredNorm => &[R, W],
-            Self::Attention => &[R, R, R, R, W, W],
-            Self::AttentionBackwardQ => &[R, R, R, R, R, R, W],
-            Self::AttentionBackwardKv => &[R, R, R, R, R, R, W, W],
-            Self::GatedActivationBackward => &[R, R, R, W, W],
-            Self::LogitsBackward => &[W, R, R, R],
-            Self::Add | Self::AddBias => &[W, R],
-            Self::Fill => &[W],
-            Self::AdamW => &[W, R, W, W],
+            Self::EmbedRows(_) => bind![Read ids U32, Read w Weights, Write out F32],
+            Self::MatmulQ(_) | Self::MatmulGated(_) => bind![Read x F32, Read w Weights, Write y F32],
+            Self::MatmulQT(_) => bind![Read dy F32, Read w Weights, Write dx F32],
+            Self::MatmulF32 => bind![Read a F32, Read b F32, Write c F32],
+            Self::RmsNorm => bind![Read x F32, Read weight F32, Write out F32],
+            Self::RmsNormBackward => bind![Read x F32, Read weight F32, Read dy F32, Write dx F32],
+            Self::AddNorm => bind![Write x F32, Read y F32, Read post F32, Read weight F32, Write out F32],
+            Self::QkvHeads => bind![
+                Read qkv F32, Read positions U32, Read cells U32, Read inv_freq F32, Read extras F32,
+                Write q F32, Write keys F32, Write values F32
+            ],
+            Self::QkvHeadsBackward => bind![
+                Read dq F32, Read dk F32, Read dv F32, Read qkv F32, Read positions U32, Read inv_freq F32,
+                Read extras F32, Write dqkv F32
+            ],
+            Self::ScatterRows | Self::GatherRows => bind![Read src U32, Read index U32, Write dst U32],
+            Self::MoveRows => bind![Read pairs U32, Write buf U32],
+            Self::Attention => bind![Read q F32, Read k F32, Read v F32, Read map U32, Write out F32, Write stats F32],
+            Self::AttentionDelta => bind![Read dout F32, Read out F32, Write stats F32],
+            Self::AttentionBackwardQ => bind![
+                Read q F32, Read k F32, Read v F32, Read dout F32, Read stats F32, Read map U32, Write dq F32
+            ],
+            Self::AttentionBackwardKv => bind![
+                Read q F32, Read k F32, Read v F32, Read dout F32, Read stats F32, Read map U32,
+                Write dk F32, Write dv F32
+            ],
+            Self::GatedActivation => bind![Read gate_up F32, Write out F32],
+            Self::GatedActivationBackward => bind![Read gate_up F32, Read dout F32, Write dgate_up F32],
+            // Minus infinity can be stored as a word but not written in WGSL.
+            Self::LogitsReduce => bind![Read logits F32, Read targets U32, Write state U32],
+            Self::LogitsBackward => bind![Write logits F32, Read targets U32, Read state F32, Read grad F32],
+            Self::Add => bind![Write x F32, Read y F32],
+            Self::Fill => bind![Write x F32],
+            Self::SquaredNorm => bind![Read x F32, Write out F32],
+            Self::AdamW => bind![Write x F32, Read grad F32, Write m F32, Write v F32],
         }
     }
 
@@ -105,11 +154,14 @@ impl Kernel {
         match self {
             Self::EmbedRows(_) => "embed_rows",
             Self::MatmulQ(_) => "matmul_q",
+            Self::MatmulGated(_) => "matmul_gated",
             Self::MatmulQT(_) => "matmul_q_transposed",
             Self::MatmulF32 => "matmul_f32",
             Self::RmsNorm => "rms_norm",
             Self::RmsNormBackward => "rms_norm_backward",
-            Self::Rope => "rope",
+            Self::AddNorm => "add_norm",
+            Self::QkvHeads => "qkv_heads",
+            Self::QkvHeadsBackward => "qkv_heads_backward",
             Self::ScatterRows => "scatter_rows",
             Self::GatherRows => "gather_rows",
             Self::MoveRows => "move_rows",
@@ -122,7 +174,6 @@ impl Kernel {
             Self::LogitsReduce => "logits_reduce",
             Self::LogitsBackward => "logits_backward",
             Self::Add => "add",
-            Self::AddBias => "add_bias",
             Self::Fill => "fill",
             Self::SquaredNorm => "squared_norm",
             Self::AdamW => "adamw",
@@ -132,7 +183,7 @@ impl Kernel {
     /// The weight type of a quantized kernel.
     pub const fn quant(self) -> Option<QuantType> {
         match self {
-            Self::EmbedRows(q) | Self::MatmulQ(q) | Self::MatmulQT(q) => Some(q),
+            Self::EmbedRows(q) | Self::MatmulQ(q) | Self::MatmulGated(q) | Self::MatmulQT(q) => Some(q),
             _ => None,
         }
     }

@@ -13,6 +13,6 @@ pub mod params;
 pub mod quant;
 pub mod wgsl;
 
-pub use kernel::{Access, Kernel};
+pub use kernel::{Access, Binding, Holds, Kernel};
 pub use params::{Params, RawParams};
 pub use quant::QuantType;

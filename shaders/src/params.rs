@@ -10,6 +10,9 @@ pub type RawParams = [u32; PARAM_WORDS];
 
 /// A parameter struct of a kernel.
 pub trait Params: Pod {
+    /// Its fields in WGSL.
+    const WGSL: &'static str;
+
     /// The same words, padded with zeros.
     fn raw(&self) -> RawParams {
         let mut raw = [0; PARAM_WORDS];
@@ -25,13 +28,24 @@ pub trait Params: Pod {
     }
 }
 
+macro_rules! wgsl {
+    ($field:ident [u32; 4]) => {
+        "    p0: u32,\n    p1: u32,\n    p2: u32,\n    p3: u32,\n"
+    };
+    ($field:ident $ty:ident) => {
+        concat!("    ", stringify!($field), ": ", stringify!($ty), ",\n")
+    };
+}
+
 macro_rules! params {
-    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $ty:ty),* $(,)? })*) => {$(
+    ($($(#[$doc:meta])* $name:ident { $($(#[$fdoc:meta])* $field:ident : $ty:tt),* $(,)? })*) => {$(
         $(#[$doc])*
         #[repr(C)]
         #[derive(Clone, Copy, Debug, Default, PartialEq, Pod, Zeroable)]
         pub struct $name { $($(#[$fdoc])* pub $field: $ty),* }
-        impl Params for $name {}
+        impl Params for $name {
+            const WGSL: &'static str = concat!($(wgsl!($field $ty)),*);
+        }
         const _: () = assert!(size_of::<$name>() <= 4 * PARAM_WORDS);
     )*};
 }
@@ -77,6 +91,19 @@ params! {
         /// 1: add to the output, 0: overwrite it.
         accumulate: u32,
     }
+    /// For [`crate::Kernel::MatmulGated`]: rows of x and y lie one after the other.
+    MatmulGated {
+        /// Tokens `T`.
+        n_tokens: u32,
+        /// Input width `K`.
+        k: u32,
+        /// Output width `N`; W has twice as many rows.
+        n: u32,
+        /// Word offsets of the planes.
+        planes: [u32; 4],
+        /// 0: SiLU; 1: GELU (tanh form).
+        kind: u32,
+    }
     /// For [`crate::Kernel::MatmulF32`]: `C[m, n] (+)= alpha Σ_k A[m, k] B[k, n]`; strides in words.
     MatmulF32 {
         /// Rows of A and C.
@@ -117,21 +144,37 @@ params! {
         /// Added to the mean square.
         eps: f32,
     }
-    /// For [`crate::Kernel::Rope`].
-    Rope {
+    /// For [`crate::Kernel::AddNorm`].
+    AddNorm {
+        /// Rows.
+        rows: u32,
+        /// Width of a row.
+        dim: u32,
+        /// Added to the mean squares.
+        eps: f32,
+    }
+    /// For [`crate::Kernel::QkvHeads`] and [`crate::Kernel::QkvHeadsBackward`]. The binding `extras` holds the
+    /// biases `[(H + 2 G) D]` where there are any, then the weights of the norms of queries `[D]` and keys `[D]`.
+    QkvHeads {
         /// Tokens `T`.
         n_tokens: u32,
-        /// Heads in a row.
+        /// Query heads `H`.
         n_heads: u32,
+        /// Key/value heads `G`.
+        n_kv_heads: u32,
         /// Width `D` of a head.
         head_dim: u32,
-        /// Leading values of a head that turn (even, ≤ `head_dim`).
+        /// Leading values of a head that turn (even, ≤ `head_dim`); 0 where none do.
         rope_dim: u32,
         /// 0: pairs are (2i, 2i+1); 1 ("NeoX"): pairs are (i, i + rope_dim/2).
         neox: u32,
-        /// 1 forward, −1 for the transpose.
-        sign: f32,
-        /// Factor on the result (YaRN attention factor; 1 otherwise).
+        /// 1: `extras` begins with biases.
+        bias: u32,
+        /// 1: queries and keys are normed.
+        norm: u32,
+        /// Added to the mean square of the norms.
+        eps: f32,
+        /// Factor on turned values (YaRN attention factor; 1 otherwise).
         scale: f32,
     }
     /// For [`crate::Kernel::ScatterRows`], [`crate::Kernel::GatherRows`], [`crate::Kernel::MoveRows`].
@@ -165,7 +208,9 @@ params! {
     }
     /// For [`crate::Kernel::GatedActivation`] and its backward.
     GatedActivation {
-        /// Values.
+        /// Rows `T`.
+        rows: u32,
+        /// Gates in a row.
         n: u32,
         /// 0: SiLU; 1: GELU (tanh form).
         kind: u32,
@@ -187,13 +232,6 @@ params! {
         n: u32,
         /// Factor on y.
         alpha: f32,
-    }
-    /// For [`crate::Kernel::AddBias`].
-    AddBias {
-        /// Rows of y.
-        rows: u32,
-        /// Width of a row.
-        dim: u32,
     }
     /// For [`crate::Kernel::Fill`].
     Fill {

@@ -1,11 +1,3 @@
-struct Params {
-    n: u32,
-    alpha: f32,
-}
-@group(0) @binding(0) var<storage, read_write> x: array<f32>;
-@group(0) @binding(1) var<storage, read> y: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

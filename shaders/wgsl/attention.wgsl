@@ -1,13 +1,6 @@
 const LANES = 64u;
 const LOWEST = -1.0e30;
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> map: array<u32>;
-@group(0) @binding(4) var<storage, read_write> out: array<f32>;
-@group(0) @binding(5) var<storage, read_write> stats: array<f32>;
-
 // Of the keys at hand: where their rows begin, and exp(score - maximum so far).
 var<workgroup> rows: array<u32, LANES>;
 var<workgroup> weights: array<f32, LANES>;

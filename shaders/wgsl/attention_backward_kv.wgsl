@@ -1,14 +1,5 @@
 const LANES = 64u;
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> dout: array<f32>;
-@group(0) @binding(4) var<storage, read> stats: array<f32>;
-@group(0) @binding(5) var<storage, read> map: array<u32>;
-@group(0) @binding(6) var<storage, read_write> dk: array<f32>;
-@group(0) @binding(7) var<storage, read_write> dv: array<f32>;
-
 // Of the queries at hand: where their rows begin, P and scale dS; zeros for those that don't see the key.
 var<workgroup> rows: array<u32, LANES>;
 var<workgroup> probs: array<f32, LANES>;

@@ -1,13 +1,5 @@
 const LANES = 64u;
 
-@group(0) @binding(0) var<storage, read> q: array<f32>;
-@group(0) @binding(1) var<storage, read> k: array<f32>;
-@group(0) @binding(2) var<storage, read> v: array<f32>;
-@group(0) @binding(3) var<storage, read> dout: array<f32>;
-@group(0) @binding(4) var<storage, read> stats: array<f32>;
-@group(0) @binding(5) var<storage, read> map: array<u32>;
-@group(0) @binding(6) var<storage, read_write> dq: array<f32>;
-
 // Of the keys at hand: where their rows begin, and scale dS.
 var<workgroup> rows: array<u32, LANES>;
 var<workgroup> slopes: array<f32, LANES>;

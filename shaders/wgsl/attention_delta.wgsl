@@ -1,15 +1,3 @@
-@group(0) @binding(0) var<storage, read> dout: array<f32>;
-@group(0) @binding(1) var<storage, read> out: array<f32>;
-@group(0) @binding(2) var<storage, read_write> stats: array<f32>;
-
-struct Params {
-    n_tokens: u32,
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_dim: u32,
-}
-@group(1) @binding(0) var<uniform> p: Params;
-
 // One invocation takes one head of one token.
 @compute @workgroup_size(256)
 fn main(

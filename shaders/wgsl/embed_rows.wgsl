@@ -1,19 +1,3 @@
-struct Params {
-    n_tokens: u32,
-    dim: u32,
-    row0: u32,
-    rows: u32,
-    p0: u32,
-    p1: u32,
-    p2: u32,
-    p3: u32,
-    scale: f32,
-}
-@group(0) @binding(0) var<storage, read> ids: array<u32>;
-@group(0) @binding(1) var<storage, read> w: array<u32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // One invocation expands eight weights.
 @compute @workgroup_size(256)
 fn main(

@@ -1,12 +1,3 @@
-struct Params {
-    n: u32,
-    kind: u32,
-}
-@group(0) @binding(0) var<storage, read> gate: array<f32>;
-@group(0) @binding(1) var<storage, read> up: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -14,7 +5,8 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat(group, groups) * 256u + lane;
-    if i < p.n {
-        out[i] = activation(p.kind, gate[i]).x * up[i];
+    if i < p.rows * p.n {
+        let gate = i / p.n * 2u * p.n + i % p.n;
+        out[i] = activation(p.kind, gate_up[gate]).x * gate_up[gate + p.n];
     }
 }

@@ -1,14 +1,3 @@
-struct Params {
-    n: u32,
-    kind: u32,
-}
-@group(0) @binding(0) var<storage, read> gate: array<f32>;
-@group(0) @binding(1) var<storage, read> up: array<f32>;
-@group(0) @binding(2) var<storage, read> dout: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dgate: array<f32>;
-@group(0) @binding(4) var<storage, read_write> dup: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -16,9 +5,10 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat(group, groups) * 256u + lane;
-    if i < p.n {
-        let act = activation(p.kind, gate[i]);
-        dgate[i] = dout[i] * up[i] * act.y;
-        dup[i] = dout[i] * act.x;
+    if i < p.rows * p.n {
+        let gate = i / p.n * 2u * p.n + i % p.n;
+        let act = activation(p.kind, gate_up[gate]);
+        dgate_up[gate] = dout[i] * gate_up[gate + p.n] * act.y;
+        dgate_up[gate + p.n] = dout[i] * act.x;
     }
 }

@@ -1,15 +1,3 @@
-struct Params {
-    n_tokens: u32,
-    cols: u32,
-    col0: u32,
-    first: u32,
-}
-@group(0) @binding(0) var<storage, read_write> logits: array<f32>;
-@group(0) @binding(1) var<storage, read> targets: array<u32>;
-@group(0) @binding(2) var<storage, read> state: array<f32>;
-@group(0) @binding(3) var<storage, read> grad: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 @compute @workgroup_size(256)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,

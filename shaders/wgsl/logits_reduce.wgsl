@@ -1,18 +1,6 @@
 const LANES = 128u;
 const LOWEST = -1.0e30;
 
-struct Params {
-    n_tokens: u32,
-    cols: u32,
-    col0: u32,
-    first: u32,
-}
-@group(0) @binding(0) var<storage, read> logits: array<f32>;
-@group(0) @binding(1) var<storage, read> targets: array<u32>;
-// Three floats for each token, as words: minus infinity can be stored but not written in WGSL.
-@group(0) @binding(2) var<storage, read_write> state: array<u32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // One workgroup folds the chunk of one token.
 @compute @workgroup_size(LANES)
 fn main(

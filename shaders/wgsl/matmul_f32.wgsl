@@ -3,26 +3,6 @@
 const TILE = 32u;
 const QUADS = TILE / 4u;
 
-struct Params {
-    m: u32,
-    n: u32,
-    k: u32,
-    a_offset: u32,
-    a_row: u32,
-    a_col: u32,
-    b_offset: u32,
-    b_row: u32,
-    b_col: u32,
-    c_offset: u32,
-    c_row: u32,
-    accumulate: u32,
-    alpha: f32,
-}
-@group(0) @binding(0) var<storage, read> a: array<f32>;
-@group(0) @binding(1) var<storage, read> b: array<f32>;
-@group(0) @binding(2) var<storage, read_write> c: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // A: quads of consecutive k for each m. B: quads of consecutive n for each k.
 var<workgroup> at: array<vec4<f32>, TILE * QUADS>;
 var<workgroup> bt: array<vec4<f32>, TILE * QUADS>;

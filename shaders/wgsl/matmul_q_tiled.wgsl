@@ -4,39 +4,24 @@ const TOKENS = 16u * BLOCKS;
 const DEPTH = 32u;
 const QUADS = DEPTH / 4u;
 
-struct Params {
-    n_tokens: u32,
-    k: u32,
-    n: u32,
-    w_row0: u32,
-    p0: u32,
-    p1: u32,
-    p2: u32,
-    p3: u32,
-    x_stride: u32,
-    x_offset: u32,
-    y_stride: u32,
-    y_offset: u32,
-    accumulate: u32,
-}
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // Quads of consecutive k for each token and each row of W.
 var<workgroup> xs: array<vec4<f32>, TOKENS * QUADS>;
 var<workgroup> ws: array<vec4<f32>, TILE * QUADS>;
 
-// Rows lie a multiple of all banks apart; turning the quads of each spreads them again.
-fn place(row: u32, quad: u32) -> u32 {
-    return row * QUADS + (quad ^ (row % QUADS));
+// Rows lie a multiple of all banks apart; turning the quads of each pair spreads them again.
+fn place(row: u32, q: u32) -> u32 {
+    return row * QUADS + (q ^ (row / 2u % QUADS));
+}
+
+// The four rows of a lane: two pairs.
+fn row_of(column: u32, j: u32) -> u32 {
+    return 2u * column + (j & 1u) + (j & 2u) * 16u;
 }
 
 fn load_x(t: u32, k: u32) -> vec4<f32> {
     var v = vec4(0.0);
     if t < p.n_tokens {
-        let i = p.x_offset + t * p.x_stride + k;
+        let i = x_row(t) + k;
         if k + 4u <= p.k {
             v = vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u]);
         } else {
@@ -54,28 +39,29 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let t0 = group.y * TOKENS;
     let column = lane % 16u;
     let line = lane / 16u;
+    let count = row_count();
     var sums: array<vec4<f32>, BLOCKS>;
     for (var k0 = 0u; k0 < p.k; k0 += DEPTH) {
         // Each invocation brings eight weights, and eight values of x as long as there are any.
         let row = lane / 4u;
-        let quad = lane % 4u * 2u;
-        let k = k0 + quad * 4u;
+        let at = lane % 4u * 2u;
+        let k = k0 + at * 4u;
         if row < TOKENS {
-            xs[place(row, quad)] = load_x(t0 + row, k);
-            xs[place(row, quad + 1u)] = load_x(t0 + row, k + 4u);
+            xs[place(row, at)] = load_x(t0 + row, k);
+            xs[place(row, at + 1u)] = load_x(t0 + row, k + 4u);
         }
         var o = Oct(vec4(0.0), vec4(0.0));
-        if n0 + row < p.n && k < p.k {
-            o = first_of(unpack8((p.w_row0 + n0 + row) * p.k + k), p.k - k);
+        if n0 + row < count && k < p.k {
+            o = first_of(unpack8(weights_row(n0 + row) + k), p.k - k);
         }
-        ws[place(row, quad)] = o.a;
-        ws[place(row, quad + 1u)] = o.b;
+        ws[place(row, at)] = o.a;
+        ws[place(row, at + 1u)] = o.b;
         workgroupBarrier();
         for (var q = 0u; q < QUADS; q += 1u) {
-            let w0 = ws[place(column, q)];
-            let w1 = ws[place(column + 16u, q)];
-            let w2 = ws[place(column + 32u, q)];
-            let w3 = ws[place(column + 48u, q)];
+            let w0 = ws[place(row_of(column, 0u), q)];
+            let w1 = ws[place(row_of(column, 1u), q)];
+            let w2 = ws[place(row_of(column, 2u), q)];
+            let w3 = ws[place(row_of(column, 3u), q)];
             for (var i = 0u; i < BLOCKS; i += 1u) {
                 let v = xs[place(line + 16u * i, q)];
                 sums[i] += vec4(dot(v, w0), dot(v, w1), dot(v, w2), dot(v, w3));
@@ -86,14 +72,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     for (var i = 0u; i < BLOCKS; i += 1u) {
         let t = t0 + line + 16u * i;
         for (var j = 0u; j < 4u; j += 1u) {
-            let n = n0 + column + 16u * j;
-            if t < p.n_tokens && n < p.n {
-                let at = p.y_offset + t * p.y_stride + n;
-                if p.accumulate != 0u {
-                    y[at] += sums[i][j];
-                } else {
-                    y[at] = sums[i][j];
-                }
+            let n = n0 + row_of(column, j);
+            if t < p.n_tokens && n < count {
+                finish(t, n, sums[i][j], sums[i][j | 1u]);
             }
         }
     }

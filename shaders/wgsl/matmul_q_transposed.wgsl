@@ -4,26 +4,6 @@ const TOKENS = 16u * BLOCKS;
 const DEPTH = 32u;
 const QUADS = DEPTH / 4u;
 
-struct Params {
-    n_tokens: u32,
-    k: u32,
-    n: u32,
-    w_row0: u32,
-    p0: u32,
-    p1: u32,
-    p2: u32,
-    p3: u32,
-    x_stride: u32,
-    x_offset: u32,
-    y_stride: u32,
-    y_offset: u32,
-    accumulate: u32,
-}
-@group(0) @binding(0) var<storage, read> dy: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<u32>;
-@group(0) @binding(2) var<storage, read_write> dx: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // dy: quads of consecutive n for each token. W: quads of consecutive k for each n.
 var<workgroup> ds: array<vec4<f32>, TOKENS * QUADS>;
 var<workgroup> ws: array<vec4<f32>, DEPTH * TILE / 4u>;
@@ -52,10 +32,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     var sums: array<vec4<f32>, BLOCKS>;
     for (var n0 = 0u; n0 < p.n; n0 += DEPTH) {
         let token = lane / 4u;
-        let quad = lane % 4u * 2u;
+        let at = lane % 4u * 2u;
         if token < TOKENS {
-            ds[token * QUADS + quad] = load_dy(t0 + token, n0 + quad * 4u);
-            ds[token * QUADS + quad + 1u] = load_dy(t0 + token, n0 + quad * 4u + 4u);
+            ds[token * QUADS + at] = load_dy(t0 + token, n0 + at * 4u);
+            ds[token * QUADS + at + 1u] = load_dy(t0 + token, n0 + at * 4u + 4u);
         }
         let row = lane / 8u;
         let k = k0 + lane % 8u * 8u;
@@ -83,11 +63,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var j = 0u; j < 4u; j += 1u) {
             let k = k0 + column * 4u + j;
             if t < p.n_tokens && k < p.k {
-                let at = p.x_offset + t * p.x_stride + k;
+                let to = p.x_offset + t * p.x_stride + k;
                 if p.accumulate != 0u {
-                    dx[at] += sums[i][j];
+                    dx[to] += sums[i][j];
                 } else {
-                    dx[at] = sums[i][j];
+                    dx[to] = sums[i][j];
                 }
             }
         }

@@ -3,26 +3,6 @@ const LANES = 128u;
 const LANES_PER_ROW = 32u;
 const ROWS = LANES / LANES_PER_ROW;
 
-struct Params {
-    n_tokens: u32,
-    k: u32,
-    n: u32,
-    w_row0: u32,
-    p0: u32,
-    p1: u32,
-    p2: u32,
-    p3: u32,
-    x_stride: u32,
-    x_offset: u32,
-    y_stride: u32,
-    y_offset: u32,
-    accumulate: u32,
-}
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> w: array<u32>;
-@group(0) @binding(2) var<storage, read_write> y: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // Component t is the sum for token t.
 var<workgroup> sums: array<vec4<f32>, LANES>;
 
@@ -46,21 +26,22 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let n = flat(group, groups) * ROWS + lane / LANES_PER_ROW;
+    let count = row_count();
     var sum = vec4(0.0);
-    if n < p.n {
-        let row = (p.w_row0 + n) * p.k;
+    if n < count {
+        let row = weights_row(n);
         for (var k = lane % LANES_PER_ROW * 8u; k + 8u <= p.k; k += LANES_PER_ROW * 8u) {
             let o = unpack8(row + k);
-            let i = p.x_offset + k;
+            let i = x_row(0u) + k;
             sum.x += dot8(o, i);
             if p.n_tokens > 1u {
-                sum.y += dot8(o, i + p.x_stride);
+                sum.y += dot8(o, x_row(1u) + k);
             }
             if p.n_tokens > 2u {
-                sum.z += dot8(o, i + 2u * p.x_stride);
+                sum.z += dot8(o, x_row(2u) + k);
             }
             if p.n_tokens > 3u {
-                sum.w += dot8(o, i + 3u * p.x_stride);
+                sum.w += dot8(o, x_row(3u) + k);
             }
         }
         // Fewer than eight at the end of a row: plain floats only.
@@ -68,7 +49,7 @@ fn main(
         if rest > 0u && lane % LANES_PER_ROW == 0u {
             let o = unpack8(row + p.k - rest);
             for (var t = 0u; t < p.n_tokens; t += 1u) {
-                sum[t] += dot_tail(o, p.x_offset + t * p.x_stride + p.k - rest, rest);
+                sum[t] += dot_tail(o, x_row(t) + p.k - rest, rest);
             }
         }
     }
@@ -82,13 +63,9 @@ fn main(
     }
     // The first lanes of a row write a token each.
     let t = lane % LANES_PER_ROW;
-    if n < p.n && t < p.n_tokens {
-        let at = p.y_offset + t * p.y_stride + n;
-        let total = sums[lane - t][t];
-        if p.accumulate != 0u {
-            y[at] += total;
-        } else {
-            y[at] = total;
-        }
+    if n < count && t < p.n_tokens {
+        // Of the row after, which no even row is without.
+        let after = min(lane - t + LANES_PER_ROW, LANES - LANES_PER_ROW);
+        finish(t, n, sums[lane - t][t], sums[after][t]);
     }
 }

@@ -1,11 +1,3 @@
-struct Params {
-    n: u32,
-    width: u32,
-}
-@group(0) @binding(0) var<storage, read> pairs: array<u32>;
-@group(0) @binding(1) var<storage, read_write> buf: array<u32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // No row is both a source and a target, so the order does not matter.
 @compute @workgroup_size(256)
 fn main(

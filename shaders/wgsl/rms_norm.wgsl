@@ -1,16 +1,5 @@
 const LANES = 128u;
 
-struct Params {
-    rows: u32,
-    dim: u32,
-    accumulate: u32,
-    eps: f32,
-}
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read_write> out: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // One workgroup norms one row.
 @compute @workgroup_size(LANES)
 fn main(

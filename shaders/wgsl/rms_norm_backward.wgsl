@@ -1,17 +1,5 @@
 const LANES = 128u;
 
-struct Params {
-    rows: u32,
-    dim: u32,
-    accumulate: u32,
-    eps: f32,
-}
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read> weight: array<f32>;
-@group(0) @binding(2) var<storage, read> dy: array<f32>;
-@group(0) @binding(3) var<storage, read_write> dx: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // One workgroup takes one row. With g = dy weight: dx = inv (g - x inv^2 (g . x) / dim).
 @compute @workgroup_size(LANES)
 fn main(

@@ -1,12 +1,4 @@
-struct Params {
-    n: u32,
-    width: u32,
-}
 // Rows are moved as words, whatever they mean: a float load might quiet a NaN.
-@group(0) @binding(0) var<storage, read> src: array<u32>;
-@group(0) @binding(1) var<storage, read> index: array<u32>;
-@group(0) @binding(2) var<storage, read_write> dst: array<u32>;
-@group(1) @binding(0) var<uniform> p: Params;
 
 @compute @workgroup_size(256)
 fn main(

@@ -2,14 +2,6 @@ const LANES = 256u;
 // Values that a lane sums before it adds them to its total: short sums lose less of a float's precision.
 const RUN = 64u;
 
-struct Params {
-    n: u32,
-    slot: u32,
-}
-@group(0) @binding(0) var<storage, read> x: array<f32>;
-@group(0) @binding(1) var<storage, read_write> out: array<f32>;
-@group(1) @binding(0) var<uniform> p: Params;
-
 // A single workgroup: the sum is the same at each run, and it is wanted once in a training step.
 @compute @workgroup_size(LANES)
 fn main(@builtin(local_invocation_index) lane: u32) {

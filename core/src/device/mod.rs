@@ -12,7 +12,7 @@ mod rehearsal;
 mod wgpu;
 
 #[cfg(feature = "gpu")]
-pub use self::wgpu::{AdapterInfo, AdapterKind, WgpuDevice, adapters};
+pub use self::wgpu::{AdapterInfo, AdapterKind, Few, Forms, Many, WgpuDevice, adapters};
 pub use buffer::Buffer;
 pub use cpu::CpuDevice;
 pub use error::DeviceError;
@@ -20,6 +20,7 @@ pub use recording::{Dispatch, Recording};
 pub use rehearsal::RehearsalDevice;
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::Arc;
 
 /// What a host asks for.
@@ -52,9 +53,22 @@ impl Device {
     /// # Errors
     /// [`DeviceError::NoGpu`] where a GPU was asked for and there is none.
     pub fn open(choice: DeviceChoice, threads: Option<usize>) -> Result<Self, DeviceError> {
+        Self::open_cached(choice, threads, None)
+    }
+
+    /// As [`Device::open`]; `cache` is a directory where a GPU's compiled kernels, and which forms of them are fastest
+    /// on it, are kept from one run to the next. It may be deleted at any time.
+    ///
+    /// # Errors
+    /// As [`Device::open`].
+    pub fn open_cached(
+        choice: DeviceChoice,
+        threads: Option<usize>,
+        cache: Option<&Path>,
+    ) -> Result<Self, DeviceError> {
         match choice {
-            DeviceChoice::Gpu => return Self::gpu(true),
-            DeviceChoice::Auto => match Self::gpu(false) {
+            DeviceChoice::Gpu => return Self::gpu(true, cache),
+            DeviceChoice::Auto => match Self::gpu(false, cache) {
                 Ok(gpu) => return Ok(gpu),
                 Err(e) => log::debug!("{e}"),
             },
@@ -64,12 +78,12 @@ impl Device {
     }
 
     #[cfg(feature = "gpu")]
-    fn gpu(software: bool) -> Result<Self, DeviceError> {
-        Ok(Self::Gpu(Arc::new(WgpuDevice::open(software)?)))
+    fn gpu(software: bool, cache: Option<&Path>) -> Result<Self, DeviceError> {
+        Ok(Self::Gpu(Arc::new(WgpuDevice::open_cached(software, cache)?)))
     }
 
     #[cfg(not(feature = "gpu"))]
-    fn gpu(_software: bool) -> Result<Self, DeviceError> {
+    fn gpu(_software: bool, _cache: Option<&Path>) -> Result<Self, DeviceError> {
         Err(DeviceError::NoGpu("this program was built without the gpu feature".into()))
     }
 
@@ -103,6 +117,19 @@ impl Device {
             #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.max_buffer_words(),
             Self::Rehearsal(d) => d.max_buffer_words(),
+        }
+    }
+
+    /// Takes weights that kernels only read from now on to where the device reads them fastest. The first call on a
+    /// GPU measures which forms of the products suit it, unless a cache knows.
+    ///
+    /// # Errors
+    /// As [`Device::write`]; memory that the device refuses.
+    pub fn settle(&self, weights: Buffer) -> Result<Buffer, DeviceError> {
+        match self {
+            Self::Cpu(_) | Self::Rehearsal(_) => Ok(weights),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.settle(weights),
         }
     }
 

@@ -38,7 +38,8 @@ impl Recording {
             return fail(format!("takes {} bindings, got {}", access.len(), buffers.len()));
         }
         for (i, a) in buffers.iter().enumerate() {
-            let twice = access[i] == Access::Write && buffers.iter().enumerate().any(|(j, b)| i != j && a.same(b));
+            let twice =
+                access[i].access == Access::Write && buffers.iter().enumerate().any(|(j, b)| i != j && a.same(b));
             if twice {
                 return fail(format!("binding {i} is written and bound twice"));
             }

@@ -224,11 +224,19 @@ pub(super) struct Site<'a> {
     pub(super) n: usize,
     pub(super) inp: usize,
     pub(super) out: usize,
+    /// First of its columns in a row of y, and the words of such a row.
+    pub(super) column: usize,
+    pub(super) stride: usize,
     /// `[T, rank]` of scratch for A x.
     pub(super) ax: &'a Buffer,
 }
 
 impl Site<'_> {
+    /// Words before its first value of y.
+    fn y(&self) -> usize {
+        self.row0 * self.stride + self.column
+    }
+
     /// ax = x Aᵀ.
     fn down(&self, rec: &mut Recording, x: &Buffer) -> Result<(), DeviceError> {
         let (a, rank) = (self.adapter.shape.offset(self.layer, self.projection).0, self.adapter.shape.rank);
@@ -246,7 +254,7 @@ impl Site<'_> {
         Product::new(self.n, self.out, rank)
             .a(self.row0 * rank, rank, 1)
             .b(b, 1, rank)
-            .c(self.row0 * self.out, self.out)
+            .c(self.y(), self.stride)
             .accumulate(self.adapter.scale())
             .record(rec, self.ax, &self.adapter.weights, y)
     }
@@ -269,14 +277,14 @@ impl Site<'_> {
         self.down(rec, x)?;
         // dB += scale · dyᵀ (x Aᵀ)
         Product::new(self.out, rank, self.n)
-            .a(self.row0 * self.out, 1, self.out)
+            .a(self.y(), 1, self.stride)
             .b(self.row0 * rank, rank, 1)
             .c(b, rank)
             .accumulate(scale)
             .record(rec, dy, self.ax, grads)?;
         // dax = scale · dy B
         Product::new(self.n, rank, self.out)
-            .a(self.row0 * self.out, self.out, 1)
+            .a(self.y(), self.stride, 1)
             .b(b, rank, 1)
             .c(self.row0 * rank, rank)
             .scale(scale)

@@ -62,14 +62,20 @@ impl Context {
             }
         }
         model.embedding.embed(&mut rec, pass.n_tokens, &inputs.ids, &act.x, model.config.embedding_scale)?;
+        let mut pending = None;
         for index in 0..model.config.n_layers {
             let own = kept.get(index);
             let act = own.map_or_else(|| act.clone(), |kept| kept.forward(&act));
             let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache: &self.cache };
+            layer.before(&mut rec, pending.as_ref())?;
             if let Some(kept) = own {
                 layer.copy(&mut rec, &act.x, &kept.input)?;
             }
             layer.forward(&mut rec, if own.is_some_and(Kept::whole) { Extent::Keep } else { Extent::Full })?;
+            pending = layer.pending();
+            if index + 1 == model.config.n_layers {
+                layer.finish(&mut rec)?;
+            }
         }
         model.device.run(&rec)?;
         let n = pass.n_tokens;
@@ -176,6 +182,7 @@ impl Context {
                 layer.restore(&mut rec, &own.input)?;
             } else {
                 layer.copy(&mut rec, &own.input, &act.x)?;
+                layer.before(&mut rec, None)?;
                 layer.forward(&mut rec, Extent::Recompute)?;
             }
             layer.backward(&mut rec, &own.input, &grad, grads)?;

@@ -35,6 +35,12 @@ pub(super) struct Layer<'a> {
     pub(super) cache: &'a KvCache,
 }
 
+/// A block's output that has not joined the residual stream yet, and the norm that it takes on the way.
+pub(super) struct Pending {
+    output: Buffer,
+    post: Buffer,
+}
+
 /// How far a block is computed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Extent {
@@ -47,76 +53,77 @@ pub(super) enum Extent {
 }
 
 impl Layer<'_> {
-    /// Records the block; `act.x` goes in and comes out, or ends as the middle of the residual stream
-    /// when it is computed again.
+    /// Records the block; `act.x` goes in and comes out, or ends as the middle of the residual stream when it is
+    /// computed again. With norms after its parts, the last one and its residual are left to [`Layer::before`] of
+    /// the next block.
     pub(super) fn forward(&self, rec: &mut Recording, extent: Extent) -> Result<(), DeviceError> {
-        let (c, w, a) = (&self.model.config, &self.model.layers[self.index], self.act);
-        self.rms_norm(rec, &a.x, &w.attn_norm, &a.attn_in, false)?;
-        self.qkv(rec)?;
-        if extent != Extent::Recompute {
-            let (keys, values) = &self.cache.layers[self.index];
-            let rows = params::Rows { n: self.pass.n_tokens as u32, width: c.kv_dim() as u32 };
-            rec.push(Kernel::ScatterRows, &rows, &[&a.k, &self.inputs.cells, keys])?;
-            rec.push(Kernel::ScatterRows, &rows, &[&a.v, &self.inputs.cells, values])?;
-        }
+        let (w, a) = (&self.model.layers[self.index], self.act);
+        let n = self.pass.n_tokens;
+        w.qkv.multiply(rec, n, &a.attn_in, &a.qkv)?;
+        self.adapt(rec, &[Projection::Q, Projection::K, Projection::V], &a.attn_in, &a.qkv)?;
         let (keys, values) = &self.cache.layers[self.index];
+        let bound =
+            [&a.qkv, &self.inputs.positions, &self.inputs.cells, self.frequencies(), &w.heads, &a.q, keys, values];
+        rec.push(Kernel::QkvHeads, &self.heads(), &bound)?;
         let bound = [&a.q, keys, values, &self.inputs.map, &a.attn, &a.stats];
         rec.push(Kernel::Attention, &self.attention(), &bound)?;
-        if let Some((norm, _)) = &w.post_norm {
+        if let Some((post, _)) = &w.post_norm {
             self.linear(rec, Projection::O, &a.attn, &a.attn_out, false)?;
-            self.rms_norm(rec, &a.attn_out, norm, &a.x, true)?;
+            rec.push(Kernel::AddNorm, &self.add_norm(), &[&a.x, &a.attn_out, post, &w.ffn_norm, &a.ffn_in])?;
         } else {
             self.linear(rec, Projection::O, &a.attn, &a.x, true)?;
+            rec.push(Kernel::RmsNorm, &self.norm(false), &[&a.x, &w.ffn_norm, &a.ffn_in])?;
         }
         if extent == Extent::Keep {
             self.copy(rec, &a.x, &a.mid)?;
         }
 
-        self.rms_norm(rec, &a.x, &w.ffn_norm, &a.ffn_in, false)?;
-        self.linear(rec, Projection::Gate, &a.ffn_in, &a.gate, false)?;
-        self.linear(rec, Projection::Up, &a.ffn_in, &a.up, false)?;
-        rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate, &a.up, &a.act])?;
-        match (&w.post_norm, extent) {
-            (Some((_, norm)), extent) => {
-                self.linear(rec, Projection::Down, &a.act, &a.ffn_out, false)?;
-                if extent != Extent::Recompute {
-                    self.rms_norm(rec, &a.ffn_out, norm, &a.x, true)?;
-                }
-            }
-            (None, Extent::Recompute) => {}
-            (None, _) => self.linear(rec, Projection::Down, &a.act, &a.x, true)?,
+        // The backward pass and adapters need gate and up themselves.
+        let plain = extent == Extent::Full && self.pass.groups.iter().all(|g| g.adapter.is_none());
+        if !plain || !w.gate_up.multiply_gated(rec, n, self.gated().kind, &a.ffn_in, &a.act)? {
+            w.gate_up.multiply(rec, n, &a.ffn_in, &a.gate_up)?;
+            self.adapt(rec, &[Projection::Gate, Projection::Up], &a.ffn_in, &a.gate_up)?;
+            rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate_up, &a.act])?;
         }
-        Ok(())
+        match (&w.post_norm, extent) {
+            (Some(_), _) => self.linear(rec, Projection::Down, &a.act, &a.ffn_out, false),
+            (None, Extent::Recompute) => Ok(()),
+            (None, _) => self.linear(rec, Projection::Down, &a.act, &a.x, true),
+        }
     }
 
     /// Records what is cheap to compute again of a block whose other activations were kept: `act.x` is the
     /// middle of its residual stream.
     pub(super) fn restore(&self, rec: &mut Recording, input: &Buffer) -> Result<(), DeviceError> {
         let (w, a) = (&self.model.layers[self.index], self.act);
-        self.rms_norm(rec, input, &w.attn_norm, &a.attn_in, false)?;
-        self.rms_norm(rec, &a.x, &w.ffn_norm, &a.ffn_in, false)?;
-        rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate, &a.up, &a.act])
+        rec.push(Kernel::RmsNorm, &self.norm(false), &[input, &w.attn_norm, &a.attn_in])?;
+        rec.push(Kernel::RmsNorm, &self.norm(false), &[&a.x, &w.ffn_norm, &a.ffn_in])?;
+        rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate_up, &a.act])
     }
 
-    /// Queries, keys and values of the batch: projected, biased, normed, turned.
-    fn qkv(&self, rec: &mut Recording) -> Result<(), DeviceError> {
-        let (c, w, a) = (&self.model.config, &self.model.layers[self.index], self.act);
-        let (q, k) = if c.qk_norm { (&a.q_raw, &a.k_raw) } else { (&a.q, &a.k) };
-        self.linear(rec, Projection::Q, &a.attn_in, q, false)?;
-        self.linear(rec, Projection::K, &a.attn_in, k, false)?;
-        self.linear(rec, Projection::V, &a.attn_in, &a.v, false)?;
-        if let Some(biases) = &w.qkv_bias {
-            for (y, bias) in [q, k, &a.v].into_iter().zip(biases) {
-                let p = params::AddBias { rows: self.pass.n_tokens as u32, dim: bias.len() as u32 };
-                rec.push(Kernel::AddBias, &p, &[y, bias])?;
+    /// The norm before the block, after what the block before left pending.
+    pub(super) fn before(&self, rec: &mut Recording, pending: Option<&Pending>) -> Result<(), DeviceError> {
+        let (w, a) = (&self.model.layers[self.index], self.act);
+        match pending {
+            Some(Pending { output, post }) => {
+                rec.push(Kernel::AddNorm, &self.add_norm(), &[&a.x, output, post, &w.attn_norm, &a.attn_in])
             }
+            None => rec.push(Kernel::RmsNorm, &self.norm(false), &[&a.x, &w.attn_norm, &a.attn_in]),
         }
-        if let Some((q_norm, k_norm)) = &w.qk_norm {
-            rec.push(Kernel::RmsNorm, &self.head_norm(c.n_heads, false), &[&a.q_raw, q_norm, &a.q])?;
-            rec.push(Kernel::RmsNorm, &self.head_norm(c.n_kv_heads, false), &[&a.k_raw, k_norm, &a.k])?;
+    }
+
+    /// What the block leaves to the next one.
+    pub(super) fn pending(&self) -> Option<Pending> {
+        let (_, post) = self.model.layers[self.index].post_norm.as_ref()?;
+        Some(Pending { output: self.act.ffn_out.clone(), post: post.clone() })
+    }
+
+    /// Adds the block's output to the residual stream where that is pending and no block follows.
+    pub(super) fn finish(&self, rec: &mut Recording) -> Result<(), DeviceError> {
+        match &self.model.layers[self.index].post_norm {
+            Some((_, post)) => rec.push(Kernel::RmsNorm, &self.norm(true), &[&self.act.ffn_out, post, &self.act.x]),
+            None => Ok(()),
         }
-        self.rope(rec, &a.q, c.n_heads, 1.0)?;
-        self.rope(rec, &a.k, c.n_kv_heads, 1.0)
     }
 
     /// y (+)= W x, and what the adapters add.
@@ -128,50 +135,61 @@ impl Layer<'_> {
         y: &Buffer,
         accumulate: bool,
     ) -> Result<(), DeviceError> {
-        let matrix = self.model.layers[self.index].projection(p);
+        let w = &self.model.layers[self.index];
+        let matrix = if p == Projection::O { &w.o } else { &w.down };
         let (x_rows, y_rows) = (Rows::of(x, matrix.cols), Rows::of(y, matrix.rows));
         matrix.multiply(rec, self.pass.n_tokens, 0..matrix.rows, x_rows, y_rows, accumulate)?;
-        self.sites(p).try_for_each(|site| site.forward(rec, x, y))
+        self.adapt(rec, &[p], x, y)
+    }
+
+    /// What the adapters add to projections of x that lie beside each other in the rows of y.
+    fn adapt(&self, rec: &mut Recording, all: &[Projection], x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
+        all.iter().flat_map(|p| self.sites(*p)).try_for_each(|site| site.forward(rec, x, y))
     }
 
     /// The adapters at work on a projection.
     pub(super) fn sites(&self, p: Projection) -> impl Iterator<Item = Site<'_>> {
-        let (out, inp) = p.shape(&self.model.config);
+        let c = &self.model.config;
+        let (out, inp) = p.shape(c);
+        let (column, stride) = match p {
+            Projection::Q => (0, c.q_dim() + 2 * c.kv_dim()),
+            Projection::K => (c.q_dim(), c.q_dim() + 2 * c.kv_dim()),
+            Projection::V => (c.q_dim() + c.kv_dim(), c.q_dim() + 2 * c.kv_dim()),
+            Projection::Gate => (0, 2 * c.ffn_dim),
+            Projection::Up => (c.ffn_dim, 2 * c.ffn_dim),
+            Projection::O | Projection::Down => (0, out),
+        };
         self.pass.groups.iter().filter_map(move |g| {
             let adapter = g.adapter.as_ref()?;
             let (row0, n, layer) = (g.row0, g.n, self.index);
-            Some(Site { adapter, layer, projection: p, row0, n, inp, out, ax: &self.act.ax })
+            Some(Site { adapter, layer, projection: p, row0, n, inp, out, column, stride, ax: &self.act.ax })
         })
     }
 
-    fn rms_norm(
-        &self,
-        rec: &mut Recording,
-        x: &Buffer,
-        weight: &Buffer,
-        out: &Buffer,
-        accumulate: bool,
-    ) -> Result<(), DeviceError> {
-        rec.push(Kernel::RmsNorm, &self.norm(accumulate), &[x, weight, out])
+    /// The inverse frequencies of its turns.
+    pub(super) fn frequencies(&self) -> &Buffer {
+        self.model.frequencies.of(&self.model.config, self.index, self.cache.max_len())
     }
 
-    /// Turns `x [T, heads, head_dim]` by the tokens' positions; back with `sign` −1.
-    pub(super) fn rope(&self, rec: &mut Recording, x: &Buffer, heads: usize, sign: f32) -> Result<(), DeviceError> {
+    pub(super) fn heads(&self) -> params::QkvHeads {
         let c = &self.model.config;
-        if !c.has_rope(self.index) {
-            return Ok(());
-        }
-        let p = params::Rope {
+        params::QkvHeads {
             n_tokens: self.pass.n_tokens as u32,
-            n_heads: heads as u32,
+            n_heads: c.n_heads as u32,
+            n_kv_heads: c.n_kv_heads as u32,
             head_dim: c.head_dim as u32,
-            rope_dim: c.rope_dim as u32,
+            rope_dim: if c.has_rope(self.index) { c.rope_dim as u32 } else { 0 },
             neox: c.rope_neox.into(),
-            sign,
+            bias: c.qkv_bias.into(),
+            norm: c.qk_norm.into(),
+            eps: c.rms_eps,
             scale: c.rope_scaling.attention_factor,
-        };
-        let frequencies = self.model.frequencies.of(c, self.index, self.cache.max_len());
-        rec.push(Kernel::Rope, &p, &[x, &self.inputs.positions, frequencies])
+        }
+    }
+
+    fn add_norm(&self) -> params::AddNorm {
+        let p = self.norm(false);
+        params::AddNorm { rows: p.rows, dim: p.dim, eps: p.eps }
     }
 
     pub(super) fn norm(&self, accumulate: bool) -> params::RmsNorm {
@@ -182,12 +200,6 @@ impl Layer<'_> {
             accumulate: accumulate.into(),
             eps: c.rms_eps,
         }
-    }
-
-    pub(super) fn head_norm(&self, heads: usize, accumulate: bool) -> params::RmsNorm {
-        let c = &self.model.config;
-        let rows = (self.pass.n_tokens * heads) as u32;
-        params::RmsNorm { rows, dim: c.head_dim as u32, ..self.norm(accumulate) }
     }
 
     pub(super) fn attention(&self) -> params::Attention {
@@ -210,6 +222,6 @@ impl Layer<'_> {
             Activation::Silu => 0,
             Activation::Gelu => 1,
         };
-        params::GatedActivation { n: (self.pass.n_tokens * c.ffn_dim) as u32, kind }
+        params::GatedActivation { rows: self.pass.n_tokens as u32, n: c.ffn_dim as u32, kind }
     }
 }

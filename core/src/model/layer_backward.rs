@@ -5,7 +5,7 @@ use unspoken_kernels::{Kernel, params};
 
 use super::Projection;
 use super::layer::Layer;
-use super::matrix::Rows;
+use super::matrix::{Matrix, Rows};
 use super::workspace::Gradients;
 use crate::device::{Buffer, DeviceError, Recording};
 
@@ -18,12 +18,19 @@ impl Layer<'_> {
         g: &Gradients,
         adapter_grads: &Buffer,
     ) -> Result<(), DeviceError> {
-        let (c, w, a) = (&self.model.config, &self.model.layers[self.index], self.act);
+        let (w, a) = (&self.model.layers[self.index], self.act);
         let norm_backward = |rec: &mut Recording, x: &Buffer, weight: &Buffer, dy: &Buffer, dx: &Buffer, add| {
             rec.push(Kernel::RmsNormBackward, &self.norm(add), &[x, weight, dy, dx])
         };
-        let linear = |rec: &mut Recording, p, x: &Buffer, dy: &Buffer, dx: &Buffer, add| {
-            self.linear_backward(rec, p, x, dy, dx, add, &g.ax, adapter_grads)
+        let n = self.pass.n_tokens;
+        let adapters = |rec: &mut Recording, all: &[Projection], x: &Buffer, dy: &Buffer, dx: &Buffer| {
+            let mut sites = all.iter().flat_map(|p| self.sites(*p));
+            sites.try_for_each(|site| site.backward(rec, x, dy, dx, &g.ax, adapter_grads))
+        };
+        let linear = |rec: &mut Recording, p, matrix: &Matrix, x: &Buffer, dy: &Buffer, dx: &Buffer| {
+            let (dy_rows, dx_rows) = (Rows::of(dy, matrix.rows), Rows::of(dx, matrix.cols));
+            matrix.multiply_transposed(rec, n, 0..matrix.rows, dy_rows, dx_rows, false)?;
+            adapters(rec, &[p], x, dy, dx)
         };
 
         // Feed-forward part: x_out = x_mid + [norm] down(act(gate) · up).
@@ -34,10 +41,10 @@ impl Layer<'_> {
             }
             None => &g.x,
         };
-        linear(rec, Projection::Down, &a.act, d_ffn, &g.act, false)?;
-        rec.push(Kernel::GatedActivationBackward, &self.gated(), &[&a.gate, &a.up, &g.act, &g.gate, &g.up])?;
-        linear(rec, Projection::Gate, &a.ffn_in, &g.gate, &g.hidden, false)?;
-        linear(rec, Projection::Up, &a.ffn_in, &g.up, &g.hidden, true)?;
+        linear(rec, Projection::Down, &w.down, &a.act, d_ffn, &g.act)?;
+        rec.push(Kernel::GatedActivationBackward, &self.gated(), &[&a.gate_up, &g.act, &g.gate_up])?;
+        w.gate_up.multiply_transposed(rec, n, &g.gate_up, &g.hidden)?;
+        adapters(rec, &[Projection::Gate, Projection::Up], &a.ffn_in, &g.gate_up, &g.hidden)?;
         norm_backward(rec, &a.x, &w.ffn_norm, &g.hidden, &g.x, true)?;
 
         // Attention: x_mid = x_in + [norm] o(attention(q, k, v)).
@@ -48,7 +55,7 @@ impl Layer<'_> {
             }
             None => &g.x,
         };
-        linear(rec, Projection::O, &a.attn, d_attn, &g.attn, false)?;
+        linear(rec, Projection::O, &w.o, &a.attn, d_attn, &g.attn)?;
         let (keys, values) = &self.cache.layers[self.index];
         let p = self.attention();
         rec.push(Kernel::AttentionDelta, &p, &[&g.attn, &a.attn, &a.stats])?;
@@ -59,39 +66,11 @@ impl Layer<'_> {
         rec.push(Kernel::AttentionBackwardQ, &p, &bound.iter().collect::<Vec<_>>())?;
         let bound = with(&[&g.k, &g.v]);
         rec.push(Kernel::AttentionBackwardKv, &p, &bound.iter().collect::<Vec<_>>())?;
-        self.rope(rec, &g.q, c.n_heads, -1.0)?;
-        self.rope(rec, &g.k, c.n_kv_heads, -1.0)?;
-        let (dq, dk) = match &w.qk_norm {
-            Some((q_norm, k_norm)) => {
-                let (q, k) = (self.head_norm(c.n_heads, false), self.head_norm(c.n_kv_heads, false));
-                rec.push(Kernel::RmsNormBackward, &q, &[&a.q_raw, q_norm, &g.q, &g.q_raw])?;
-                rec.push(Kernel::RmsNormBackward, &k, &[&a.k_raw, k_norm, &g.k, &g.k_raw])?;
-                (&g.q_raw, &g.k_raw)
-            }
-            None => (&g.q, &g.k),
-        };
-        linear(rec, Projection::Q, &a.attn_in, dq, &g.hidden, false)?;
-        linear(rec, Projection::K, &a.attn_in, dk, &g.hidden, true)?;
-        linear(rec, Projection::V, &a.attn_in, &g.v, &g.hidden, true)?;
+        let bound = [&g.q, &g.k, &g.v, &a.qkv, &self.inputs.positions, self.frequencies(), &w.heads, &g.qkv];
+        rec.push(Kernel::QkvHeadsBackward, &self.heads(), &bound)?;
+        w.qkv.multiply_transposed(rec, n, &g.qkv, &g.hidden)?;
+        adapters(rec, &[Projection::Q, Projection::K, Projection::V], &a.attn_in, &g.qkv, &g.hidden)?;
         norm_backward(rec, input, &w.attn_norm, &g.hidden, &g.x, true)
-    }
-
-    /// dx (+)= dy W + what the adapter adds, and the adapter's own gradients.
-    fn linear_backward(
-        &self,
-        rec: &mut Recording,
-        p: Projection,
-        x: &Buffer,
-        dy: &Buffer,
-        dx: &Buffer,
-        accumulate: bool,
-        dax: &Buffer,
-        adapter_grads: &Buffer,
-    ) -> Result<(), DeviceError> {
-        let matrix = self.model.layers[self.index].projection(p);
-        let (dy_rows, dx_rows) = (Rows::of(dy, matrix.rows), Rows::of(dx, matrix.cols));
-        matrix.multiply_transposed(rec, self.pass.n_tokens, 0..matrix.rows, dy_rows, dx_rows, accumulate)?;
-        self.sites(p).try_for_each(|site| site.backward(rec, x, dy, dx, dax, adapter_grads))
     }
 
     /// Copies rows as they are.

@@ -1,10 +1,12 @@
 //! A weight matrix on the device: planes of its quantized blocks, split by rows where it must be.
 
+use std::ops::Range;
+
 use unspoken_kernels::{Kernel, QuantType, params};
 
 use super::ModelError;
 use crate::device::{Buffer, Device, DeviceError, Recording};
-use crate::gguf::{GgmlType, GgufFile};
+use crate::gguf::{GgmlType, GgufFile, TensorInfo};
 
 /// Bytes repacked at a time: bounds the memory that loading needs beyond the weights themselves.
 const SLAB_BYTES: usize = 8 << 20;
@@ -25,8 +27,6 @@ pub struct Matrix {
 #[derive(Clone, Debug)]
 struct Chunk {
     buffer: Buffer,
-    /// First of its rows, in the buffer and in the matrix.
-    first: usize,
     row0: usize,
     rows: usize,
     planes: [u32; 4],
@@ -44,6 +44,147 @@ impl<'a> Rows<'a> {
     /// Whole rows of `stride` words from the start of a buffer.
     pub(super) fn of(buffer: &'a Buffer, stride: usize) -> Self {
         Self { buffer, offset: 0, stride }
+    }
+}
+
+/// Rows of a multiple of this keep every plane's pieces whole words.
+const ROW_STEP: usize = 8;
+
+/// A tensor on its way into a matrix.
+struct Source<'a> {
+    file: &'a GgufFile,
+    info: &'a TensorInfo,
+    kind: QuantType,
+    rows: usize,
+    row_bytes: usize,
+}
+
+impl<'a> Source<'a> {
+    fn find(file: &'a GgufFile, name: &str, rows: usize, cols: usize) -> Result<Self, ModelError> {
+        let info = file.tensor(name).ok_or_else(|| ModelError::Config(format!("tensor {name} is missing")))?;
+        let expected = vec![cols as u64, rows as u64];
+        if info.shape != expected {
+            return Err(ModelError::Shape { tensor: name.into(), found: info.shape.clone(), expected });
+        }
+        let kind = quant_type(info.kind).ok_or_else(|| ModelError::UnsupportedType {
+            tensor: name.into(),
+            found: format!("{:?}", info.kind),
+            supported: QuantType::ALL.iter().map(|q| q.name()).collect::<Vec<_>>().join(", "),
+        })?;
+        let blocks_per_row = kind
+            .blocks(cols)
+            .ok_or_else(|| ModelError::Config(format!("tensor {name}: {cols} columns don't fill blocks")))?;
+        let row_bytes = blocks_per_row * kind.layout().bytes;
+        let bytes = file.data(info).len();
+        if bytes != rows * row_bytes {
+            return Err(ModelError::Config(format!("tensor {name}: {bytes} bytes, expected {}", rows * row_bytes)));
+        }
+        Ok(Self { file, info, kind, rows, row_bytes })
+    }
+
+    /// Gives `put` the pieces of planes, as (plane, row counted from the range's first, words).
+    fn copy(
+        &self,
+        rows: Range<usize>,
+        blocks_per_row: usize,
+        put: impl Fn(usize, usize, &[u32]) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        let slab_rows = (SLAB_BYTES / self.row_bytes).max(ROW_STEP) / ROW_STEP * ROW_STEP;
+        let mut words = Vec::new();
+        for slab0 in rows.clone().step_by(slab_rows) {
+            let slab = slab_rows.min(rows.end - slab0);
+            let blocks = slab * blocks_per_row;
+            let planes = self.kind.planes(blocks);
+            words.resize(planes.words, 0);
+            self.kind.repack(&self.file.data(self.info)[slab0 * self.row_bytes..][..slab * self.row_bytes], &mut words);
+            for (i, field) in self.kind.layout().fields.iter().enumerate() {
+                let from = planes.offsets[i] as usize;
+                put(i, slab0 - rows.start, &words[from..from + (blocks * field.bytes).div_ceil(4)])?;
+            }
+            // The pages that were read are not needed again.
+            self.file.release(self.info);
+        }
+        Ok(())
+    }
+}
+
+/// Matrices that take the same input, one under the other: runs of one type are one matrix.
+#[derive(Clone, Debug)]
+pub struct Stack {
+    parts: Vec<Matrix>,
+}
+
+impl Stack {
+    /// Loads tensors `[rows, cols]`, given as (name, rows).
+    pub(super) fn load(
+        device: &Device,
+        file: &GgufFile,
+        tensors: &[(String, usize)],
+        cols: usize,
+    ) -> Result<Self, ModelError> {
+        let find = |(name, rows): &(String, usize)| Source::find(file, name, *rows, cols);
+        let sources = tensors.iter().map(find).collect::<Result<Vec<_>, _>>()?;
+        let joins = |a: &Source<'_>, b: &Source<'_>| a.kind == b.kind && a.rows.is_multiple_of(ROW_STEP);
+        let parts = sources.chunk_by(joins).map(|run| Matrix::join(device, run, cols)).collect::<Result<_, _>>()?;
+        Ok(Self { parts })
+    }
+
+    /// Bytes on the device.
+    pub fn bytes(&self) -> usize {
+        self.parts.iter().map(Matrix::bytes).sum()
+    }
+
+    /// Rows of all.
+    pub(super) fn rows(&self) -> usize {
+        self.parts.iter().map(|m| m.rows).sum()
+    }
+
+    /// The parts with the row that each begins at.
+    fn parts(&self) -> impl Iterator<Item = (usize, &Matrix)> {
+        self.parts.iter().scan(0, |row, m| {
+            let at = *row;
+            *row += m.rows;
+            Some((at, m))
+        })
+    }
+
+    /// `y[t, :] = x[t, :] · Wᵀ` for rows one after the other.
+    pub(super) fn multiply(&self, rec: &mut Recording, n: usize, x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
+        let stride = self.rows();
+        self.parts().try_for_each(|(offset, m)| {
+            m.multiply(rec, n, 0..m.rows, Rows::of(x, m.cols), Rows { buffer: y, offset, stride }, false)
+        })
+    }
+
+    /// `dx[t, :] = dy[t, :] · W`.
+    pub(super) fn multiply_transposed(
+        &self,
+        rec: &mut Recording,
+        n: usize,
+        dy: &Buffer,
+        dx: &Buffer,
+    ) -> Result<(), DeviceError> {
+        let stride = self.rows();
+        self.parts().try_for_each(|(offset, m)| {
+            let dy = Rows { buffer: dy, offset, stride };
+            m.multiply_transposed(rec, n, 0..m.rows, dy, Rows::of(dx, m.cols), offset > 0)
+        })
+    }
+
+    /// Where gate and up are one matrix in one buffer: `y = act(x · gateᵀ) · (x · upᵀ)` at once. Gives whether it did.
+    pub(super) fn multiply_gated(
+        &self,
+        rec: &mut Recording,
+        n_tokens: usize,
+        kind: u32,
+        x: &Buffer,
+        y: &Buffer,
+    ) -> Result<bool, DeviceError> {
+        let ([m], [chunk]) = (self.parts.as_slice(), self.parts[0].chunks.as_slice()) else { return Ok(false) };
+        let (n_tokens, k, n) = (n_tokens as u32, m.cols as u32, m.rows as u32 / 2);
+        let p = params::MatmulGated { n_tokens, k, n, planes: chunk.planes, kind };
+        rec.push(Kernel::MatmulGated(m.kind), &p, &[x, &chunk.buffer, y])?;
+        Ok(true)
     }
 }
 
@@ -77,57 +218,39 @@ impl Matrix {
         rows: usize,
         cols: usize,
     ) -> Result<Self, ModelError> {
-        let info = file.tensor(name).ok_or_else(|| ModelError::Config(format!("tensor {name} is missing")))?;
-        let expected = vec![cols as u64, rows as u64];
-        if info.shape != expected {
-            return Err(ModelError::Shape { tensor: name.into(), found: info.shape.clone(), expected });
-        }
-        let kind = quant_type(info.kind).ok_or_else(|| ModelError::UnsupportedType {
-            tensor: name.into(),
-            found: format!("{:?}", info.kind),
-            supported: QuantType::ALL.iter().map(|q| q.name()).collect::<Vec<_>>().join(", "),
-        })?;
-        let layout = kind.layout();
-        let blocks_per_row = kind
-            .blocks(cols)
-            .ok_or_else(|| ModelError::Config(format!("tensor {name}: {cols} columns don't fill blocks")))?;
-        let data = file.data(info);
-        let row_bytes = blocks_per_row * layout.bytes;
-        if data.len() != rows * row_bytes {
-            return Err(ModelError::Config(format!(
-                "tensor {name}: {} bytes, expected {}",
-                data.len(),
-                rows * row_bytes
-            )));
-        }
-        // Chunks and slabs of a multiple of eight rows keep every plane's pieces whole words.
-        let limit_rows = (device.max_buffer_words() * 4 / (row_bytes + 64)).max(8) / 8 * 8;
+        Self::join(device, &[Source::find(file, name, rows, cols)?], cols)
+    }
+
+    /// The rows of tensors of one type one after the other, all but the last of a multiple of [`ROW_STEP`] rows.
+    fn join(device: &Device, sources: &[Source<'_>], cols: usize) -> Result<Self, ModelError> {
+        let Some(first) = sources.first() else {
+            return Err(ModelError::Config("a matrix needs a tensor".into()));
+        };
+        let (kind, row_bytes) = (first.kind, first.row_bytes);
+        let blocks_per_row = row_bytes / kind.layout().bytes;
+        let rows = sources.iter().map(|s| s.rows).sum();
+        let limit_rows = (device.max_buffer_words() * 4 / (row_bytes + 64)).max(ROW_STEP) / ROW_STEP * ROW_STEP;
         let mut chunks = Vec::new();
         for row0 in (0..rows).step_by(limit_rows) {
             let n = limit_rows.min(rows - row0);
             let planes = kind.planes(n * blocks_per_row);
             let buffer = device.alloc(planes.words)?;
             device.fill(&buffer, |put| {
-                let slab_rows = (SLAB_BYTES / row_bytes).max(8) / 8 * 8;
-                let mut words = Vec::new();
-                for slab0 in (0..n).step_by(slab_rows) {
-                    let slab = slab_rows.min(n - slab0);
-                    let blocks = slab * blocks_per_row;
-                    let slab_planes = kind.planes(blocks);
-                    words.resize(slab_planes.words, 0);
-                    kind.repack(&data[(row0 + slab0) * row_bytes..][..slab * row_bytes], &mut words);
-                    for (i, field) in layout.fields.iter().enumerate() {
-                        let from = slab_planes.offsets[i] as usize;
-                        let to = planes.offsets[i] as usize + slab0 * blocks_per_row * field.bytes / 4;
-                        let len = (blocks * field.bytes).div_ceil(4);
-                        put(to, &words[from..from + len])?;
+                let mut source0 = 0;
+                for source in sources {
+                    let (start, end) = (row0.max(source0), (row0 + n).min(source0 + source.rows));
+                    if start < end {
+                        let to = start - row0;
+                        source.copy(start - source0..end - source0, blocks_per_row, |plane, row, words| {
+                            let at = (to + row) * blocks_per_row * kind.layout().fields[plane].bytes / 4;
+                            put(planes.offsets[plane] as usize + at, words)
+                        })?;
                     }
-                    // The pages that were read are not needed again.
-                    file.release(info);
+                    source0 += source.rows;
                 }
                 Ok(())
             })?;
-            chunks.push(Chunk { buffer, first: 0, row0, rows: n, planes: planes.offsets });
+            chunks.push(Chunk { buffer: device.settle(buffer)?, row0, rows: n, planes: planes.offsets });
         }
         Ok(Self { kind, rows, cols, chunks })
     }
@@ -136,20 +259,6 @@ impl Matrix {
     pub fn bytes(&self) -> usize {
         let blocks = |rows: usize| self.kind.blocks(rows * self.cols).unwrap_or_default();
         self.chunks.iter().map(|c| self.kind.planes(blocks(c.rows)).words * 4).sum()
-    }
-
-    /// Some of its rows as a matrix of their own: the same memory.
-    pub(super) fn view(&self, rows: std::ops::Range<usize>) -> Self {
-        let chunks = self.chunks.iter().filter_map(|c| {
-            let (start, end) = (rows.start.max(c.row0), rows.end.min(c.row0 + c.rows));
-            (start < end).then(|| Chunk {
-                first: c.first + start - c.row0,
-                row0: start - rows.start,
-                rows: end - start,
-                ..c.clone()
-            })
-        });
-        Self { chunks: chunks.collect(), rows: rows.len(), ..*self }
     }
 
     /// `out[t, :] = scale · W[ids[t], :]`.
@@ -180,7 +289,7 @@ impl Matrix {
         &self,
         rec: &mut Recording,
         n_tokens: usize,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         x: Rows<'_>,
         y: Rows<'_>,
         accumulate: bool,
@@ -193,7 +302,7 @@ impl Matrix {
         &self,
         rec: &mut Recording,
         n_tokens: usize,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         dy: Rows<'_>,
         dx: Rows<'_>,
         accumulate: bool,
@@ -205,7 +314,7 @@ impl Matrix {
         &self,
         rec: &mut Recording,
         n_tokens: usize,
-        rows: std::ops::Range<usize>,
+        rows: Range<usize>,
         x: Rows<'_>,
         y: Rows<'_>,
         mut accumulate: bool,
@@ -220,7 +329,7 @@ impl Matrix {
                 n_tokens: n_tokens as u32,
                 k: self.cols as u32,
                 n: (end - start) as u32,
-                w_row0: (c.first + start - c.row0) as u32,
+                w_row0: (start - c.row0) as u32,
                 planes: c.planes,
                 x_stride: x.stride as u32,
                 x_offset: x.offset as u32,

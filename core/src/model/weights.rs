@@ -1,12 +1,11 @@
 //! The tensors of a model on its device.
 
 use std::collections::HashSet;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
 use super::config::Config;
-use super::matrix::{Matrix, quant_type};
+use super::matrix::{Matrix, Stack, quant_type};
 use super::{ModelError, Projection, rope};
 use crate::device::{Buffer, Device};
 use crate::gguf::GgufFile;
@@ -18,19 +17,25 @@ pub struct LayerWeights {
     pub attn_norm: Buffer,
     /// Norm before the feed-forward part.
     pub ffn_norm: Buffer,
-    /// Norms of queries and keys by head.
-    pub qk_norm: Option<(Buffer, Buffer)>,
+    /// What queries, keys and values take by head: biases, then the norms of queries and keys (see
+    /// [`unspoken_kernels::params::QkvHeads`]); one zero where there is nothing.
+    pub heads: Buffer,
     /// Norms of the attention's and the feed-forward part's outputs.
     pub post_norm: Option<(Buffer, Buffer)>,
-    /// Biases of queries, keys and values.
-    pub qkv_bias: Option<[Buffer; 3]>,
-    /// q, k, v, o, gate, up, down.
-    pub projections: [Matrix; 7],
+    /// Queries, keys, values.
+    pub qkv: Stack,
+    /// Attention output.
+    pub o: Matrix,
+    /// Gate, up.
+    pub gate_up: Stack,
+    /// Down.
+    pub down: Matrix,
 }
 
 impl LayerWeights {
-    pub(super) fn projection(&self, p: Projection) -> &Matrix {
-        &self.projections[p as usize]
+    /// Bytes of matrices on the device.
+    fn bytes(&self) -> usize {
+        self.qkv.bytes() + self.o.bytes() + self.gate_up.bytes() + self.down.bytes()
     }
 }
 
@@ -88,8 +93,8 @@ impl Model {
 
     /// Bytes of weights on the device.
     pub fn weight_bytes(&self) -> usize {
-        let matrices = self.layers.iter().flat_map(|l| &l.projections).chain([&self.embedding]).chain(&self.head);
-        matrices.map(Matrix::bytes).sum()
+        let layers: usize = self.layers.iter().map(LayerWeights::bytes).sum();
+        layers + [&self.embedding].into_iter().chain(&self.head).map(Matrix::bytes).sum::<usize>()
     }
 
     pub(super) fn output(&self) -> &Matrix {
@@ -140,52 +145,53 @@ impl Frequencies {
 /// The weights of block `i`.
 fn layer(t: &mut Tensors<'_>, c: &Config, i: usize) -> Result<LayerWeights, ModelError> {
     let name = |part: &str| format!("blk.{i}.{part}.weight");
-    let [q, k, v, o, gate, up, down] = Projection::ALL.map(|p| (p.tensor(c), p.shape(c)));
-    let mut one = |(part, (rows, cols)): (&str, (usize, usize))| t.matrix(&name(part), rows, cols);
+    let one = |p: Projection| (name(p.tensor(c)), p.shape(c).0);
     let qkv = if c.fused_qkv {
-        let whole = t.matrix(&name(q.0), c.q_dim() + 2 * c.kv_dim(), c.dim)?;
-        qkv_ranges(c).map(|r| whole.view(r))
+        vec![(one(Projection::Q).0, c.q_dim() + 2 * c.kv_dim())]
     } else {
-        [one(q)?, one(k)?, one(v)?]
+        vec![one(Projection::Q), one(Projection::K), one(Projection::V)]
     };
-    let [q, k, v] = qkv;
-    let mut one = |(part, (rows, cols)): (&str, (usize, usize))| t.matrix(&name(part), rows, cols);
-    let (o, down) = (one(o)?, one(down)?);
-    let (gate, up) = if c.fused_gate_up {
-        let whole = t.matrix(&name(gate.0), 2 * c.ffn_dim, c.dim)?;
-        (whole.view(0..c.ffn_dim), whole.view(c.ffn_dim..2 * c.ffn_dim))
+    let gate_up = if c.fused_gate_up {
+        vec![(one(Projection::Gate).0, 2 * c.ffn_dim)]
     } else {
-        (one(gate)?, one(up)?)
+        vec![one(Projection::Gate), one(Projection::Up)]
     };
-    let mut pair = |there: bool, a: (&str, usize), b: (&str, usize)| -> Result<_, ModelError> {
-        there.then(|| Ok((t.vector(&name(a.0), a.1)?, t.vector(&name(b.0), b.1)?))).transpose()
+    let post_norm = match c.post_norm {
+        true => Some((t.vector(&name("post_attention_norm"), c.dim)?, t.vector(&name("post_ffw_norm"), c.dim)?)),
+        false => None,
     };
     Ok(LayerWeights {
-        qk_norm: pair(c.qk_norm, ("attn_q_norm", c.head_dim), ("attn_k_norm", c.head_dim))?,
-        post_norm: pair(c.post_norm, ("post_attention_norm", c.dim), ("post_ffw_norm", c.dim))?,
         attn_norm: t.vector(&name("attn_norm"), c.dim)?,
         ffn_norm: t.vector(&name("ffn_norm"), c.dim)?,
-        qkv_bias: c.qkv_bias.then(|| biases(t, c, i)).transpose()?,
-        projections: [q, k, v, o, gate, up, down],
+        heads: heads(t, c, i)?,
+        post_norm,
+        qkv: t.stack(&qkv, c.dim)?,
+        o: t.matrix(&one(Projection::O).0, c.dim, c.q_dim())?,
+        gate_up: t.stack(&gate_up, c.dim)?,
+        down: t.matrix(&one(Projection::Down).0, c.dim, c.ffn_dim)?,
     })
 }
 
-/// Rows of queries, keys and values where they are stored as one.
-fn qkv_ranges(c: &Config) -> [Range<usize>; 3] {
-    let (q, kv) = (c.q_dim(), c.kv_dim());
-    [0..q, q..q + kv, q + kv..q + 2 * kv]
-}
-
-/// Biases of queries, keys and values; a fused matrix has one vector of them or three.
-fn biases(t: &mut Tensors<'_>, c: &Config, i: usize) -> Result<[Buffer; 3], ModelError> {
+/// Biases of queries, keys and values, of which a fused matrix has one vector or three, then the norms by head.
+fn heads(t: &mut Tensors<'_>, c: &Config, i: usize) -> Result<Buffer, ModelError> {
+    let mut all = Vec::new();
     let fused = format!("blk.{i}.attn_qkv.bias");
-    if t.has(&fused) {
-        let all = t.values(&fused, c.q_dim() + 2 * c.kv_dim())?;
-        let [q, k, v] = qkv_ranges(c).map(|r| t.upload(&all[r]));
-        return Ok([q?, k?, v?]);
+    if c.qkv_bias && t.has(&fused) {
+        all.extend(t.values(&fused, c.q_dim() + 2 * c.kv_dim())?);
+    } else if c.qkv_bias {
+        for (part, len) in [("attn_q", c.q_dim()), ("attn_k", c.kv_dim()), ("attn_v", c.kv_dim())] {
+            all.extend(t.values(&format!("blk.{i}.{part}.bias"), len)?);
+        }
     }
-    let mut one = |part: &str, len| t.vector(&format!("blk.{i}.{part}.bias"), len);
-    Ok([one("attn_q", c.q_dim())?, one("attn_k", c.kv_dim())?, one("attn_v", c.kv_dim())?])
+    if c.qk_norm {
+        for part in ["attn_q_norm", "attn_k_norm"] {
+            all.extend(t.values(&format!("blk.{i}.{part}.weight"), c.head_dim)?);
+        }
+    }
+    if all.is_empty() {
+        all.push(0.0);
+    }
+    t.upload(&all)
 }
 
 /// The tensors of a file on their way to a device.
@@ -203,6 +209,11 @@ impl Tensors<'_> {
     fn matrix(&mut self, name: &str, rows: usize, cols: usize) -> Result<Matrix, ModelError> {
         self.used.insert(name.to_owned());
         Matrix::load(self.device, self.file, name, rows, cols)
+    }
+
+    fn stack(&mut self, tensors: &[(String, usize)], cols: usize) -> Result<Stack, ModelError> {
+        self.used.extend(tensors.iter().map(|(name, _)| name.clone()));
+        Stack::load(self.device, self.file, tensors, cols)
     }
 
     /// A norm or a bias on the device.

@@ -30,17 +30,15 @@ pub(super) struct Activations {
     /// The residual stream between attention and feed-forward part, where it is kept.
     pub(super) mid: Buffer,
     pub(super) attn_in: Buffer,
-    pub(super) q_raw: Buffer,
-    pub(super) k_raw: Buffer,
+    /// Queries, keys and values as projected.
+    pub(super) qkv: Buffer,
+    /// Queries as attention takes them.
     pub(super) q: Buffer,
-    pub(super) k: Buffer,
-    pub(super) v: Buffer,
     pub(super) attn: Buffer,
     pub(super) stats: Buffer,
     pub(super) attn_out: Buffer,
     pub(super) ffn_in: Buffer,
-    pub(super) gate: Buffer,
-    pub(super) up: Buffer,
+    pub(super) gate_up: Buffer,
     pub(super) act: Buffer,
     pub(super) ffn_out: Buffer,
     /// A x of an adapter.
@@ -54,13 +52,11 @@ pub(super) struct Gradients {
     pub(super) dim: Buffer,
     pub(super) hidden: Buffer,
     pub(super) q: Buffer,
-    pub(super) q_raw: Buffer,
     pub(super) k: Buffer,
-    pub(super) k_raw: Buffer,
     pub(super) v: Buffer,
+    pub(super) qkv: Buffer,
     pub(super) attn: Buffer,
-    pub(super) gate: Buffer,
-    pub(super) up: Buffer,
+    pub(super) gate_up: Buffer,
     pub(super) act: Buffer,
     pub(super) ax: Buffer,
 }
@@ -79,24 +75,19 @@ pub(super) struct Inputs {
 /// Activations for `tokens` tokens.
 pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) -> Result<Activations, DeviceError> {
     let alloc = |width: usize| d.alloc((tokens * width).max(1));
-    // Without a norm by head the raw values are the values; without a norm after, there is no output apart.
-    let raw = |width| if c.qk_norm { alloc(width) } else { d.alloc(1) };
+    // Without a norm after, there is no output apart.
     let post = || if c.post_norm { alloc(c.dim) } else { d.alloc(1) };
     Ok(Activations {
         x: alloc(c.dim)?,
         mid: d.alloc(1)?,
         attn_in: alloc(c.dim)?,
-        q_raw: raw(c.q_dim())?,
-        k_raw: raw(c.kv_dim())?,
+        qkv: alloc(c.q_dim() + 2 * c.kv_dim())?,
         q: alloc(c.q_dim())?,
-        k: alloc(c.kv_dim())?,
-        v: alloc(c.kv_dim())?,
         attn: alloc(c.q_dim())?,
         stats: alloc(2 * c.n_heads)?,
         attn_out: post()?,
         ffn_in: alloc(c.dim)?,
-        gate: alloc(c.ffn_dim)?,
-        up: alloc(c.ffn_dim)?,
+        gate_up: alloc(2 * c.ffn_dim)?,
         act: alloc(c.ffn_dim)?,
         ffn_out: post()?,
         ax: alloc(rank)?,
@@ -114,40 +105,36 @@ pub(super) struct Kept {
 #[derive(Clone, Debug)]
 struct Inside {
     mid: Buffer,
-    q_raw: Buffer,
-    k_raw: Buffer,
+    /// Only norms by head need what was projected.
+    qkv: Option<Buffer>,
     q: Buffer,
     attn: Buffer,
     stats: Buffer,
     attn_out: Buffer,
-    gate: Buffer,
-    up: Buffer,
+    gate_up: Buffer,
     ffn_out: Buffer,
 }
 
 impl Kept {
     /// Words for each token of the insides of a block.
     pub(super) fn inside_words(c: &Config) -> usize {
-        let raw = if c.qk_norm { c.q_dim() + c.kv_dim() } else { 0 };
+        let raw = if c.qk_norm { c.q_dim() + 2 * c.kv_dim() } else { 0 };
         let post = if c.post_norm { 2 * c.dim } else { 0 };
         c.dim + raw + 2 * c.q_dim() + 2 * c.n_heads + post + 2 * c.ffn_dim
     }
 
     pub(super) fn new(d: &Device, c: &Config, tokens: usize, inside: bool) -> Result<Self, DeviceError> {
         let alloc = |width: usize| d.alloc((tokens * width).max(1));
-        let raw = |width| if c.qk_norm { alloc(width) } else { d.alloc(1) };
         let post = || if c.post_norm { alloc(c.dim) } else { d.alloc(1) };
         let inside = match inside {
             true => Some(Inside {
                 mid: alloc(c.dim)?,
-                q_raw: raw(c.q_dim())?,
-                k_raw: raw(c.kv_dim())?,
+                qkv: c.qk_norm.then(|| alloc(c.q_dim() + 2 * c.kv_dim())).transpose()?,
                 q: alloc(c.q_dim())?,
                 attn: alloc(c.q_dim())?,
                 stats: alloc(2 * c.n_heads)?,
                 attn_out: post()?,
-                gate: alloc(c.ffn_dim)?,
-                up: alloc(c.ffn_dim)?,
+                gate_up: alloc(2 * c.ffn_dim)?,
                 ffn_out: post()?,
             }),
             false => None,
@@ -166,14 +153,12 @@ impl Kept {
         if let Some(i) = self.inside.clone() {
             act = Activations {
                 mid: i.mid,
-                q_raw: i.q_raw,
-                k_raw: i.k_raw,
+                qkv: i.qkv.unwrap_or(act.qkv),
                 q: i.q,
                 attn: i.attn,
                 stats: i.stats,
                 attn_out: i.attn_out,
-                gate: i.gate,
-                up: i.up,
+                gate_up: i.gate_up,
                 ffn_out: i.ffn_out,
                 ..act
             };
@@ -191,19 +176,16 @@ impl Kept {
 /// Gradients for `tokens` tokens.
 pub(super) fn gradients(d: &Device, c: &Config, tokens: usize, rank: usize) -> Result<Gradients, DeviceError> {
     let alloc = |width: usize| d.alloc((tokens * width).max(1));
-    let raw = |width| if c.qk_norm { alloc(width) } else { d.alloc(1) };
     Ok(Gradients {
         x: alloc(c.dim)?,
         dim: if c.post_norm { alloc(c.dim)? } else { d.alloc(1)? },
         hidden: alloc(c.dim)?,
         q: alloc(c.q_dim())?,
-        q_raw: raw(c.q_dim())?,
         k: alloc(c.kv_dim())?,
-        k_raw: raw(c.kv_dim())?,
         v: alloc(c.kv_dim())?,
+        qkv: alloc(c.q_dim() + 2 * c.kv_dim())?,
         attn: alloc(c.q_dim())?,
-        gate: alloc(c.ffn_dim)?,
-        up: alloc(c.ffn_dim)?,
+        gate_up: alloc(2 * c.ffn_dim)?,
         act: alloc(c.ffn_dim)?,
         ax: alloc(rank)?,
     })

@@ -44,19 +44,45 @@ fn rms_norm() {
 }
 
 #[test]
-fn rope_backward_is_the_transpose() {
+fn heads_of_queries_keys_and_values() {
     let mut random = Random::new(2);
-    for neox in [0, 1] {
-        let p = params::Rope { n_tokens: 3, n_heads: 2, head_dim: 10, rope_dim: 8, neox, sign: 1.0, scale: 1.2 };
-        let (x, dy, freq) = (random.floats(60), random.floats(60), random.values(4));
-        let turn = |sign: f32, x: &[f32]| {
-            let p = params::Rope { sign, ..p };
-            let after = run(plain(), Kernel::Rope, &p, &[words(x), vec![0, 7, 300], freq.clone()]);
-            floats(&after[0]).to_vec()
+    for (neox, bias, norm) in [(0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 0, 1), (1, 1, 1)] {
+        let p = params::QkvHeads {
+            n_tokens: 3,
+            n_heads: 2,
+            n_kv_heads: 1,
+            head_dim: 10,
+            rope_dim: 8,
+            neox,
+            bias,
+            norm,
+            eps: 1e-5,
+            scale: 1.2,
         };
-        let (forward, backward) = (turn(1.0, &x), turn(-1.0, &dy));
-        assert!((inner(&forward, &dy) - inner(&x, &backward)).abs() < 1e-5);
-        compare("dx", &x, &backward, |x| inner(&turn(1.0, x), &dy));
+        let (positions, cells) = (vec![0, 7, 300], vec![2, 0, 1]);
+        let (freq, extras) = (random.values(4), random.values(60));
+        let (x, dq, dk, dv) = (random.floats(120), random.floats(60), random.floats(30), random.floats(30));
+        let loss = |x: &[f32]| {
+            let inputs = [words(x), positions.clone(), cells.clone(), freq.clone(), extras.clone()];
+            let bound = [&inputs[..], &[vec![0; 60], vec![0; 30], vec![0; 30]]].concat();
+            let after = run(plain(), Kernel::QkvHeads, &p, &bound);
+            let in_cells = |cache: &[u32]| {
+                cells.iter().flat_map(|c| floats(cache)[10 * *c as usize..][..10].to_vec()).collect::<Vec<_>>()
+            };
+            inner(floats(&after[5]), &dq) + inner(&in_cells(&after[6]), &dk) + inner(&in_cells(&after[7]), &dv)
+        };
+        let bound = [
+            words(&dq),
+            words(&dk),
+            words(&dv),
+            words(&x),
+            positions.clone(),
+            freq.clone(),
+            extras.clone(),
+            vec![0; 120],
+        ];
+        let after = run(plain(), Kernel::QkvHeadsBackward, &p, &bound);
+        compare("dqkv", &x, floats(&after[7]), loss);
     }
 }
 
@@ -107,17 +133,15 @@ fn attention() {
 fn gated_activation() {
     let mut random = Random::new(4);
     for kind in [0, 1] {
-        let p = params::GatedActivation { n: 50, kind };
-        let gate: Vec<f32> = random.floats(50).iter().map(|x| 3.0 * x).collect();
-        let (up, dout) = (random.floats(50), random.floats(50));
-        let loss = |gate: &[f32], up: &[f32]| {
-            let after = run(plain(), Kernel::GatedActivation, &p, &[words(gate), words(up), vec![0; 50]]);
-            inner(floats(&after[2]), &dout)
+        let p = params::GatedActivation { rows: 5, n: 10, kind };
+        let both: Vec<f32> = random.floats(100).iter().map(|x| 3.0 * x).collect();
+        let dout = random.floats(50);
+        let loss = |both: &[f32]| {
+            inner(floats(&run(plain(), Kernel::GatedActivation, &p, &[words(both), vec![0; 50]])[1]), &dout)
         };
-        let bound = [words(&gate), words(&up), words(&dout), vec![0; 50], vec![0; 50]];
+        let bound = [words(&both), words(&dout), vec![0; 100]];
         let after = run(plain(), Kernel::GatedActivationBackward, &p, &bound);
-        compare("dgate", &gate, floats(&after[3]), |gate| loss(gate, &up));
-        compare("dup", &up, floats(&after[4]), |up| loss(&gate, up));
+        compare("dgate_up", &both, floats(&after[2]), loss);
     }
 }
 

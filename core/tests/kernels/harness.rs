@@ -3,7 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use unspoken::device::{CpuDevice, Device, Recording};
-use unspoken_kernels::{Access, Kernel, Params, QuantType};
+use unspoken_kernels::{Access, Holds, Kernel, Params, QuantType};
 
 /// The plain CPU device: the reference.
 pub fn plain() -> &'static Device {
@@ -23,7 +23,7 @@ pub fn devices() -> &'static [Device] {
 
 #[cfg(feature = "gpu")]
 fn gpus() -> Vec<Device> {
-    use unspoken::device::{WgpuDevice, adapters};
+    use unspoken::device::{Forms, WgpuDevice, adapters};
     let found = adapters();
     println!("adapters: {found:?}");
     let required = std::env::var("UNSPOKEN_REQUIRE_GPU").is_ok_and(|v| v == "1");
@@ -31,7 +31,31 @@ fn gpus() -> Vec<Device> {
     if found.is_empty() {
         println!("skipped: no adapter, the WGSL kernels are not tested");
     }
-    (0..found.len()).map(|i| Device::Gpu(Arc::new(WgpuDevice::open_adapter(i).unwrap()))).collect()
+    let open = |i| WgpuDevice::open_adapter(i).unwrap().with_forms(Forms::PLAIN);
+    (0..found.len()).map(|i| Device::Gpu(Arc::new(open(i)))).collect()
+}
+
+/// The devices in all forms that products have.
+pub fn product_devices() -> &'static [Device] {
+    static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
+    DEVICES.get_or_init(|| devices().iter().cloned().chain(other_forms()).collect())
+}
+
+#[cfg(feature = "gpu")]
+fn other_forms() -> Vec<Device> {
+    use unspoken::device::{Few, Forms, Many, WgpuDevice, adapters};
+    let lanes = Forms { few: Few::Lanes, many: Many::Lanes, ..Forms::PLAIN };
+    let all = [Forms { textures: true, ..Forms::PLAIN }, lanes, Forms { textures: true, ..lanes }];
+    let open = |i: usize, forms: Forms| {
+        let device = WgpuDevice::open_adapter(i).unwrap().with_forms(forms);
+        (device.forms().few == forms.few).then(|| Device::Gpu(Arc::new(device)))
+    };
+    (0..adapters().len()).flat_map(|i| all.into_iter().filter_map(move |forms| open(i, forms))).collect()
+}
+
+#[cfg(not(feature = "gpu"))]
+fn other_forms() -> Vec<Device> {
+    Vec::new()
 }
 
 #[cfg(not(feature = "gpu"))]
@@ -54,16 +78,22 @@ pub fn floats(words: &[u32]) -> &[f32] {
 pub fn run(device: &Device, kernel: Kernel, params: &impl Params, bindings: &[Vec<u32>]) -> Vec<Vec<u32>> {
     let buffers: Vec<_> = bindings
         .iter()
-        .map(|words| {
+        .zip(kernel.bindings())
+        .map(|(words, binding)| {
             let buffer = device.alloc(words.len()).unwrap();
             device.write(&buffer, 0, words).unwrap();
-            buffer
+            if binding.holds == Holds::Weights { device.settle(buffer).unwrap() } else { buffer }
         })
         .collect();
     let mut recording = Recording::new();
     recording.push(kernel, params, &buffers.iter().collect::<Vec<_>>()).unwrap();
     device.run(&recording).unwrap_or_else(|e| panic!("{kernel:?} on {}: {e}", device.name()));
-    buffers.iter().map(|b| device.read(b, 0..b.len()).unwrap()).collect()
+    let after = |(i, b): (usize, &unspoken::device::Buffer)| match kernel.bindings()[i].holds {
+        // What was settled can't be read back, and is never written.
+        Holds::Weights => bindings[i].clone(),
+        _ => device.read(b, 0..b.len()).unwrap(),
+    };
+    buffers.iter().enumerate().map(after).collect()
 }
 
 /// Compares all devices with the plain one. What a kernel writes may differ by `tolerance` times the largest
@@ -81,16 +111,25 @@ pub fn check_over(
     floor: f32,
 ) {
     let want = run(plain(), kernel, params, bindings);
-    for device in devices() {
+    for device in if kernel.quant().is_some() { product_devices() } else { devices() } {
         let got = run(device, kernel, params, bindings);
         for (i, (got, want)) in got.iter().zip(&want).enumerate() {
-            let place = || format!("{kernel:?}, binding {i}, on {}, with {params:?}", device.name());
-            if tolerance == 0.0 || kernel.bindings()[i] == Access::Read {
+            let place = || format!("{kernel:?}, binding {i}, on {}, with {params:?}", label(device));
+            if tolerance == 0.0 || kernel.bindings()[i].access == Access::Read {
                 assert!(got == want, "{}: words differ", place());
             } else {
                 close(floats(got), floats(want), tolerance, floor, &place);
             }
         }
+    }
+}
+
+/// The device's name with its forms.
+fn label(device: &Device) -> String {
+    match device {
+        #[cfg(feature = "gpu")]
+        Device::Gpu(gpu) => format!("{} {:?}", device.name(), gpu.forms()),
+        _ => device.name().to_owned(),
     }
 }
 

@@ -82,6 +82,57 @@ fn matmul_q() {
     }
 }
 
+/// Each row of y is scaled by what it holds: the gate decides its size.
+#[test]
+fn matmul_gated() {
+    for &q in QuantType::ALL {
+        let mut random = Random::new(6);
+        for k in widths(q) {
+            for (t, n, _) in SHAPES {
+                let (w, planes) = weights(&mut random, q, 2 * n, k, false);
+                let mut x = random.values(t * k);
+                if t == 1 {
+                    round_to_16_bits(&mut x);
+                }
+                let kind = u32::from(n % 2 == 0);
+                let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind };
+                check(Kernel::MatmulGated(q), &p, &[x, w, random.values(t * n)], 1e-5);
+            }
+        }
+    }
+}
+
+/// Rows of x that begin at quads and fill runs of 32: what the forms by lanes take.
+#[test]
+fn aligned_products() {
+    for &q in QuantType::ALL {
+        let mut random = Random::new(7);
+        let k = q.layout().weights.max(32) * if q.layout().weights < 256 { 3 } else { 1 };
+        for (t, n, accumulate) in [(1, 3, 0), (1, 200, 1), (2, 67, 1), (4, 70, 0), (5, 65, 1), (8, 8, 0), (19, 131, 0)]
+        {
+            let w_row0 = 2;
+            let (w, planes) = weights(&mut random, q, w_row0 + n + 1, k, false);
+            let p = params::MatmulQ {
+                n_tokens: t as u32,
+                k: k as u32,
+                n: n as u32,
+                w_row0: w_row0 as u32,
+                planes,
+                x_stride: k as u32 + 4,
+                x_offset: 8,
+                y_stride: n as u32 + 1,
+                y_offset: 3,
+                accumulate,
+            };
+            let mut x = random.values(8 + t * (k + 4));
+            if t == 1 {
+                round_to_16_bits(&mut x[8..8 + k]);
+            }
+            check(Kernel::MatmulQ(q), &p, &[x, w, random.values(3 + t * (n + 1))], 1e-5);
+        }
+    }
+}
+
 #[test]
 fn matmul_q_transposed() {
     for &q in QuantType::ALL {

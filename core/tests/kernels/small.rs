@@ -19,18 +19,57 @@ fn rms_norm_and_backward() {
 }
 
 #[test]
-fn rope() {
+fn add_norm() {
+    let mut random = Random::new(8);
+    for (rows, dim) in [(1u32, 5u32), (3, 64), (17, 33), (5, 300)] {
+        let n = (rows * dim) as usize;
+        let p = params::AddNorm { rows, dim, eps: 1e-5 };
+        let (post, weight) = (random.values(dim as usize), random.values(dim as usize));
+        check(Kernel::AddNorm, &p, &[random.values(n), random.values(n), post, weight, random.values(n)], 1e-5);
+    }
+}
+
+#[test]
+fn heads_of_queries_keys_and_values() {
     let mut random = Random::new(2);
-    for (n_tokens, n_heads, head_dim, rope_dim, neox, sign) in
-        [(1u32, 1u32, 8u32, 8u32, 0u32, 1.0f32), (3, 2, 10, 6, 1, 1.0), (17, 3, 64, 64, 1, -1.0), (5, 7, 6, 2, 0, -1.0)]
-    {
-        let p = params::Rope { n_tokens, n_heads, head_dim, rope_dim, neox, sign, scale: 1.25 };
-        let x = random.values((n_tokens * n_heads * head_dim) as usize);
-        // Late positions of fast frequencies: where a driver's own sine is far off.
-        let positions = (0..n_tokens).map(|t| if t == 0 { 0 } else { random.below(40_000) }).collect();
-        let pairs = rope_dim as usize / 2;
-        let freq: Vec<f32> = (0..pairs).map(|i| 10_000f32.powf(-(i as f32) / pairs as f32)).collect();
-        check(Kernel::Rope, &p, &[x, positions, words(&freq)], 2e-6);
+    for (n_tokens, n_heads, n_kv_heads, head_dim, rope_dim, neox) in [
+        (1u32, 1u32, 1u32, 8u32, 8u32, 0u32),
+        (3, 2, 1, 10, 6, 1),
+        (17, 6, 2, 64, 64, 1),
+        (5, 7, 7, 6, 2, 0),
+        (2, 3, 1, 80, 0, 0),
+    ] {
+        for (bias, norm) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
+            let p = params::QkvHeads {
+                n_tokens,
+                n_heads,
+                n_kv_heads,
+                head_dim,
+                rope_dim,
+                neox,
+                bias,
+                norm,
+                eps: 1e-5,
+                scale: 1.25,
+            };
+            let all = (n_heads + 2 * n_kv_heads) * head_dim;
+            let mut values = |n: u32| random.values(n as usize);
+            let qkv = values(n_tokens * all);
+            let extras = values((bias * all + norm * 2 * head_dim).max(1));
+            let (q, cache) = (values(n_tokens * n_heads * head_dim), values(2 * n_tokens * n_kv_heads * head_dim));
+            let rows = values(n_tokens * n_kv_heads * head_dim);
+            // Late positions of fast frequencies: where a driver's own sine is far off.
+            let positions: Vec<u32> = (0..n_tokens).map(|t| if t == 0 { 0 } else { random.below(40_000) }).collect();
+            let cells = random.permutation(2 * n_tokens)[..n_tokens as usize].to_vec();
+            let pairs = rope_dim as usize / 2;
+            let freq: Vec<f32> = (0..pairs.max(1)).map(|i| 10_000f32.powf(-(i as f32) / pairs as f32)).collect();
+            let freq = words(&freq);
+            let forward =
+                [qkv.clone(), positions.clone(), cells, freq.clone(), extras.clone(), q.clone(), cache.clone(), cache];
+            check(Kernel::QkvHeads, &p, &forward, 5e-6);
+            let backward = [q, rows.clone(), rows, qkv.clone(), positions, freq, extras, qkv];
+            check(Kernel::QkvHeadsBackward, &p, &backward, 5e-6);
+        }
     }
 }
 
@@ -54,15 +93,15 @@ fn rows_are_copied_exactly() {
 #[test]
 fn gated_activation_and_backward() {
     let mut random = Random::new(4);
-    for n in [1u32, 3, 300, 1025] {
+    for (rows, n) in [(1u32, 1u32), (3, 5), (2, 300), (5, 205)] {
         for kind in [0, 1] {
-            let p = params::GatedActivation { n, kind };
+            let p = params::GatedActivation { rows, n, kind };
             // Far into both tails.
-            let gate: Vec<f32> = (0..n).map(|i| random.float() * if i % 3 == 0 { 60.0 } else { 4.0 }).collect();
-            let (gate, up, dout) = (words(&gate), random.values(n as usize), random.values(n as usize));
-            let out = random.values(n as usize);
-            check(Kernel::GatedActivation, &p, &[gate.clone(), up.clone(), out.clone()], 2e-6);
-            check(Kernel::GatedActivationBackward, &p, &[gate, up, dout, out.clone(), out], 2e-6);
+            let both: Vec<f32> =
+                (0..2 * rows * n).map(|i| random.float() * if i % 3 == 0 { 60.0 } else { 4.0 }).collect();
+            let (both, out) = (words(&both), random.values((rows * n) as usize));
+            check(Kernel::GatedActivation, &p, &[both.clone(), out.clone()], 2e-6);
+            check(Kernel::GatedActivationBackward, &p, &[both.clone(), out, both], 2e-6);
         }
     }
 }
@@ -99,8 +138,6 @@ fn single_values() {
         let p = params::Fill { n, offset: 3, value: 0.1 };
         check(Kernel::Fill, &p, &[random.values(count + 5)], 0.0);
         check(Kernel::SquaredNorm, &params::SquaredNorm { n, slot: 2 }, &[x.clone(), random.values(4)], 1e-5);
-        let bias = random.values(count);
-        check(Kernel::AddBias, &params::AddBias { rows: 3, dim: n }, &[random.values(3 * count), bias], 1e-6);
         let p = params::AdamW {
             n,
             lr: 0.1,

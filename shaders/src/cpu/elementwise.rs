@@ -1,4 +1,4 @@
-//! Kernels that act on each value alone: `gated_activation`, its backward, `add`, `add_bias`, `fill`.
+//! Kernels that act on each value alone: `gated_activation`, its backward, `add`, `fill`.
 
 use super::math::exp;
 use super::{Slot, Team};
@@ -9,7 +9,7 @@ const GELU_CUBIC: f32 = 0.044_715;
 
 /// The activation and its derivative at `x`.
 #[inline(always)]
-fn activation(kind: u32, x: f32) -> (f32, f32) {
+pub(super) fn activation(kind: u32, x: f32) -> (f32, f32) {
     if kind == 0 {
         let sigmoid = 1.0 / (1.0 + exp(-x));
         (x * sigmoid, sigmoid * (1.0 + x * (1.0 - sigmoid)))
@@ -21,29 +21,50 @@ fn activation(kind: u32, x: f32) -> (f32, f32) {
     }
 }
 
+/// `gates[i]` becomes act(gates[i]) · ups[i].
+#[inline(always)]
+pub(super) fn gate(kind: u32, gates: &mut [f32], ups: &[f32]) {
+    for (g, u) in gates.iter_mut().zip(ups) {
+        *g = activation(kind, *g).0 * u;
+    }
+}
+
 #[inline(always)]
 pub(super) unsafe fn gated(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>) {
+    let n = p.n as usize;
     // SAFETY: the contract of `cpu::run`; shares are disjoint.
     unsafe {
-        let r = team.share(p.n as usize);
-        let (gate, up) = (&s[0].f32()[r.clone()], &s[1].f32()[r.clone()]);
-        for ((o, g), u) in s[2].f32_mut(r).iter_mut().zip(gate).zip(up) {
-            *o = activation(p.kind, *g).0 * u;
+        let x = s[0].f32();
+        let share = team.share(p.rows as usize * n);
+        let mut at = share.start;
+        while at < share.end {
+            // To the end of the row, or of the share.
+            let (t, i) = (at / n, at % n);
+            let len = (n - i).min(share.end - at);
+            let row = &x[2 * t * n..][..2 * n];
+            let out = s[1].f32_mut(at..at + len);
+            out.copy_from_slice(&row[i..i + len]);
+            gate(p.kind, out, &row[n + i..][..len]);
+            at += len;
         }
     }
 }
 
 #[inline(always)]
 pub(super) unsafe fn gated_backward(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>) {
-    // SAFETY: as above.
+    let n = p.n as usize;
+    // SAFETY: as above; a row is written by one thread.
     unsafe {
-        let r = team.share(p.n as usize);
-        let (gate, up, dout) = (s[0].f32(), s[1].f32(), s[2].f32());
-        let (dgate, dup) = (s[3].f32_mut(r.clone()), s[4].f32_mut(r.clone()));
-        for (i, (dg, du)) in r.zip(dgate.iter_mut().zip(dup)) {
-            let (act, slope) = activation(p.kind, gate[i]);
-            *dg = dout[i] * up[i] * slope;
-            *du = dout[i] * act;
+        let (x, dout) = (s[0].f32(), s[1].f32());
+        for t in team.share(p.rows as usize) {
+            let (gates, ups) = x[2 * t * n..][..2 * n].split_at(n);
+            let dout = &dout[t * n..][..n];
+            let (dgates, dups) = s[2].f32_mut(2 * t * n..2 * (t + 1) * n).split_at_mut(n);
+            for i in 0..n {
+                let (act, slope) = activation(p.kind, gates[i]);
+                dgates[i] = dout[i] * ups[i] * slope;
+                dups[i] = dout[i] * act;
+            }
         }
     }
 }
@@ -56,20 +77,6 @@ pub(super) unsafe fn add(p: &params::Add, s: &[Slot], team: &Team<'_>) {
         let y = &s[1].f32()[r.clone()];
         for (x, y) in s[0].f32_mut(r).iter_mut().zip(y) {
             *x += p.alpha * y;
-        }
-    }
-}
-
-#[inline(always)]
-pub(super) unsafe fn add_bias(p: &params::AddBias, s: &[Slot], team: &Team<'_>) {
-    let dim = p.dim as usize;
-    // SAFETY: as above.
-    unsafe {
-        let bias = &s[1].f32()[..dim];
-        for r in team.share(p.rows as usize) {
-            for (y, b) in s[0].f32_mut(r * dim..(r + 1) * dim).iter_mut().zip(bias) {
-                *y += b;
-            }
         }
     }
 }

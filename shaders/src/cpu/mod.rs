@@ -10,12 +10,12 @@ mod attention;
 mod attention_backward;
 mod elementwise;
 pub mod fast;
+mod heads;
 mod logits;
 mod math;
 mod matmul_f32;
 mod matmul_q;
 mod rms_norm;
-mod rope;
 mod rows;
 mod slot;
 mod team;
@@ -65,10 +65,15 @@ unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot]
     unsafe {
         match kernel {
             Kernel::EmbedRows(q) => rows::embed_rows(q, &params::EmbedRows::from_raw(raw), slots, team),
-            Kernel::MatmulQ(q) => {
-                let p = params::MatmulQ::from_raw(raw);
-                if fast { fast::matmul_q(q, &p, slots, team, AVX2) } else { matmul_q::forward(q, &p, slots, team) }
+            Kernel::MatmulQ(q) | Kernel::MatmulGated(q) if fast => {
+                let job = match kernel {
+                    Kernel::MatmulGated(_) => fast::Job::gated(&params::MatmulGated::from_raw(raw)),
+                    _ => fast::Job::plain(params::MatmulQ::from_raw(raw)),
+                };
+                fast::matmul_q(q, &job, slots, team, AVX2)
             }
+            Kernel::MatmulQ(q) => matmul_q::forward(q, &params::MatmulQ::from_raw(raw), slots, team),
+            Kernel::MatmulGated(q) => matmul_q::gated(q, &params::MatmulGated::from_raw(raw), slots, team),
             Kernel::MatmulQT(q) => {
                 let p = params::MatmulQ::from_raw(raw);
                 if fast {
@@ -83,7 +88,9 @@ unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot]
             }
             Kernel::RmsNorm => rms_norm::forward(&params::RmsNorm::from_raw(raw), slots, team),
             Kernel::RmsNormBackward => rms_norm::backward(&params::RmsNorm::from_raw(raw), slots, team),
-            Kernel::Rope => rope::run(&params::Rope::from_raw(raw), slots, team),
+            Kernel::AddNorm => rms_norm::add(&params::AddNorm::from_raw(raw), slots, team),
+            Kernel::QkvHeads => heads::forward(&params::QkvHeads::from_raw(raw), slots, team),
+            Kernel::QkvHeadsBackward => heads::backward(&params::QkvHeads::from_raw(raw), slots, team),
             Kernel::ScatterRows => rows::scatter(&params::Rows::from_raw(raw), slots, team),
             Kernel::GatherRows => rows::gather(&params::Rows::from_raw(raw), slots, team),
             Kernel::MoveRows => rows::move_rows(&params::Rows::from_raw(raw), slots, team),
@@ -115,7 +122,6 @@ unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot]
             Kernel::LogitsReduce => logits::reduce(&params::Logits::from_raw(raw), slots, team),
             Kernel::LogitsBackward => logits::backward(&params::Logits::from_raw(raw), slots, team),
             Kernel::Add => elementwise::add(&params::Add::from_raw(raw), slots, team),
-            Kernel::AddBias => elementwise::add_bias(&params::AddBias::from_raw(raw), slots, team),
             Kernel::Fill => elementwise::fill(&params::Fill::from_raw(raw), slots, team),
             Kernel::SquaredNorm => adamw::squared_norm(&params::SquaredNorm::from_raw(raw), slots, team),
             Kernel::AdamW => adamw::step(&params::AdamW::from_raw(raw), slots, team),

@@ -5,5 +5,5 @@ fn widen(a: u32, b: u32) -> vec4<f32> {
 
 fn unpack8(e: u32) -> Oct {
     let i = p.p0 + e / 2u;
-    return Oct(widen(w[i], w[i + 1u]), widen(w[i + 2u], w[i + 3u]));
+    return Oct(widen(word(i), word(i + 1u)), widen(word(i + 2u), word(i + 3u)));
 }

@@ -17,5 +17,5 @@ fn unpack8(e: u32) -> Oct {
     let i = p.p0 + block * 4u + (oct & 1u) * 2u;
     let shift = (oct & 2u) * 2u;
     let d = half_at(p.p1, block);
-    return Oct(d * levels(w[i] >> shift), d * levels(w[i + 1u] >> shift));
+    return Oct(d * levels(word(i) >> shift), d * levels(word(i + 1u) >> shift));
 }

@@ -6,12 +6,12 @@ fn unpack8(e: u32) -> Oct {
     let o = oct % 32u;
     let i = p.p0 + block * 16u + o / 16u * 8u + o % 4u * 2u;
     let shift = o / 4u % 4u * 2u;
-    let dm = unpack2x16float(w[p.p2 + block]);
+    let dm = unpack2x16float(word(p.p2 + block));
     let scale = byte_at(p.p1, block * 16u + o / 2u);
     let d = dm.x * f32(scale & 15u);
     let m = dm.y * f32(scale >> 4u);
     return Oct(
-        d * bytes((w[i] >> shift) & 0x03030303u) - m,
-        d * bytes((w[i + 1u] >> shift) & 0x03030303u) - m,
+        d * bytes((word(i) >> shift) & 0x03030303u) - m,
+        d * bytes((word(i + 1u) >> shift) & 0x03030303u) - m,
     );
 }

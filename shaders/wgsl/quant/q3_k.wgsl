@@ -15,10 +15,10 @@ fn unpack8(e: u32) -> Oct {
     let j = p.p1 + block * 8u + o % 4u * 2u;
     let shift = o / 4u % 4u * 2u;
     let d = half_at(p.p3, block) * sub_scale(block, o / 2u);
-    let high_a = ((w[j] >> (o / 4u)) & 0x01010101u) << 2u;
-    let high_b = ((w[j + 1u] >> (o / 4u)) & 0x01010101u) << 2u;
+    let high_a = ((word(j) >> (o / 4u)) & 0x01010101u) << 2u;
+    let high_b = ((word(j + 1u) >> (o / 4u)) & 0x01010101u) << 2u;
     return Oct(
-        d * (bytes(((w[i] >> shift) & 0x03030303u) | high_a) - 4.0),
-        d * (bytes(((w[i + 1u] >> shift) & 0x03030303u) | high_b) - 4.0),
+        d * (bytes(((word(i) >> shift) & 0x03030303u) | high_a) - 4.0),
+        d * (bytes(((word(i + 1u) >> shift) & 0x03030303u) | high_b) - 4.0),
     );
 }

@@ -7,7 +7,7 @@ fn unpack8(e: u32) -> Oct {
     let shift = (oct & 2u) * 2u;
     let d = half_at(p.p1, block);
     return Oct(
-        d * (bytes((w[i] >> shift) & 0x0f0f0f0fu) - 8.0),
-        d * (bytes((w[i + 1u] >> shift) & 0x0f0f0f0fu) - 8.0),
+        d * (bytes((word(i) >> shift) & 0x0f0f0f0fu) - 8.0),
+        d * (bytes((word(i + 1u) >> shift) & 0x0f0f0f0fu) - 8.0),
     );
 }

@@ -5,9 +5,9 @@ fn unpack8(e: u32) -> Oct {
     let block = oct / 4u;
     let i = p.p0 + block * 4u + (oct & 1u) * 2u;
     let shift = (oct & 2u) * 2u;
-    let dm = unpack2x16float(w[p.p1 + block]);
+    let dm = unpack2x16float(word(p.p1 + block));
     return Oct(
-        dm.x * bytes((w[i] >> shift) & 0x0f0f0f0fu) + dm.y,
-        dm.x * bytes((w[i + 1u] >> shift) & 0x0f0f0f0fu) + dm.y,
+        dm.x * bytes((word(i) >> shift) & 0x0f0f0f0fu) + dm.y,
+        dm.x * bytes((word(i + 1u) >> shift) & 0x0f0f0f0fu) + dm.y,
     );
 }

@@ -8,7 +8,7 @@ fn unpack8(e: u32) -> Oct {
     let shift = s % 2u * 4u;
     let f = scale_min(p.p1 + block * 4u, s);
     return Oct(
-        f.x * bytes((w[i] >> shift) & 0x0f0f0f0fu) - f.y,
-        f.x * bytes((w[i + 1u] >> shift) & 0x0f0f0f0fu) - f.y,
+        f.x * bytes((word(i) >> shift) & 0x0f0f0f0fu) - f.y,
+        f.x * bytes((word(i + 1u) >> shift) & 0x0f0f0f0fu) - f.y,
     );
 }

@@ -7,11 +7,11 @@ fn unpack8(e: u32) -> Oct {
     let i = p.p0 + block * 32u + s / 2u * 8u + oct % 4u * 2u;
     let j = p.p1 + block * 8u + oct % 4u * 2u;
     let shift = s % 2u * 4u;
-    let high_a = ((w[j] >> s) & 0x01010101u) << 4u;
-    let high_b = ((w[j + 1u] >> s) & 0x01010101u) << 4u;
+    let high_a = ((word(j) >> s) & 0x01010101u) << 4u;
+    let high_b = ((word(j + 1u) >> s) & 0x01010101u) << 4u;
     let f = scale_min(p.p2 + block * 4u, s);
     return Oct(
-        f.x * bytes(((w[i] >> shift) & 0x0f0f0f0fu) | high_a) - f.y,
-        f.x * bytes(((w[i + 1u] >> shift) & 0x0f0f0f0fu) | high_b) - f.y,
+        f.x * bytes(((word(i) >> shift) & 0x0f0f0f0fu) | high_a) - f.y,
+        f.x * bytes(((word(i + 1u) >> shift) & 0x0f0f0f0fu) | high_b) - f.y,
     );
 }

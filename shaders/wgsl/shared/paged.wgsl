@@ -1,15 +1,4 @@
 // Parameters of the attention kernels, and the map that finds a position's cell in the paged cache.
-struct Params {
-    n_tokens: u32,
-    n_heads: u32,
-    n_kv_heads: u32,
-    head_dim: u32,
-    block_size: u32,
-    max_blocks: u32,
-    window: u32,
-    scale: f32,
-}
-@group(1) @binding(0) var<uniform> p: Params;
 
 fn sequence(t: u32) -> u32 {
     return map[2u * t];

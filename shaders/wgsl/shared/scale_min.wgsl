@@ -1,14 +1,10 @@
 // The factors (d s, dmin m) of sub-block s of eight: a word (d, dmin), then 6-bit pairs packed in 12 bytes.
 fn scale_min(header: u32, s: u32) -> vec2<f32> {
-    let dm = unpack2x16float(w[header]);
-    let first = header + 1u;
-    var pair = vec2(byte_at(first, s) & 63u, byte_at(first, s + 4u) & 63u);
-    if s >= 4u {
-        let low = byte_at(first, s + 4u);
-        pair = vec2(
-            (low & 15u) | ((byte_at(first, s - 4u) >> 6u) << 4u),
-            (low >> 4u) | ((byte_at(first, s) >> 6u) << 4u),
-        );
-    }
-    return dm * vec2<f32>(pair);
+    let all = quad(header);
+    let dm = unpack2x16float(all.x);
+    // Bytes 0..4, 4..8 and 8..12 at place s mod 4.
+    let b = (all.yzw >> vec3(8u * (s & 3u))) & vec3(0xffu);
+    let low = vec2(b.x & 63u, b.y & 63u);
+    let high = vec2((b.z & 15u) | ((b.x >> 6u) << 4u), (b.z >> 4u) | ((b.y >> 6u) << 4u));
+    return dm * vec2<f32>(select(high, low, s < 4u));
 }

@@ -16,12 +16,12 @@ fn weight_of(o: Oct, i: u32) -> f32 {
 }
 
 fn half_at(plane: u32, i: u32) -> f32 {
-    let pair = unpack2x16float(w[plane + i / 2u]);
+    let pair = unpack2x16float(word(plane + i / 2u));
     return select(pair.x, pair.y, (i & 1u) == 1u);
 }
 
 fn byte_at(plane: u32, i: u32) -> u32 {
-    return (w[plane + i / 4u] >> (8u * (i & 3u))) & 0xffu;
+    return (word(plane + i / 4u) >> (8u * (i & 3u))) & 0xffu;
 }
 
 // The four bytes of a word, as numbers.

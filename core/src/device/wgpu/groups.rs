@@ -3,12 +3,19 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use unspoken_kernels::{Access, Kernel};
+/// Where words are.
+#[derive(Debug)]
+pub(super) enum Store {
+    /// Read and written.
+    Buffer(wgpu::Buffer),
+    /// Weights that kernels only read: texels of four words, lines of [`unspoken_kernels::wgsl::TEXELS`] texels.
+    Texture(wgpu::TextureView),
+}
 
 /// The memory of a buffer on a GPU.
 #[derive(Debug)]
 pub(in crate::device) struct GpuWords {
-    pub(super) buffer: wgpu::Buffer,
+    pub(super) store: Store,
     /// A number that no other buffer of the process has.
     pub(super) id: u64,
     pub(super) groups: std::sync::Arc<Groups>,
@@ -21,8 +28,8 @@ impl Drop for GpuWords {
     }
 }
 
-/// What a group binds, and how.
-type Key = (&'static [Access], Vec<u64>);
+/// A layout's number, and what a group binds to it.
+type Key = (usize, Vec<u64>);
 
 /// Bind groups by what they bind.
 #[derive(Debug, Default)]
@@ -33,11 +40,10 @@ impl Groups {
     pub(super) fn get(
         &self,
         device: &wgpu::Device,
-        kernel: Kernel,
-        layout: &wgpu::BindGroupLayout,
+        layout: (usize, &wgpu::BindGroupLayout),
         buffers: &[&GpuWords],
     ) -> wgpu::BindGroup {
-        let key = (kernel.bindings(), buffers.iter().map(|b| b.id).collect());
+        let key = (layout.0, buffers.iter().map(|b| b.id).collect());
         let mut groups = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         groups
             .entry(key)
@@ -45,10 +51,16 @@ impl Groups {
                 let entries: Vec<_> = buffers
                     .iter()
                     .zip(0..)
-                    .map(|(b, binding)| wgpu::BindGroupEntry { binding, resource: b.buffer.as_entire_binding() })
+                    .map(|(b, binding)| {
+                        let resource = match &b.store {
+                            Store::Buffer(buffer) => buffer.as_entire_binding(),
+                            Store::Texture(view) => wgpu::BindingResource::TextureView(view),
+                        };
+                        wgpu::BindGroupEntry { binding, resource }
+                    })
                     .collect();
-                let label = Some(kernel.name());
-                device.create_bind_group(&wgpu::BindGroupDescriptor { label, layout, entries: &entries })
+                let layout = layout.1;
+                device.create_bind_group(&wgpu::BindGroupDescriptor { label: None, layout, entries: &entries })
             })
             .clone()
     }

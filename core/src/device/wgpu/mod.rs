@@ -1,18 +1,25 @@
 //! A GPU as a device, by way of wgpu.
 
 mod adapter;
+mod cache;
 mod groups;
 mod pass;
 mod pipelines;
+mod tune;
 
 pub use adapter::{AdapterInfo, AdapterKind, adapters};
 pub(super) use groups::GpuWords;
+pub use unspoken_kernels::wgsl::{Few, Forms, Many};
 
 use std::ops::Range;
+use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
-use self::groups::Groups;
+use self::cache::Cache;
+use unspoken_kernels::wgsl;
+
+use self::groups::{Groups, Store};
 use self::pass::Arena;
 use self::pipelines::Pipelines;
 use super::buffer::Memory;
@@ -22,6 +29,9 @@ use super::{Buffer, DeviceError, Recording};
 const READ_BYTES: u64 = 16 << 20;
 /// Bytes written before the device must have taken them: bounds the memory that loading a model needs.
 const WRITE_BYTES: u64 = 64 << 20;
+
+/// Bytes of a texture's line.
+const LINE_BYTES: u64 = 16 * wgsl::TEXELS as u64;
 
 /// Bytes of the largest buffer, whatever the device allows: kernels count weights in 32 bits, and the smallest
 /// take less than three each.
@@ -41,6 +51,11 @@ pub struct WgpuDevice {
     stray: Arc<Mutex<Option<wgpu::Error>>>,
     pipelines: Pipelines,
     groups: Arc<Groups>,
+    /// Lanes of a subgroup, where there are such operations.
+    subgroups: Option<(u32, u32)>,
+    /// Measured when the first weights come.
+    forms: OnceLock<Forms>,
+    cache: Cache,
     work: Mutex<Work>,
 }
 
@@ -60,11 +75,21 @@ impl WgpuDevice {
     /// # Errors
     /// [`DeviceError::NoGpu`] where there is none.
     pub fn open(software: bool) -> Result<Self, DeviceError> {
+        Self::open_cached(software, None)
+    }
+
+    /// As [`WgpuDevice::open`]; `cache` is a directory for what is worth keeping between runs: compiled kernels and
+    /// the forms of them that were measured to be fastest. Without one they are found again each time. A cache that
+    /// can't be read or written costs time, and is no error.
+    ///
+    /// # Errors
+    /// As [`WgpuDevice::open`].
+    pub fn open_cached(software: bool, cache: Option<&Path>) -> Result<Self, DeviceError> {
         let found = adapter::enumerate();
         let seen: Vec<_> = found.iter().map(|(info, _)| format!("{} ({})", info.name, info.backend)).collect();
         let mut refused = None;
         for (info, adapter) in found.into_iter().filter(|(info, _)| software || info.is_real()) {
-            match Self::on(info, &adapter) {
+            match Self::on(info, &adapter, cache) {
                 Ok(device) => return Ok(device),
                 Err(e) => refused = Some(e),
             }
@@ -87,18 +112,22 @@ impl WgpuDevice {
             return Err(DeviceError::NoGpu(format!("adapter {index} of {} was asked for", found.len())));
         }
         let (info, adapter) = found.swap_remove(index);
-        Self::on(info, &adapter)
+        Self::on(info, &adapter, None)
     }
 
-    fn on(info: AdapterInfo, adapter: &wgpu::Adapter) -> Result<Self, DeviceError> {
+    fn on(info: AdapterInfo, adapter: &wgpu::Adapter, cache: Option<&Path>) -> Result<Self, DeviceError> {
         let has = adapter.limits();
         // The limits of any WebGPU device are enough for the kernels; only buffers may be as large as they can.
         let required_limits = wgpu::Limits {
             max_buffer_size: has.max_buffer_size,
             max_storage_buffer_binding_size: has.max_storage_buffer_binding_size,
+            max_texture_dimension_2d: has.max_texture_dimension_2d,
             ..wgpu::Limits::default().or_worse_values_from(&has)
         };
-        let desc = wgpu::DeviceDescriptor { label: Some("unspoken"), required_limits, ..Default::default() };
+        // WGSL that uses subgroups needs no more than the feature: naga rejects `enable subgroups;`.
+        let required_features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE);
+        let label = Some("unspoken");
+        let desc = wgpu::DeviceDescriptor { label, required_features, required_limits, ..Default::default() };
         let (device, queue) = adapter::ready(adapter.request_device(&desc))
             .map_err(|e| DeviceError::NoGpu(format!("{} refused to open: {e}", info.name)))?;
         let lost = Arc::new(OnceLock::new());
@@ -116,7 +145,12 @@ impl WgpuDevice {
         let limits = device.limits();
         let max_bytes = limits.max_buffer_size.min(limits.max_storage_buffer_binding_size);
         let max_words = (max_bytes.min(MAX_BYTES) / 16 * 4) as usize;
-        let pipelines = Pipelines::new(&device);
+        let about = adapter.get_info();
+        let subgroups = required_features
+            .contains(wgpu::Features::SUBGROUP)
+            .then_some((about.subgroup_min_size, about.subgroup_max_size));
+        let cache = Cache::new(cache, &about, &device);
+        let pipelines = Pipelines::new(&device, cache.pipelines());
         let arena = Arena::new(&device, &pipelines.params);
         Ok(Self {
             name: format!("gpu ({}, {})", info.name, info.backend),
@@ -128,6 +162,9 @@ impl WgpuDevice {
             stray,
             pipelines,
             groups: Arc::default(),
+            subgroups,
+            forms: OnceLock::new(),
+            cache,
             work: Mutex::new(Work { arena, staging: None, written: 0 }),
         })
     }
@@ -154,6 +191,20 @@ impl WgpuDevice {
         self.device.destroy();
     }
 
+    /// With the forms of kernels that the host chooses, in place of those that would be measured. Forms that the
+    /// device can't run are not taken.
+    #[must_use]
+    pub fn with_forms(self, forms: Forms) -> Self {
+        let able = Forms { subgroups: self.subgroups, ..forms };
+        let forms = if able.lanes() { able } else { Forms { few: Few::Split, many: Many::Tiles, ..able } };
+        Self { forms: forms.into(), ..self }
+    }
+
+    /// The forms of kernels that run: those measured or chosen, or before that the ones that run anywhere.
+    pub fn forms(&self) -> Forms {
+        self.forms.get().copied().unwrap_or(Forms { subgroups: self.subgroups, ..Forms::PLAIN })
+    }
+
     pub(super) fn name(&self) -> &str {
         &self.name
     }
@@ -163,7 +214,6 @@ impl WgpuDevice {
     }
 
     pub(super) fn alloc(&self, words: usize) -> Result<Buffer, DeviceError> {
-        static NEXT: AtomicU64 = AtomicU64::new(0);
         if words > self.max_words {
             return Err(DeviceError::TooLarge { bytes: words as u64 * 4, limit: self.max_words as u64 * 4 });
         }
@@ -175,19 +225,87 @@ impl WgpuDevice {
             // wgpu lets no pass or copy see memory that was not zeroed.
             self.device.create_buffer(&desc)
         })?;
+        Ok(self.buffer(Store::Buffer(buffer), words))
+    }
+
+    /// Takes weights to where this device reads them fastest; they are only read from then on.
+    pub(super) fn settle(&self, buffer: Buffer) -> Result<Buffer, DeviceError> {
+        let forms = match self.forms.get() {
+            Some(forms) => *forms,
+            None => {
+                let forms = match self.cache.forms(self.subgroups) {
+                    Some(kept) => kept,
+                    None => tune::forms(self, self.subgroups)?,
+                };
+                self.cache.keep_forms(&forms);
+                *self.forms.get_or_init(|| forms)
+            }
+        };
+        let texture = if forms.textures { self.texture(&buffer)? } else { None };
+        Ok(texture.unwrap_or(buffer))
+    }
+
+    /// A copy of a buffer in a texture, where it fits in one.
+    fn texture(&self, buffer: &Buffer) -> Result<Option<Buffer>, DeviceError> {
+        let from = self.own_buffer(buffer, "settle")?;
+        let texels = buffer.words.div_ceil(4) as u32;
+        let (lines, rest) = (texels / wgsl::TEXELS, texels % wgsl::TEXELS);
+        let height = texels.div_ceil(wgsl::TEXELS);
+        if height == 0 || height > self.device.limits().max_texture_dimension_2d {
+            return Ok(None);
+        }
+        let view = self.watched("settle", buffer.words as u64 * 4, || {
+            let size = wgpu::Extent3d { width: wgsl::TEXELS, height, depth_or_array_layers: 1 };
+            let texture = self.device.create_texture(&wgpu::TextureDescriptor {
+                label: None,
+                size,
+                mip_level_count: 1,
+                sample_count: 1,
+                dimension: wgpu::TextureDimension::D2,
+                format: wgpu::TextureFormat::Rgba32Uint,
+                usage: wgpu::TextureUsages::TEXTURE_BINDING | wgpu::TextureUsages::COPY_DST,
+                view_formats: &[],
+            });
+            let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+            // Whole lines, then what is left.
+            for (line, width, height) in [(0, wgsl::TEXELS, lines), (lines, rest, 1)] {
+                if width == 0 || height == 0 {
+                    continue;
+                }
+                let source = wgpu::TexelCopyBufferInfo {
+                    buffer: from,
+                    layout: wgpu::TexelCopyBufferLayout {
+                        offset: u64::from(line) * LINE_BYTES,
+                        bytes_per_row: Some(LINE_BYTES as u32),
+                        rows_per_image: None,
+                    },
+                };
+                let target = wgpu::TexelCopyTextureInfo {
+                    origin: wgpu::Origin3d { x: 0, y: line, z: 0 },
+                    ..texture.as_image_copy()
+                };
+                encoder.copy_buffer_to_texture(source, target, wgpu::Extent3d { width, height, ..size });
+            }
+            self.queue.submit([encoder.finish()]);
+            texture.create_view(&wgpu::TextureViewDescriptor::default())
+        })?;
+        Ok(Some(self.buffer(Store::Texture(view), buffer.words)))
+    }
+
+    fn buffer(&self, store: Store, words: usize) -> Buffer {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        let memory = Memory::Gpu(Arc::new(GpuWords { buffer, id, groups: self.groups.clone() }));
-        Ok(Buffer { words, memory })
+        Buffer { words, memory: Memory::Gpu(Arc::new(GpuWords { store, id, groups: self.groups.clone() })) }
     }
 
     pub(super) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
-        let memory = self.own(buffer)?;
+        let memory = self.own_buffer(buffer, "write")?;
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         self.watched("write", words.len() as u64 * 4, || {
             let mut at = offset as u64 * 4;
             for piece in words.chunks(WRITE_BYTES as usize / 4) {
                 let bytes: &[u8] = bytemuck::cast_slice(piece);
-                self.queue.write_buffer(&memory.buffer, at, bytes);
+                self.queue.write_buffer(memory, at, bytes);
                 at += bytes.len() as u64;
                 work.written += bytes.len() as u64;
                 if work.written >= WRITE_BYTES {
@@ -201,7 +319,7 @@ impl WgpuDevice {
     }
 
     pub(super) fn read(&self, buffer: &Buffer, range: Range<usize>) -> Result<Vec<u32>, DeviceError> {
-        let memory = self.own(buffer)?;
+        let memory = self.own_buffer(buffer, "read")?;
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
         let mut words = Vec::with_capacity(range.len());
         let (mut at, end) = (range.start as u64 * 4, range.end as u64 * 4);
@@ -219,7 +337,7 @@ impl WgpuDevice {
     }
 
     /// Appends a piece of a buffer to `words`; false where it could not be mapped.
-    fn read_piece(&self, work: &mut Work, from: &GpuWords, at: u64, bytes: u64, words: &mut Vec<u32>) -> bool {
+    fn read_piece(&self, work: &mut Work, from: &wgpu::Buffer, at: u64, bytes: u64, words: &mut Vec<u32>) -> bool {
         if work.staging.as_ref().is_none_or(|s| s.size() < bytes) {
             work.staging = Some(self.device.create_buffer(&wgpu::BufferDescriptor {
                 label: Some("staging"),
@@ -230,7 +348,7 @@ impl WgpuDevice {
         }
         let Some(staging) = &work.staging else { return false };
         let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("read") });
-        encoder.copy_buffer_to_buffer(&from.buffer, at, staging, 0, bytes);
+        encoder.copy_buffer_to_buffer(from, at, staging, 0, bytes);
         self.queue.submit([encoder.finish()]);
         let (done, mapped) = mpsc::channel();
         staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
@@ -253,7 +371,7 @@ impl WgpuDevice {
 
     pub(super) fn run(&self, recording: &Recording) -> Result<(), DeviceError> {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        pass::run(self, &mut work.arena, recording)
+        pass::run(self, &mut work.arena, recording, &self.forms())
     }
 
     /// The memory of a buffer of this device.
@@ -261,6 +379,16 @@ impl WgpuDevice {
         match &buffer.memory {
             Memory::Gpu(words) if Arc::ptr_eq(&words.groups, &self.groups) => Ok(words),
             _ => Err(DeviceError::ForeignBuffer),
+        }
+    }
+
+    /// The same for a use that textures have not.
+    fn own_buffer<'a>(&self, buffer: &'a Buffer, kernel: &'static str) -> Result<&'a wgpu::Buffer, DeviceError> {
+        match &self.own(buffer)?.store {
+            Store::Buffer(buffer) => Ok(buffer),
+            Store::Texture(_) => {
+                Err(DeviceError::Kernel { kernel, message: "settled weights can only be bound".into() })
+            }
         }
     }
 

@@ -3,9 +3,11 @@
 use std::ops::Range;
 
 use unspoken_kernels::params::PARAM_WORDS;
-use unspoken_kernels::wgsl::{self, Variant};
+use unspoken_kernels::wgsl::{self, Forms, Variant};
 
-use super::WgpuDevice;
+use super::groups::Store;
+use super::pipelines::Key;
+use super::{GpuWords, WgpuDevice};
 use crate::device::{DeviceError, Dispatch, Recording};
 
 /// Bytes from the parameters of one dispatch to the next: the alignment that every device accepts.
@@ -14,7 +16,7 @@ const SLOT_BYTES: usize = 256;
 /// does not answer. For a GPU that manages 50 billion in a second, and for drivers
 /// that compute on the CPU.
 const WORK: u64 = 50_000_000_000;
-const WORK_SOFTWARE: u64 = 100_000_000;
+const WORK_SOFTWARE: u64 = 300_000_000;
 
 /// The parameters of a recording's dispatches, in one uniform buffer that is used again and again.
 #[derive(Debug)]
@@ -59,19 +61,35 @@ impl Arena {
     }
 }
 
+/// A dispatch with what it needs on this device.
+struct Ready<'a> {
+    dispatch: &'a Dispatch,
+    key: Key,
+    memory: Vec<&'a GpuWords>,
+}
+
 /// Runs the dispatches in order: one submission where the work is little, several where it is much.
-pub(super) fn run(gpu: &WgpuDevice, arena: &mut Arena, recording: &Recording) -> Result<(), DeviceError> {
+pub(super) fn run(
+    gpu: &WgpuDevice,
+    arena: &mut Arena,
+    recording: &Recording,
+    forms: &Forms,
+) -> Result<(), DeviceError> {
     let dispatches = recording.dispatches();
+    let mut ready = Vec::with_capacity(dispatches.len());
     for dispatch in dispatches {
-        dispatch.buffers.iter().try_for_each(|b| gpu.own(b).map(drop))?;
-        compile(gpu, dispatch)?;
+        let memory = dispatch.buffers.iter().map(|b| gpu.own(b)).collect::<Result<Vec<_>, _>>()?;
+        let texture = memory.iter().any(|m| matches!(m.store, Store::Texture(_)));
+        let key = (dispatch.kernel, Variant::of(dispatch.kernel, &dispatch.params, forms), texture);
+        compile(gpu, key, forms)?;
+        ready.push(Ready { dispatch, key, memory });
     }
     let result = gpu.watched("pass", 0, || {
         arena.fill(gpu, dispatches);
         let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
-        let work = |d: &Dispatch| wgsl::work(d.kernel, &d.params);
+        let work = |d: &Dispatch| wgsl::work(d.kernel, &d.params, forms);
         for range in pieces(&dispatches.iter().map(work).collect::<Vec<_>>(), limit) {
-            submit(gpu, arena, dispatches, range);
+            submit(gpu, arena, &ready, range, forms);
         }
     });
     if result.is_err() {
@@ -98,33 +116,29 @@ fn pieces(costs: &[u64], limit: u64) -> Vec<Range<usize>> {
 }
 
 /// Sees to it that the kernel is there.
-fn compile(gpu: &WgpuDevice, dispatch: &Dispatch) -> Result<(), DeviceError> {
-    let kernel = dispatch.kernel;
-    let variant = Variant::of(kernel, &dispatch.params);
-    if gpu.pipelines.has(kernel, variant) {
+fn compile(gpu: &WgpuDevice, key: Key, forms: &Forms) -> Result<(), DeviceError> {
+    if gpu.pipelines.has(key) {
         return Ok(());
     }
-    let result = gpu.watched(kernel.name(), 0, || gpu.pipelines.get(&gpu.device, kernel, variant));
+    let result = gpu.watched(key.0.name(), 0, || gpu.pipelines.get(&gpu.device, key, forms));
     if result.is_err() {
-        gpu.pipelines.forget(kernel, variant);
+        gpu.pipelines.forget(key);
     }
     result.map(drop)
 }
 
-fn submit(gpu: &WgpuDevice, arena: &Arena, dispatches: &[Dispatch], range: Range<usize>) {
+fn submit(gpu: &WgpuDevice, arena: &Arena, ready: &[Ready<'_>], range: Range<usize>, forms: &Forms) {
     let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("pass") });
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
     for i in range {
-        let dispatch = &dispatches[i];
-        let [x, y, z] = wgsl::workgroups(dispatch.kernel, &dispatch.params);
+        let Ready { dispatch, key, memory } = &ready[i];
+        let [x, y, z] = wgsl::workgroups(dispatch.kernel, &dispatch.params, forms);
         if x == 0 || y == 0 || z == 0 {
             continue;
         }
-        let variant = Variant::of(dispatch.kernel, &dispatch.params);
-        let pipeline = gpu.pipelines.get(&gpu.device, dispatch.kernel, variant);
-        // Foreign buffers were refused before.
-        let buffers: Vec<_> = dispatch.buffers.iter().filter_map(|b| gpu.own(b).ok()).collect();
-        let group = gpu.groups.get(&gpu.device, dispatch.kernel, &pipeline.bindings, &buffers);
+        let pipeline = gpu.pipelines.get(&gpu.device, *key, forms);
+        let (number, layout) = &pipeline.bindings;
+        let group = gpu.groups.get(&gpu.device, (*number, layout), memory);
         pass.set_pipeline(&pipeline.pipeline);
         pass.set_bind_group(0, &group, &[]);
         pass.set_bind_group(1, &arena.group, &[(i * SLOT_BYTES) as u32]);

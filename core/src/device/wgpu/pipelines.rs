@@ -4,15 +4,26 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use unspoken_kernels::params::PARAM_WORDS;
-use unspoken_kernels::wgsl::{self, Variant};
-use unspoken_kernels::{Access, Kernel};
+use unspoken_kernels::wgsl::{self, Forms, Variant};
+use unspoken_kernels::{Access, Holds, Kernel};
 
 /// A kernel in one of its forms, ready to run.
 #[derive(Clone, Debug)]
 pub(super) struct Pipeline {
     pub(super) pipeline: wgpu::ComputePipeline,
-    /// The layout of group 0.
-    pub(super) bindings: wgpu::BindGroupLayout,
+    /// The layout of group 0, and its number: kernels that bind alike share one, and so their bind groups.
+    pub(super) bindings: (usize, wgpu::BindGroupLayout),
+}
+
+/// A compiled kernel's name: its form, and whether its weights are in a texture.
+pub(super) type Key = (Kernel, Variant, bool);
+
+/// How one binding is bound.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Bound {
+    Read,
+    Write,
+    Texture,
 }
 
 /// Those compiled so far.
@@ -20,79 +31,100 @@ pub(super) struct Pipeline {
 pub(super) struct Pipelines {
     /// The layout of group 1: the parameters at a dynamic offset.
     pub(super) params: wgpu::BindGroupLayout,
-    /// Layouts of group 0: kernels that bind alike share one, and so their bind groups.
-    layouts: Mutex<HashMap<&'static [Access], wgpu::BindGroupLayout>>,
-    compiled: Mutex<HashMap<(Kernel, Variant), Pipeline>>,
+    /// Layouts of group 0.
+    layouts: Mutex<HashMap<Vec<Bound>, (usize, wgpu::BindGroupLayout)>>,
+    compiled: Mutex<HashMap<Key, Pipeline>>,
+    /// What the driver compiled before, in this process or an earlier one.
+    cache: Option<wgpu::PipelineCache>,
 }
 
-fn buffer_entry(binding: u32, ty: wgpu::BufferBindingType, params: bool) -> wgpu::BindGroupLayoutEntry {
-    let bytes = if params { 4 * PARAM_WORDS as u64 } else { 4 };
-    wgpu::BindGroupLayoutEntry {
-        binding,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty,
-            has_dynamic_offset: params,
-            min_binding_size: wgpu::BufferSize::new(bytes),
+fn entry(binding: u32, bound: Bound) -> wgpu::BindGroupLayoutEntry {
+    let ty = match bound {
+        Bound::Texture => wgpu::BindingType::Texture {
+            sample_type: wgpu::TextureSampleType::Uint,
+            view_dimension: wgpu::TextureViewDimension::D2,
+            multisampled: false,
         },
-        count: None,
-    }
+        read_or_write => wgpu::BindingType::Buffer {
+            ty: wgpu::BufferBindingType::Storage { read_only: read_or_write == Bound::Read },
+            has_dynamic_offset: false,
+            // No buffer is smaller, and kernels that read quads take no less.
+            min_binding_size: wgpu::BufferSize::new(16),
+        },
+    };
+    wgpu::BindGroupLayoutEntry { binding, visibility: wgpu::ShaderStages::COMPUTE, ty, count: None }
 }
 
 impl Pipelines {
-    pub(super) fn new(device: &wgpu::Device) -> Self {
+    pub(super) fn new(device: &wgpu::Device, cache: Option<wgpu::PipelineCache>) -> Self {
         let params = device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
             label: Some("params"),
-            entries: &[buffer_entry(0, wgpu::BufferBindingType::Uniform, true)],
+            entries: &[wgpu::BindGroupLayoutEntry {
+                binding: 0,
+                visibility: wgpu::ShaderStages::COMPUTE,
+                ty: wgpu::BindingType::Buffer {
+                    ty: wgpu::BufferBindingType::Uniform,
+                    has_dynamic_offset: true,
+                    min_binding_size: wgpu::BufferSize::new(4 * PARAM_WORDS as u64),
+                },
+                count: None,
+            }],
         });
-        Self { params, layouts: Mutex::default(), compiled: Mutex::default() }
+        Self { params, layouts: Mutex::default(), compiled: Mutex::default(), cache }
     }
 
     /// Compiles the kernel where that was not done yet. The caller watches for errors and calls
     /// [`Pipelines::forget`] where there are any.
-    pub(super) fn get(&self, device: &wgpu::Device, kernel: Kernel, variant: Variant) -> Pipeline {
+    pub(super) fn get(&self, device: &wgpu::Device, key: Key, forms: &Forms) -> Pipeline {
         let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
-        compiled.entry((kernel, variant)).or_insert_with(|| self.compile(device, kernel, variant)).clone()
+        compiled.entry(key).or_insert_with(|| self.compile(device, key, forms)).clone()
     }
 
     /// Drops a pipeline that did not compile.
-    pub(super) fn forget(&self, kernel: Kernel, variant: Variant) {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).remove(&(kernel, variant));
+    pub(super) fn forget(&self, key: Key) {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
     }
 
     /// Whether [`Pipelines::get`] would compile.
-    pub(super) fn has(&self, kernel: Kernel, variant: Variant) -> bool {
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&(kernel, variant))
+    pub(super) fn has(&self, key: Key) -> bool {
+        self.compiled.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&key)
     }
 
-    fn bindings(&self, device: &wgpu::Device, accesses: &'static [Access]) -> wgpu::BindGroupLayout {
-        let mut layouts = self.layouts.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = || {
-            let entry = |(access, i): (&Access, u32)| {
-                let read_only = *access == Access::Read;
-                buffer_entry(i, wgpu::BufferBindingType::Storage { read_only }, false)
-            };
-            let entries: Vec<_> = accesses.iter().zip(0..).map(entry).collect();
-            device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries })
+    fn bindings(&self, device: &wgpu::Device, kernel: Kernel, texture: bool) -> (usize, wgpu::BindGroupLayout) {
+        let bound = |b: &unspoken_kernels::Binding| match (b.access, b.holds) {
+            (_, Holds::Weights) if texture => Bound::Texture,
+            (Access::Read, _) => Bound::Read,
+            (Access::Write, _) => Bound::Write,
         };
-        layouts.entry(accesses).or_insert_with(make).clone()
+        let all: Vec<_> = kernel.bindings().iter().map(bound).collect();
+        let mut layouts = self.layouts.lock().unwrap_or_else(PoisonError::into_inner);
+        let number = layouts.len();
+        let entries: Vec<_> = all.iter().zip(0..).map(|(b, i)| entry(i, *b)).collect();
+        let make = || {
+            let layout = wgpu::BindGroupLayoutDescriptor { label: None, entries: &entries };
+            (number, device.create_bind_group_layout(&layout))
+        };
+        layouts.entry(all).or_insert_with(make).clone()
     }
 
-    fn compile(&self, device: &wgpu::Device, kernel: Kernel, variant: Variant) -> Pipeline {
+    fn compile(&self, device: &wgpu::Device, (kernel, variant, texture): Key, forms: &Forms) -> Pipeline {
         let label = Some(kernel.name());
-        let bindings = self.bindings(device, kernel.bindings());
+        let bindings = self.bindings(device, kernel, texture);
         let layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
             label,
-            bind_group_layouts: &[Some(&bindings), Some(&self.params)],
+            bind_group_layouts: &[Some(&bindings.1), Some(&self.params)],
             immediate_size: 0,
         });
         let desc = wgpu::ShaderModuleDescriptor {
             label,
-            source: wgpu::ShaderSource::Wgsl(wgsl::source(kernel, variant).into()),
+            source: wgpu::ShaderSource::Wgsl(wgsl::source(kernel, variant, forms, texture).into()),
         };
         let mut checks = wgpu::ShaderRuntimeChecks::checked();
         checks.force_loop_bounding = false;
-        // SAFETY: every loop of our kernels counts up to a parameter; all other checks stay.
+        // These are the hot ones, and their places follow from the parameters alone.
+        checks.bounds_checks = !matches!(variant, Variant::Lanes(_));
+        // SAFETY: every loop of our kernels counts up to a parameter; products keep inside of what their parameters
+        // say, and the floor above gives sizes that fit; all other checks stay.
         let module = unsafe { device.create_shader_module_trusted(desc, checks) };
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label,
@@ -104,7 +136,7 @@ impl Pipelines {
                 zero_initialize_workgroup_memory: false,
                 ..Default::default()
             },
-            cache: None,
+            cache: self.cache.as_ref(),
         });
         Pipeline { pipeline, bindings }
     }

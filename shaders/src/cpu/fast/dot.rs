@@ -1,10 +1,10 @@
-//! `matmul_q` for few tokens: each row of W is read once; one token is multiplied as the weights are
+//! `matmul_q` and `matmul_gated` for few tokens: each row of W is read once; one token is multiplied as the weights are
 //! expanded, several take them from a row in the first-level cache.
 
 use super::super::math::madd;
 use super::super::{Slot, Team};
+use super::matmul_q::{Job, gate_rows};
 use super::unpack::{Row, Unpack};
-use crate::params;
 
 /// Rows of W that a thread takes at a time: long runs, for memory is read ahead only along them.
 const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
@@ -14,44 +14,77 @@ const RUN: usize = 1024;
 const LANES: usize = 8;
 
 #[inline(always)]
-pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
+pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>) {
+    let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
-    let mut run = [0.0f32; RUN];
     let mut sums = [0.0f32; 16];
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
-        let x = s[0].f32();
-        let row_of = |t: usize| &x[p.x_offset as usize + t * p.x_stride as usize..][..k];
-        let one = Row::new(row_of(0), U::INTEGERS && tokens == 1);
+        let x = &s[0].f32()[p.x_offset as usize..];
+        let one = Row::new(&x[..k], U::INTEGERS && tokens == 1);
         let rows = (n / (8 * team.count)).clamp(*ROWS.start(), *ROWS.end());
+        let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * rows } else { 0 }];
+        let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
         for chunk in team.chunks(n.div_ceil(rows)) {
-            for n in chunk * rows..n.min((chunk + 1) * rows) {
-                let first = (p.w_row0 as usize + n) * k;
-                if tokens == 1 {
-                    sums[0] = w.dot(first, &one);
-                } else {
-                    sums[..tokens].fill(0.0);
-                    for k0 in (0..k).step_by(RUN) {
-                        let run = &mut run[..RUN.min(k - k0)];
-                        w.expand(first + k0, run);
-                        let mut t = 0;
-                        while t < tokens {
-                            let x = |i: usize| &row_of(t + i)[k0..][..run.len()];
-                            match tokens - t {
-                                1 => add(&mut sums[t..], dots::<1, FMA>(run, [x(0)])),
-                                2 => add(&mut sums[t..], dots::<2, FMA>(run, [x(0), x(1)])),
-                                3 => add(&mut sums[t..], dots::<3, FMA>(run, [x(0), x(1), x(2)])),
-                                _ => add(&mut sums[t..], dots::<4, FMA>(run, [x(0), x(1), x(2), x(3)])),
-                            }
-                            t += 4;
+            let (start, end) = (chunk * rows, n.min((chunk + 1) * rows));
+            // Whole runs of gates, then of ups: memory is read ahead along them.
+            for half in 0..job.halves() {
+                for i in start..end {
+                    let first = (p.w_row0 as usize + half * n + i) * k;
+                    row::<U, FMA>(&w, first, &one, x, p.x_stride as usize, &mut sums[..tokens]);
+                    for (t, sum) in sums[..tokens].iter().enumerate() {
+                        if half == 0 {
+                            let y = s[2].f32_ptr().add(y0 + t * stride + i);
+                            *y = if p.accumulate != 0 { *y + sum } else { *sum };
+                        } else {
+                            ups[t * rows + i - start] = *sum;
                         }
                     }
                 }
-                for (t, sum) in sums[..tokens].iter().enumerate() {
-                    let y = s[2].f32_ptr().add(p.y_offset as usize + t * p.y_stride as usize + n);
-                    *y = if p.accumulate != 0 { *y + sum } else { *sum };
+            }
+            if let Some(kind) = job.gate {
+                for (t, ups) in ups.chunks_exact(rows).enumerate() {
+                    let y = y0 + t * stride;
+                    gate_rows::<FMA>(kind, s[2].f32_mut(y + start..y + end), ups);
                 }
+            }
+        }
+    }
+}
+
+/// One row of W, which begins at flat index `first`, with every token.
+#[inline(always)]
+unsafe fn row<U: Unpack, const FMA: bool>(
+    w: &U,
+    first: usize,
+    one: &Row<'_>,
+    x: &[f32],
+    stride: usize,
+    sums: &mut [f32],
+) {
+    let (tokens, k) = (sums.len(), one.values.len());
+    // SAFETY: the caller's row is inside of W.
+    unsafe {
+        if tokens == 1 {
+            sums[0] = w.dot(first, one);
+            return;
+        }
+        let mut run = [0.0f32; RUN];
+        sums.fill(0.0);
+        for k0 in (0..k).step_by(RUN) {
+            let run = &mut run[..RUN.min(k - k0)];
+            w.expand(first + k0, run);
+            let mut t = 0;
+            while t < tokens {
+                let x = |i: usize| &x[(t + i) * stride + k0..][..run.len()];
+                match tokens - t {
+                    1 => add(&mut sums[t..], dots::<1, FMA>(run, [x(0)])),
+                    2 => add(&mut sums[t..], dots::<2, FMA>(run, [x(0), x(1)])),
+                    3 => add(&mut sums[t..], dots::<3, FMA>(run, [x(0), x(1), x(2)])),
+                    _ => add(&mut sums[t..], dots::<4, FMA>(run, [x(0), x(1), x(2), x(3)])),
+                }
+                t += 4;
             }
         }
     }

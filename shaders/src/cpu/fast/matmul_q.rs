@@ -1,6 +1,7 @@
-//! `matmul_q` and `matmul_q_transposed` by tiles: a few rows of W are expanded into a panel, used by all
+//! `matmul_q`, `matmul_gated` and `matmul_q_transposed` by tiles: a few rows of W are expanded into a panel, used by all
 //! tokens, and forgotten.
 
+use super::super::elementwise::gate;
 use super::super::{Slot, Team};
 use super::tile::{COLS, Strided, Target, panel};
 use super::unpack::Unpack;
@@ -21,48 +22,130 @@ fn depth(k: usize, group: usize) -> usize {
     k.div_ceil(k.div_ceil(DEPTH)).next_multiple_of(group.max(8)).min(DEPTH)
 }
 
+/// A product to do: `matmul_q`, or `matmul_gated` as two of them with an activation after. One form for both: each
+/// is compiled for every weight type.
+pub(crate) struct Job {
+    /// The product, of the gates where there are any; the ups are as many rows further on.
+    pub(super) p: params::MatmulQ,
+    /// The activation.
+    pub(super) gate: Option<u32>,
+}
+
+impl Job {
+    pub(crate) fn plain(p: params::MatmulQ) -> Self {
+        Self { p, gate: None }
+    }
+
+    pub(crate) fn gated(g: &params::MatmulGated) -> Self {
+        let p = params::MatmulQ {
+            n_tokens: g.n_tokens,
+            k: g.k,
+            n: g.n,
+            planes: g.planes,
+            x_stride: g.k,
+            y_stride: g.n,
+            ..Default::default()
+        };
+        Self { p, gate: Some(g.kind) }
+    }
+
+    /// Products, one after the other.
+    pub(super) fn halves(&self) -> usize {
+        1 + usize::from(self.gate.is_some())
+    }
+}
+
 #[inline(always)]
-pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
+pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>) {
+    let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     if tokens < PANEL_TOKENS {
         // SAFETY: the contract of `cpu::run`.
-        return unsafe { dot::forward::<U, FMA>(p, s, team) };
+        return unsafe { dot::forward::<U, FMA>(job, s, team) };
     }
-    let mut packed = [0.0f32; DEPTH * COLS];
-    let mut strip = [0.0f32; STRIP * COLS];
-    let rows: [*const f32; COLS] = std::array::from_fn(|j| strip[j * STRIP..].as_ptr());
-    let depth = depth(k, U::GROUP);
+    let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * COLS } else { 0 }];
+    let mut panels = Panels { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS] };
     // SAFETY: the contract of `cpu::run`; sixteen columns of y are written by one thread.
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
-        let x = s[0].f32().as_ptr().add(p.x_offset as usize);
+        let a = Strided { ptr: s[0].f32().as_ptr().add(p.x_offset as usize), row: p.x_stride as usize, col: 1 };
+        let stride = p.y_stride as usize;
         for chunk in team.chunks(n.div_ceil(COLS)) {
             let n0 = chunk * COLS;
-            let cols = COLS.min(n - n0);
-            for k0 in (0..k).step_by(depth) {
-                let len = depth.min(k - k0);
-                for i in (0..len).step_by(STRIP) {
-                    let part = STRIP.min(len - i);
-                    for j in 0..COLS {
-                        let row = &mut strip[j * STRIP..][..part];
-                        if j < cols {
-                            w.expand((p.w_row0 as usize + n0 + j) * k + k0 + i, row);
-                        } else {
-                            row.fill(0.0);
-                        }
-                    }
-                    pack::transpose::<FMA>(&rows, part, packed.as_mut_ptr().add(i * COLS));
-                }
-                let a = Strided { ptr: x.add(k0), row: p.x_stride as usize, col: 1 };
-                let c = Target {
-                    ptr: s[2].f32_ptr().add(p.y_offset as usize + n0),
-                    row: p.y_stride as usize,
-                    cols,
-                    accumulate: p.accumulate != 0 || k0 > 0,
-                    alpha: 1.0,
-                };
-                panel::<FMA>(tokens, len, a, packed.as_ptr(), c);
+            let (cols, y0) = (COLS.min(n - n0), p.y_offset as usize + n0);
+            for half in 0..job.halves() {
+                let first = (p.w_row0 as usize + half * n + n0) * k;
+                let (ptr, row) = if half == 0 { (s[2].f32_ptr().add(y0), stride) } else { (ups.as_mut_ptr(), COLS) };
+                let c = Target { ptr, row, cols, accumulate: p.accumulate != 0, alpha: 1.0 };
+                columns::<U, FMA>(&w, first, k, tokens, a, c, &mut panels);
             }
+            if let Some(kind) = job.gate {
+                for (t, ups) in ups.chunks_exact(COLS).enumerate() {
+                    gate_rows::<FMA>(kind, s[2].f32_mut(y0 + t * stride..y0 + t * stride + cols), ups);
+                }
+            }
+        }
+    }
+}
+
+/// `gates[i]` becomes act(gates[i]) · ups[i]. Not inlined: it would be compiled for every weight type.
+pub(super) fn gate_rows<const FMA: bool>(kind: u32, gates: &mut [f32], ups: &[f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if FMA {
+        // SAFETY: the forms that fuse run where these instructions are.
+        return unsafe { gate_wide(kind, gates, ups) };
+    }
+    gate_plain(kind, gates, ups);
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma")]
+fn gate_wide(kind: u32, gates: &mut [f32], ups: &[f32]) {
+    gate(kind, gates, ups);
+}
+
+#[inline(never)]
+fn gate_plain(kind: u32, gates: &mut [f32], ups: &[f32]) {
+    gate(kind, gates, ups);
+}
+
+/// Scratch of a thread: a packed panel, and the rows that go into it.
+struct Panels {
+    packed: [f32; DEPTH * COLS],
+    strip: [f32; STRIP * COLS],
+}
+
+/// Up to sixteen columns of y: rows of W, the first of which begins at flat index `first`, in panels.
+#[inline(always)]
+unsafe fn columns<U: Unpack, const FMA: bool>(
+    w: &U,
+    first: usize,
+    k: usize,
+    tokens: usize,
+    a: Strided,
+    c: Target,
+    Panels { packed, strip }: &mut Panels,
+) {
+    let rows: [*const f32; COLS] = std::array::from_fn(|j| strip[j * STRIP..].as_ptr());
+    let depth = depth(k, U::GROUP);
+    // SAFETY: the caller's rows are inside of W and its columns inside of y.
+    unsafe {
+        for k0 in (0..k).step_by(depth) {
+            let len = depth.min(k - k0);
+            for i in (0..len).step_by(STRIP) {
+                let part = STRIP.min(len - i);
+                for j in 0..COLS {
+                    let row = &mut strip[j * STRIP..][..part];
+                    if j < c.cols {
+                        w.expand(first + j * k + k0 + i, row);
+                    } else {
+                        row.fill(0.0);
+                    }
+                }
+                pack::transpose::<FMA>(&rows, part, packed.as_mut_ptr().add(i * COLS));
+            }
+            let a = Strided { ptr: a.ptr.add(k0), ..a };
+            panel::<FMA>(tokens, len, a, packed.as_ptr(), Target { accumulate: c.accumulate || k0 > 0, ..c });
         }
     }
 }

@@ -18,6 +18,7 @@ mod unpack_avx2;
 
 use super::{Slot, Team};
 use crate::{QuantType, params};
+pub(super) use matmul_q::Job;
 use unpack::*;
 
 /// Runs a product with the unpacking of a type: AVX2's where there is one, the plain one otherwise.
@@ -64,8 +65,8 @@ macro_rules! with_unpack {
 }
 
 #[inline(always)]
-pub(super) unsafe fn matmul_q(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>, avx2: bool) {
-    with_unpack!(q, avx2, matmul_q::forward, (p, s, team))
+pub(super) unsafe fn matmul_q(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>, avx2: bool) {
+    with_unpack!(q, avx2, matmul_q::forward, (job, s, team))
 }
 
 #[inline(always)]

@@ -1,0 +1,101 @@
+//! Which forms of the products a device is fastest with: each is run on a matrix of the size that small models have.
+
+use std::time::{Duration, Instant};
+
+use unspoken_kernels::wgsl::{Few, Forms, Many};
+use unspoken_kernels::{Kernel, QuantType, params};
+
+use super::{PoisonError, WgpuDevice, pass};
+use crate::device::{Buffer, DeviceError, Recording};
+
+/// The matrix: its rows and columns.
+const ROWS: usize = 1024;
+const COLS: usize = 1024;
+/// Tokens of a product of many.
+const TOKENS: usize = 64;
+/// Times that each is run after it was compiled.
+const RUNS: usize = 3;
+/// Weights in textures are slower for what no measurement here sees (embeddings, the backward pass): they must win by
+/// this.
+const MARGIN: f64 = 0.8;
+
+/// The fastest.
+pub(super) fn forms(gpu: &WgpuDevice, subgroups: Option<(u32, u32)>) -> Result<Forms, DeviceError> {
+    let plain = Forms { subgroups, ..Forms::PLAIN };
+    if !plain.lanes() {
+        return Ok(plain);
+    }
+    let q = QuantType::Q4_1;
+    let planes = q.planes(q.blocks(ROWS * COLS).unwrap_or_default());
+    let bench = Bench {
+        gpu,
+        weights: gpu.alloc(planes.words)?,
+        x: gpu.alloc(TOKENS * COLS)?,
+        y: gpu.alloc(TOKENS * ROWS)?,
+        planes: planes.offsets,
+    };
+    let texture = gpu.texture(&bench.weights)?;
+    let lanes = Forms { few: Few::Lanes, many: Many::Lanes, ..plain };
+    let mut best: Option<(f64, Forms)> = None;
+    for (weights, textures) in [(Some(&bench.weights), false), (texture.as_ref(), true)] {
+        let Some(weights) = weights else { continue };
+        let mut pick = [plain; 2];
+        let mut cost = 0.0;
+        for (i, tokens) in [1, TOKENS].into_iter().enumerate() {
+            let (a, b) = (bench.time(&plain, weights, tokens)?, bench.time(&lanes, weights, tokens)?);
+            log::debug!("{}: {tokens} tokens, textures {textures}: {a:?} plain, {b:?} by lanes", gpu.name);
+            pick[i] = if b < a { lanes } else { plain };
+            // A chat spends about as long on its prompts as on its answers.
+            cost += a.min(b).as_secs_f64() * if tokens == 1 { TOKENS as f64 } else { 4.0 };
+        }
+        let forms = Forms { few: pick[0].few, many: pick[1].many, textures, subgroups };
+        if best.is_none_or(|(c, _)| cost < MARGIN * c) {
+            best = Some((cost, forms));
+        }
+    }
+    Ok(best.map_or(plain, |(_, forms)| forms))
+}
+
+struct Bench<'a> {
+    gpu: &'a WgpuDevice,
+    weights: Buffer,
+    x: Buffer,
+    y: Buffer,
+    planes: [u32; 4],
+}
+
+impl Bench<'_> {
+    fn time(&self, forms: &Forms, weights: &Buffer, tokens: usize) -> Result<Duration, DeviceError> {
+        let p = params::MatmulQ {
+            n_tokens: tokens as u32,
+            k: COLS as u32,
+            n: ROWS as u32,
+            planes: self.planes,
+            x_stride: COLS as u32,
+            y_stride: ROWS as u32,
+            ..Default::default()
+        };
+        let mut rec = Recording::new();
+        rec.push(Kernel::MatmulQ(QuantType::Q4_1), &p, &[&self.x, weights, &self.y])?;
+        let mut best = Duration::MAX;
+        for run in 0..=RUNS {
+            let start = Instant::now();
+            {
+                let mut work = self.gpu.work.lock().unwrap_or_else(PoisonError::into_inner);
+                pass::run(self.gpu, &mut work.arena, &rec, forms)?;
+            }
+            self.gpu.wait();
+            self.gpu.check()?;
+            let took = start.elapsed();
+            // The first time it is compiled.
+            if run > 0 {
+                best = best.min(took);
+            }
+            // A form that is far too slow is not worth more of the user's time.
+            if run > 0 && took > Duration::from_millis(200) {
+                break;
+            }
+        }
+        Ok(best)
+    }
+}

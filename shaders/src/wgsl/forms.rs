@@ -1,0 +1,129 @@
+//! Which of a kernel's WGSL forms runs.
+
+use crate::{Kernel, Params, RawParams, params};
+
+/// Tokens up to which a product with quantized weights is done row by row.
+const VECTOR_TOKENS: u32 = 4;
+/// Tokens that a workgroup of the tiled forms takes, for few and for many.
+const NARROW_TOKENS: u32 = 16;
+const TILED_TOKENS: u32 = 64;
+
+/// One of a kernel's WGSL forms; the CPU twins are the same for all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Variant {
+    /// The only form of most kernels.
+    Single,
+    /// A product for a few tokens: many lanes share a row of W, which is read once.
+    Vector,
+    /// A product for some tokens, in tiles of a quarter of the height.
+    Narrow,
+    /// A product for many tokens, in tiles of workgroup memory.
+    Tiled,
+    /// A product for this many tokens (1, 4 or 8) at a time: a lane has rows of W of its own, and x goes round by
+    /// subgroup broadcasts. It takes rows of x that begin at quads and fill runs of 32.
+    Lanes(u32),
+}
+
+/// How a device does products of few tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Few {
+    /// [`Variant::Vector`]: neighbours read neighbouring words, as GPUs like it.
+    #[default]
+    Split,
+    /// [`Variant::Lanes`].
+    Lanes,
+}
+
+/// How a device does products of many tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Many {
+    /// [`Variant::Narrow`] and [`Variant::Tiled`].
+    #[default]
+    Tiles,
+    /// [`Variant::Lanes`].
+    Lanes,
+}
+
+/// The forms that suit a device, measured or assumed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Forms {
+    /// For products of few tokens.
+    pub few: Few,
+    /// For products of many.
+    pub many: Many,
+    /// Whether weights are read from textures.
+    pub textures: bool,
+    /// The least and the most lanes of a subgroup, where the device has the operations.
+    pub subgroups: Option<(u32, u32)>,
+}
+
+impl Forms {
+    /// The forms that need nothing beyond what each WebGPU device has.
+    pub const PLAIN: Self = Self { few: Few::Split, many: Many::Tiles, textures: false, subgroups: None };
+
+    /// Whether [`Variant::Lanes`] can run: broadcasts reach the first four lanes at least.
+    pub fn lanes(&self) -> bool {
+        self.subgroups.is_some_and(|(least, most)| least >= 4 && most <= 128)
+    }
+
+    /// Quads of x that one load of a subgroup's first lanes brings.
+    pub(super) fn broadcasts(&self) -> u32 {
+        if self.subgroups.is_some_and(|(least, _)| least >= 8) { 8 } else { 4 }
+    }
+
+    /// Invocations in a workgroup of [`Variant::Lanes`].
+    pub(super) fn lanes_group(&self) -> u32 {
+        self.subgroups.map_or(8, |(_, most)| most.clamp(8, 64))
+    }
+}
+
+impl Variant {
+    /// The forms that a kernel has on a device with these.
+    pub fn all(kernel: Kernel, forms: &Forms) -> &'static [Self] {
+        match kernel {
+            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if forms.lanes() => {
+                &[Self::Vector, Self::Narrow, Self::Tiled, Self::Lanes(1), Self::Lanes(4), Self::Lanes(8)]
+            }
+            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => &[Self::Vector, Self::Narrow, Self::Tiled],
+            Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled],
+            _ => &[Self::Single],
+        }
+    }
+
+    /// The form for these parameters.
+    pub fn of(kernel: Kernel, raw: &RawParams, forms: &Forms) -> Self {
+        let (tokens, aligned) = match kernel {
+            Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => {
+                let p = params::MatmulQ::from_raw(raw);
+                (p.n_tokens, p.k % 32 == 0 && (p.x_offset | p.x_stride) % 4 == 0)
+            }
+            Kernel::MatmulGated(_) => {
+                let p = params::MatmulGated::from_raw(raw);
+                (p.n_tokens, p.k % 32 == 0)
+            }
+            _ => return Self::Single,
+        };
+        let forward = !matches!(kernel, Kernel::MatmulQT(_));
+        let lanes = forward && aligned && forms.lanes();
+        match tokens {
+            ..=VECTOR_TOKENS if forward => match forms.few {
+                Few::Lanes if lanes => Self::Lanes(if tokens > 1 { 4 } else { 1 }),
+                _ => Self::Vector,
+            },
+            _ if lanes && forms.many == Many::Lanes => Self::Lanes(8),
+            ..=NARROW_TOKENS => Self::Narrow,
+            _ => Self::Tiled,
+        }
+    }
+
+    /// Tokens that a workgroup takes.
+    pub(super) const fn tokens(self) -> u32 {
+        match self {
+            Self::Single => 1,
+            Self::Vector => VECTOR_TOKENS,
+            Self::Narrow => NARROW_TOKENS,
+            Self::Tiled => TILED_TOKENS,
+            Self::Lanes(tokens) => tokens,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! How many workgroups a dispatch takes, and roughly what it costs.
+
+use super::{Forms, TILE, VECTOR_ROWS, Variant, lanes};
+use crate::{Kernel, Params, RawParams, params};
+
+/// Side of the tile in `matmul_f32`.
+const TILE_F32: u32 = 32;
+/// Invocations in a workgroup of a kernel that takes values one by one.
+const FLAT: u32 = 256;
+/// Workgroups that a grid may have in one dimension.
+const MAX_GROUPS: u32 = 65535;
+
+/// The grid of a dispatch; a zero in it means that there is nothing to do.
+pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
+    match kernel {
+        Kernel::EmbedRows(_) => {
+            let p = params::EmbedRows::from_raw(raw);
+            each(u64::from(p.n_tokens) * u64::from(p.dim.div_ceil(8)))
+        }
+        Kernel::MatmulQ(_) => {
+            let p = params::MatmulQ::from_raw(raw);
+            product(Variant::of(kernel, raw, forms), p.n_tokens, p.n, forms)
+        }
+        Kernel::MatmulGated(_) => {
+            let p = params::MatmulGated::from_raw(raw);
+            product(Variant::of(kernel, raw, forms), p.n_tokens, 2 * p.n, forms)
+        }
+        Kernel::MatmulQT(_) => {
+            let p = params::MatmulQ::from_raw(raw);
+            [p.k.div_ceil(TILE), p.n_tokens.div_ceil(Variant::of(kernel, raw, forms).tokens()), 1]
+        }
+        Kernel::MatmulF32 => {
+            let p = params::MatmulF32::from_raw(raw);
+            [p.n.div_ceil(TILE_F32), p.m.div_ceil(TILE_F32), 1]
+        }
+        Kernel::RmsNorm | Kernel::RmsNormBackward => folded(params::RmsNorm::from_raw(raw).rows.into()),
+        Kernel::AddNorm => folded(params::AddNorm::from_raw(raw).rows.into()),
+        Kernel::QkvHeads | Kernel::QkvHeadsBackward => {
+            let p = params::QkvHeads::from_raw(raw);
+            folded(u64::from(p.n_tokens) * u64::from(p.n_heads + 2 * p.n_kv_heads))
+        }
+        Kernel::ScatterRows | Kernel::GatherRows | Kernel::MoveRows => {
+            let p = params::Rows::from_raw(raw);
+            each(u64::from(p.n) * u64::from(p.width))
+        }
+        Kernel::Attention | Kernel::AttentionBackwardQ => {
+            let p = params::Attention::from_raw(raw);
+            folded(u64::from(p.n_tokens) * u64::from(p.n_heads))
+        }
+        Kernel::AttentionBackwardKv => {
+            let p = params::Attention::from_raw(raw);
+            folded(u64::from(p.n_tokens) * u64::from(p.n_kv_heads))
+        }
+        Kernel::AttentionDelta => {
+            let p = params::Attention::from_raw(raw);
+            each(u64::from(p.n_tokens) * u64::from(p.n_heads))
+        }
+        Kernel::GatedActivation | Kernel::GatedActivationBackward => {
+            let p = params::GatedActivation::from_raw(raw);
+            each(u64::from(p.rows) * u64::from(p.n))
+        }
+        Kernel::LogitsReduce => folded(params::Logits::from_raw(raw).n_tokens.into()),
+        Kernel::LogitsBackward => {
+            let p = params::Logits::from_raw(raw);
+            each(u64::from(p.n_tokens) * u64::from(p.cols))
+        }
+        Kernel::Add => each(params::Add::from_raw(raw).n.into()),
+        Kernel::Fill => each(params::Fill::from_raw(raw).n.into()),
+        Kernel::SquaredNorm => [1, 1, 1],
+        Kernel::AdamW => each(params::AdamW::from_raw(raw).n.into()),
+    }
+}
+
+/// A grid for a product of `tokens` tokens with `n` rows.
+fn product(variant: Variant, tokens: u32, n: u32, forms: &Forms) -> [u32; 3] {
+    match variant {
+        _ if tokens == 0 || n == 0 => [0; 3],
+        Variant::Vector => folded(n.div_ceil(VECTOR_ROWS).into()),
+        Variant::Lanes(width) => [n.div_ceil(lanes::ROWS * forms.lanes_group()), tokens.div_ceil(width), 1],
+        tiled => [n.div_ceil(TILE), tokens.div_ceil(tiled.tokens()), 1],
+    }
+}
+
+/// A grid for `n` values, one an invocation.
+fn each(n: u64) -> [u32; 3] {
+    folded(n.div_ceil(FLAT.into()))
+}
+
+/// A grid of `n` workgroups in two dimensions; the last row may have some too many, which do nothing.
+fn folded(n: u64) -> [u32; 3] {
+    let y = n.div_ceil(MAX_GROUPS.into());
+    if y == 0 {
+        return [0, 1, 1];
+    }
+    [n.div_ceil(y) as u32, y as u32, 1]
+}
+
+/// Roughly how many multiplications a dispatch costs: enough to tell when a pass is long.
+pub fn work(kernel: Kernel, raw: &RawParams, forms: &Forms) -> u64 {
+    // Places in a tile that no token fills cost the same.
+    let product = |tokens: u32, k: u32, n: u32| {
+        let tokens = tokens.next_multiple_of(Variant::of(kernel, raw, forms).tokens());
+        u64::from(tokens) * u64::from(k) * u64::from(n)
+    };
+    match kernel {
+        Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => {
+            let p = params::MatmulQ::from_raw(raw);
+            product(p.n_tokens, p.k, p.n)
+        }
+        Kernel::MatmulGated(_) => {
+            let p = params::MatmulGated::from_raw(raw);
+            product(p.n_tokens, p.k, 2 * p.n)
+        }
+        Kernel::MatmulF32 => {
+            let p = params::MatmulF32::from_raw(raw);
+            u64::from(p.m) * u64::from(p.n) * u64::from(p.k)
+        }
+        Kernel::Attention | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
+            let p = params::Attention::from_raw(raw);
+            let table = u64::from(p.max_blocks) * u64::from(p.block_size);
+            let keys = if p.window > 0 { table.min(p.window.into()) } else { table };
+            4 * u64::from(p.n_tokens) * u64::from(p.n_heads) * u64::from(p.head_dim) * keys
+        }
+        _ => workgroups(kernel, raw, forms).iter().map(|n| u64::from(*n)).product::<u64>() * u64::from(FLAT) * 4,
+    }
+}

@@ -1,0 +1,202 @@
+//! WGSL sources, put together by plain concatenation: the bindings and parameters, a kernel's own file, the files
+//! in `wgsl/shared/` that it calls, and for quantized ones the unpacking of the weight type.
+//!
+//! Group 0 holds the bindings of [`Kernel::bindings`], group 1 the parameters as a uniform buffer. The entry
+//! point is `main`.
+
+mod forms;
+mod grid;
+mod lanes;
+
+pub use forms::{Few, Forms, Many, Variant};
+pub use grid::{work, workgroups};
+
+use crate::{Access, Holds, Kernel, Params, QuantType, params};
+
+/// Rows of W that a workgroup of the vector form takes.
+const VECTOR_ROWS: u32 = 4;
+/// Rows (or columns) of W that a workgroup of the tiled forms takes.
+const TILE: u32 = 64;
+/// Texels in a line of a texture that holds weights.
+pub const TEXELS: u32 = 1024;
+
+macro_rules! file {
+    ($name:literal) => {
+        include_str!(concat!("../../wgsl/", $name, ".wgsl"))
+    };
+}
+
+const GRID: &str = file!("shared/grid");
+const MATH: &str = file!("shared/math");
+const TURN: &str = file!("shared/turn");
+const REDUCE: &str = file!("shared/reduce");
+const PAGED: &str = file!("shared/paged");
+const ACTIVATION: &str = file!("shared/activation");
+const WORDS: &str = file!("shared/words");
+const TEXTURE: &str = file!("shared/texels");
+const PRODUCT: &str = file!("shared/product");
+const GATED_PRODUCT: &str = file!("shared/gated_product");
+const HEADS: &str = file!("shared/heads");
+const RUN: &str = file!("shared/run");
+const WEIGHTS: &str = file!("shared/weights");
+const SCALE_MIN: &str = file!("shared/scale_min");
+
+/// The WGSL of a kernel in one of its forms; `texture` where its weights are in one.
+pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) -> String {
+    let mut source = header(kernel, variant, texture);
+    let mut add = |part: &str| {
+        source.push('\n');
+        source.push_str(part);
+    };
+    match variant {
+        Variant::Lanes(tokens) => add(&lanes::source(tokens, forms)),
+        _ => add(own(kernel, variant)),
+    }
+    let shared: &[&str] = match kernel {
+        Kernel::EmbedRows(_) => &[GRID],
+        Kernel::MatmulQ(_) => &[GRID, PRODUCT],
+        Kernel::MatmulGated(_) => &[GRID, GATED_PRODUCT, MATH, ACTIVATION],
+        Kernel::MatmulQT(_) | Kernel::MatmulF32 => &[],
+        Kernel::RmsNorm | Kernel::RmsNormBackward | Kernel::AddNorm => &[GRID, REDUCE],
+        Kernel::QkvHeads | Kernel::QkvHeadsBackward => &[GRID, REDUCE, TURN, HEADS],
+        Kernel::Attention => &[GRID, MATH, REDUCE, PAGED],
+        Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => &[GRID, MATH, PAGED],
+        Kernel::GatedActivation | Kernel::GatedActivationBackward => &[GRID, MATH, ACTIVATION],
+        Kernel::LogitsReduce => &[GRID, MATH, REDUCE],
+        Kernel::LogitsBackward => &[GRID, MATH],
+        Kernel::SquaredNorm => &[REDUCE],
+        Kernel::ScatterRows
+        | Kernel::GatherRows
+        | Kernel::MoveRows
+        | Kernel::AttentionDelta
+        | Kernel::Add
+        | Kernel::Fill
+        | Kernel::AdamW => &[GRID],
+    };
+    shared.iter().for_each(|part| add(part));
+    if let Some(q) = kernel.quant() {
+        add(if texture { TEXTURE } else { WORDS });
+        add(WEIGHTS);
+        unpacking(q).iter().for_each(|part| add(part));
+        match variant {
+            Variant::Lanes(_) => [RUN, run(q)].iter().for_each(|part| add(part)),
+            Variant::Narrow => add("const BLOCKS = 1u;\n"),
+            Variant::Tiled => add("const BLOCKS = 4u;\n"),
+            _ => {}
+        }
+    }
+    source
+}
+
+/// The declarations of a kernel's parameters and bindings.
+fn header(kernel: Kernel, variant: Variant, texture: bool) -> String {
+    let mut text = format!("struct Params {{\n{}}}\n@group(1) @binding(0) var<uniform> p: Params;\n", fields(kernel));
+    for (i, b) in kernel.bindings().iter().enumerate() {
+        let access = if b.access == Access::Read { "read" } else { "read_write" };
+        let (space, ty) = match b.holds {
+            Holds::Weights if texture => (String::new(), "texture_2d<u32>"),
+            Holds::Weights => (format!("<storage, {access}>"), "array<vec4<u32>>"),
+            // These take x by quads.
+            Holds::F32 if matches!(variant, Variant::Lanes(_)) && b.access == Access::Read => {
+                (format!("<storage, {access}>"), "array<vec4<f32>>")
+            }
+            Holds::F32 => (format!("<storage, {access}>"), "array<f32>"),
+            Holds::U32 => (format!("<storage, {access}>"), "array<u32>"),
+        };
+        text += &format!("@group(0) @binding({i}) var{space} {}: {ty};\n", b.name);
+    }
+    if texture {
+        text += &format!("const TEXELS = {TEXELS}u;\n");
+    }
+    text
+}
+
+const fn fields(kernel: Kernel) -> &'static str {
+    match kernel {
+        Kernel::EmbedRows(_) => params::EmbedRows::WGSL,
+        Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => params::MatmulQ::WGSL,
+        Kernel::MatmulGated(_) => params::MatmulGated::WGSL,
+        Kernel::MatmulF32 => params::MatmulF32::WGSL,
+        Kernel::RmsNorm | Kernel::RmsNormBackward => params::RmsNorm::WGSL,
+        Kernel::AddNorm => params::AddNorm::WGSL,
+        Kernel::QkvHeads | Kernel::QkvHeadsBackward => params::QkvHeads::WGSL,
+        Kernel::ScatterRows | Kernel::GatherRows | Kernel::MoveRows => params::Rows::WGSL,
+        Kernel::Attention | Kernel::AttentionDelta | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
+            params::Attention::WGSL
+        }
+        Kernel::GatedActivation | Kernel::GatedActivationBackward => params::GatedActivation::WGSL,
+        Kernel::LogitsReduce | Kernel::LogitsBackward => params::Logits::WGSL,
+        Kernel::Add => params::Add::WGSL,
+        Kernel::Fill => params::Fill::WGSL,
+        Kernel::SquaredNorm => params::SquaredNorm::WGSL,
+        Kernel::AdamW => params::AdamW::WGSL,
+    }
+}
+
+fn own(kernel: Kernel, variant: Variant) -> &'static str {
+    match kernel {
+        Kernel::EmbedRows(_) => file!("embed_rows"),
+        Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if variant == Variant::Vector => file!("matmul_q_vector"),
+        Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => file!("matmul_q_tiled"),
+        Kernel::MatmulQT(_) => file!("matmul_q_transposed"),
+        Kernel::MatmulF32 => file!("matmul_f32"),
+        Kernel::RmsNorm => file!("rms_norm"),
+        Kernel::RmsNormBackward => file!("rms_norm_backward"),
+        Kernel::AddNorm => file!("add_norm"),
+        Kernel::QkvHeads => file!("qkv_heads"),
+        Kernel::QkvHeadsBackward => file!("qkv_heads_backward"),
+        Kernel::ScatterRows => file!("scatter_rows"),
+        Kernel::GatherRows => file!("gather_rows"),
+        Kernel::MoveRows => file!("move_rows"),
+        Kernel::Attention => file!("attention"),
+        Kernel::AttentionDelta => file!("attention_delta"),
+        Kernel::AttentionBackwardQ => file!("attention_backward_q"),
+        Kernel::AttentionBackwardKv => file!("attention_backward_kv"),
+        Kernel::GatedActivation => file!("gated_activation"),
+        Kernel::GatedActivationBackward => file!("gated_activation_backward"),
+        Kernel::LogitsReduce => file!("logits_reduce"),
+        Kernel::LogitsBackward => file!("logits_backward"),
+        Kernel::Add => file!("add"),
+        Kernel::Fill => file!("fill"),
+        Kernel::SquaredNorm => file!("squared_norm"),
+        Kernel::AdamW => file!("adamw"),
+    }
+}
+
+fn unpacking(q: QuantType) -> &'static [&'static str] {
+    match q {
+        QuantType::F32 => &[file!("quant/f32")],
+        QuantType::F16 => &[file!("quant/f16")],
+        QuantType::BF16 => &[file!("quant/bf16")],
+        QuantType::Q4_0 => &[file!("quant/q4_0")],
+        QuantType::Q4_1 => &[file!("quant/q4_1")],
+        QuantType::Q5_0 => &[file!("quant/q5_0")],
+        QuantType::Q5_1 => &[file!("quant/q5_1")],
+        QuantType::Q8_0 => &[file!("quant/q8_0")],
+        QuantType::Q2_K => &[file!("quant/q2_k")],
+        QuantType::Q3_K => &[file!("quant/q3_k")],
+        QuantType::Q4_K => &[SCALE_MIN, file!("quant/q4_k")],
+        QuantType::Q5_K => &[SCALE_MIN, file!("quant/q5_k")],
+        QuantType::Q6_K => &[file!("quant/q6_k")],
+        QuantType::IQ4_NL => &[file!("quant/iq4_nl")],
+    }
+}
+
+fn run(q: QuantType) -> &'static str {
+    match q {
+        QuantType::F32 => file!("run/f32"),
+        QuantType::F16 => file!("run/f16"),
+        QuantType::BF16 => file!("run/bf16"),
+        QuantType::Q4_0 => file!("run/q4_0"),
+        QuantType::Q4_1 => file!("run/q4_1"),
+        QuantType::Q5_0 => file!("run/q5_0"),
+        QuantType::Q5_1 => file!("run/q5_1"),
+        QuantType::Q8_0 => file!("run/q8_0"),
+        QuantType::Q2_K => file!("run/q2_k"),
+        QuantType::Q3_K => file!("run/q3_k"),
+        QuantType::Q4_K => file!("run/q4_k"),
+        QuantType::Q5_K => file!("run/q5_k"),
+        QuantType::Q6_K => file!("run/q6_k"),
+        QuantType::IQ4_NL => file!("run/iq4_nl"),
+    }
+}
