@@ -25,6 +25,9 @@ pub struct Args {
     /// CPU threads; all cores if not given
     #[arg(long, global = true)]
     pub threads: Option<usize>,
+    /// Directory where a GPU's compiled kernels and measured choices are kept between runs
+    #[arg(long, global = true, value_name = "DIR")]
+    pub gpu_cache: Option<PathBuf>,
 }
 
 /// `--device`.

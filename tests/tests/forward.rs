@@ -5,7 +5,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use unspoken::device::{Device, DeviceChoice};
 use unspoken::gguf::GgufFile;
-use unspoken::model::{Context, ContextParams, Model, Span};
+use unspoken::model::{Adapter, Context, ContextParams, Model, Span};
 use unspoken_kernels::QuantType;
 use unspoken_tests::{GEMMA3, SMOLLM2, cpu, golden, ids, model};
 
@@ -86,4 +86,28 @@ fn smollm2_logits_on_a_gpu_are_those_of_an_f32_model() {
             eprintln!("skipped: {e}");
         }
     }
+}
+
+/// Eight dispatches a block and token; one more where values have another type than queries and keys.
+fn dispatches(name: &str, most: usize) {
+    let Some(path) = model(name) else { return };
+    let model = Model::open(&path, &cpu()).unwrap();
+    let mut context = Context::new(&model, ContextParams { cache_tokens: 64, ..Default::default() }).unwrap();
+    let seq = context.cache.create();
+    context.forward(&[Span { seq, tokens: &[1], adapter: None }]).unwrap();
+    let blocks = model.config.n_layers;
+    println!("{name}: {} dispatches, {} bytes of weights a token", context.dispatches(), model.weight_bytes());
+    // The embedding, and the last residual where it waits for a norm.
+    let rest = 1 + usize::from(model.config.post_norm);
+    assert!(context.dispatches() <= rest + most * blocks, "{} for {blocks} blocks", context.dispatches());
+    let adapter = Adapter::new(&model, 4, 8.0, 0).unwrap();
+    let plain = context.dispatches();
+    context.forward(&[Span { seq, tokens: &[2], adapter: Some(&adapter) }]).unwrap();
+    assert!(context.dispatches() > plain, "an adapter is not free");
+}
+
+#[test]
+fn a_token_takes_few_dispatches() {
+    dispatches(SMOLLM2, 8);
+    dispatches(GEMMA3, 9);
 }

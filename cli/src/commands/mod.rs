@@ -44,7 +44,7 @@ fn device(args: &Args) -> Result<Device> {
         args::Device::Cpu => DeviceChoice::Cpu,
         args::Device::Gpu => DeviceChoice::Gpu,
     };
-    let device = Device::open(choice, args.threads)?;
+    let device = Device::open_cached(choice, args.threads, args.gpu_cache.as_deref())?;
     eprintln!("device: {}", device.name());
     Ok(device)
 }

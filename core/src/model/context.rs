@@ -68,6 +68,8 @@ pub struct Context {
     pub(super) kept_tokens: usize,
     pub(super) kept: bool,
     pub(super) pass: Option<(Pass, Inputs)>,
+    /// Dispatches of the last pass.
+    pub(super) dispatches: usize,
     group: Vec<SeqId>,
     ids: Scratch,
     positions: Scratch,
@@ -99,6 +101,7 @@ impl Context {
             kept_tokens: 0,
             kept: false,
             pass: None,
+            dispatches: 0,
             group: Vec::new(),
             ids: Scratch::default(),
             positions: Scratch::default(),
@@ -107,6 +110,11 @@ impl Context {
             moves: Scratch::default(),
             iota: Scratch::default(),
         })
+    }
+
+    /// Dispatches of the last [`Context::forward`]: each costs a device some microseconds, whatever it computes.
+    pub fn dispatches(&self) -> usize {
+        self.dispatches
     }
 
     /// The model.

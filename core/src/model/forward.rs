@@ -79,6 +79,7 @@ impl Context {
         }
         model.device.run(&rec)?;
         let n = pass.n_tokens;
+        self.dispatches = rec.dispatches().len();
         self.pass = Some((pass, inputs));
         self.kept = keep;
         Ok(n)
