@@ -129,7 +129,7 @@ fn planning_takes_no_weights_and_names_the_largest_job_that_fits() {
     assert!(matches!(planner.plan(&job), Err(ModelError::ContextFull { limit: 1024, .. })));
     let small = Device::Cpu(Arc::new(CpuDevice::new(Some(1)).unwrap().with_max_buffer_words(64 * 1024)));
     let planner = Planner::new(&file, &small).unwrap();
-    let job = Job::Chat { context, batch: 1024, answers: 1, rank: None };
+    let job = Job::Chat { context, batch: 512, answers: 1, rank: None };
     assert!(planner.plan(&job).is_ok());
     let large = ContextParams { cache_tokens: 1 << 14, ..context };
     let job = Job::Chat { context: large, batch: 16, answers: 1, rank: None };

@@ -92,7 +92,8 @@ impl Context {
             // Freed before more is asked for.
             (self.kept_tokens, self.kept_of) = (0, Vec::new());
             let tokens = n_tokens.next_multiple_of(KEPT_ROUND);
-            let whole = self.activation_bytes / (4 * tokens * Kept::inside_words(c));
+            let fits = tokens * Kept::widest(c) <= self.model.device.max_buffer_words();
+            let whole = if fits { self.activation_bytes / (4 * tokens * Kept::inside_words(c)) } else { 0 };
             let kept: Result<_, _> =
                 (0..c.n_layers).map(|i| Kept::new(&self.model.device, c, tokens, i < whole)).collect();
             (self.kept_tokens, self.kept_of) = (tokens, kept?);

@@ -123,6 +123,11 @@ impl Kept {
         c.dim + raw + 2 * c.q_dim() + 2 * c.n_heads + post + 2 * c.ffn_dim
     }
 
+    /// The most of them in one buffer.
+    pub(super) fn widest(c: &Config) -> usize {
+        (2 * c.ffn_dim).max(c.q_dim() + 2 * c.kv_dim()).max(c.dim)
+    }
+
     pub(super) fn new(d: &Device, c: &Config, tokens: usize, inside: bool) -> Result<Self, DeviceError> {
         let alloc = |width: usize| d.alloc((tokens * width).max(1));
         let post = || if c.post_norm { alloc(c.dim) } else { d.alloc(1) };

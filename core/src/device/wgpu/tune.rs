@@ -27,6 +27,10 @@ pub(super) fn forms(gpu: &WgpuDevice, subgroups: Option<(u32, u32)>) -> Result<F
     }
     let q = QuantType::Q4_1;
     let planes = q.planes(q.blocks(ROWS * COLS).unwrap_or_default());
+    // Where not even this finds room, no form is worth measuring.
+    if planes.words.max(TOKENS * ROWS.max(COLS)) > gpu.max_words {
+        return Ok(plain);
+    }
     let bench = Bench {
         gpu,
         weights: gpu.alloc(planes.words)?,
