@@ -458,9 +458,12 @@ pub struct Bench {
     /// Tokens decoded
     #[arg(long, default_value_t = 64)]
     pub generate_tokens: usize,
-    /// Rank of the adapter that is trained
+    /// Rank of the adapter that is trained, and that is on where decoding is measured with one
     #[arg(long, default_value_t = 16)]
     pub rank: usize,
+    /// Rollouts of one prompt that are decoded as a group
+    #[arg(long, default_value_t = 8)]
+    pub group: usize,
     /// Runs; the median is reported
     #[arg(long, default_value_t = 3)]
     pub runs: usize,

@@ -11,35 +11,48 @@ use crate::args::{Args, Bench};
 use crate::output::print;
 
 pub fn run(args: &Args, a: &Bench) -> Result<()> {
-    ensure!(a.prompt_tokens > 1 && a.generate_tokens > 0 && a.runs > 0, "tokens and runs must be positive");
+    ensure!(
+        a.prompt_tokens > 1 && a.generate_tokens > 0 && a.runs > 0 && a.group > 0,
+        "tokens, runs and the group must be positive"
+    );
     let device = super::device(args)?;
     let start = Instant::now();
     let model = Model::open(&a.model, &device)?;
     let load_s = start.elapsed().as_secs_f64();
     // Any tokens do: the work does not depend on which.
     let tokens: Vec<u32> = (0..a.prompt_tokens).map(|i| (i * 7919 % model.config.vocab) as u32).collect();
-    let room = (a.prompt_tokens + a.generate_tokens).next_multiple_of(32);
+    let length = (a.prompt_tokens + a.generate_tokens).next_multiple_of(32);
+    let room = length + a.group * (a.generate_tokens.next_multiple_of(32) + 32);
     let mut context =
-        Context::new(&model, ContextParams { cache_tokens: room, max_sequence: room, ..ContextParams::default() })?;
-    let (mut prefill, mut decode, mut train) = (Vec::new(), Vec::new(), Vec::new());
+        Context::new(&model, ContextParams { cache_tokens: room, max_sequence: length, ..ContextParams::default() })?;
+    let adapter = Adapter::new(&model, a.rank, 2.0 * a.rank as f32, 0)?;
+    let (mut prefill, mut decode, mut adapted, mut group, mut train) = (vec![], vec![], vec![], vec![], vec![]);
     for _ in 0..a.runs {
         let seq = context.cache.create();
         let start = Instant::now();
         context.forward(&[Span { seq, tokens: &tokens, adapter: None }])?;
         context.logits(&[a.prompt_tokens as u32 - 1])?;
         prefill.push(a.prompt_tokens as f64 / start.elapsed().as_secs_f64());
-        let start = Instant::now();
-        for i in 0..a.generate_tokens {
-            let next = [tokens[i % tokens.len()]];
-            context.forward(&[Span { seq, tokens: &next, adapter: None }])?;
-            context.logits(&[0])?;
+        // Branches of one prompt: alone, alone with an adapter, and as a group.
+        for (n, adapter, rate) in
+            [(1, None, &mut decode), (1, Some(&adapter), &mut adapted), (a.group, None, &mut group)]
+        {
+            let branches: Vec<_> = (0..n).map(|_| context.cache.fork(seq)).collect();
+            let rows: Vec<u32> = (0..n as u32).collect();
+            let start = Instant::now();
+            for i in 0..a.generate_tokens {
+                let next = [tokens[i % tokens.len()]];
+                let spans: Vec<_> = branches.iter().map(|seq| Span { seq: *seq, tokens: &next, adapter }).collect();
+                context.forward(&spans)?;
+                context.logits(&rows)?;
+            }
+            rate.push(a.generate_tokens as f64 / start.elapsed().as_secs_f64());
+            branches.into_iter().for_each(|seq| context.cache.remove(seq));
         }
-        decode.push(a.generate_tokens as f64 / start.elapsed().as_secs_f64());
         context.cache.remove(seq);
     }
     let chat_peak = peak_memory();
     drop(context);
-    let adapter = Adapter::new(&model, a.rank, 2.0 * a.rank as f32, 0)?;
     let mut trainer = Trainer::new(&model, adapter, AdamWParams::default(), a.prompt_tokens)?;
     for _ in 0..=a.runs {
         let start = Instant::now();
@@ -54,6 +67,10 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     let value = json!({
         "prefill_tokens_per_s": median(&mut prefill),
         "decode_tokens_per_s": median(&mut decode),
+        "decode_with_adapter_tokens_per_s": median(&mut adapted),
+        "group": a.group,
+        "group_tokens_per_s": median(&mut group) * a.group as f64,
+        "group_cost": median(&mut decode) / median(&mut group),
         "train_tokens_per_s": median(&mut train),
         "load_s": load_s,
         "weight_bytes": model.weight_bytes(),
@@ -66,9 +83,15 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     print(args.json, &value, || {
         let f = |key: &str| value[key].as_f64().unwrap_or(0.0);
         format!(
-            "prefill {:.1} tokens/s, decode {:.1} tokens/s, LoRA training {:.1} tokens/s, load {:.2} s, peak {:.0} MB",
+            "prefill {:.1} tokens/s, decode {:.1} tokens/s, with an adapter {:.1} tokens/s,\n\
+             {} rollouts as a group {:.1} tokens/s ({:.2} times the time of one),\n\
+             LoRA training {:.1} tokens/s, load {:.2} s, peak {:.0} MB",
             f("prefill_tokens_per_s"),
             f("decode_tokens_per_s"),
+            f("decode_with_adapter_tokens_per_s"),
+            a.group,
+            f("group_tokens_per_s"),
+            f("group_cost"),
             f("train_tokens_per_s"),
             load_s,
             f("peak_memory_bytes") / 1e6

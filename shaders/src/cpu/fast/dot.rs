@@ -1,5 +1,5 @@
-//! `matmul_q` and `matmul_gated` for few tokens: each row of W is read once; one token is multiplied as the weights are
-//! expanded, several take them from a row in the first-level cache.
+//! `matmul_q` and `matmul_gated` for few tokens: each row of W is read once, and multiplied with
+//! all of them as its weights are expanded.
 
 use super::super::math::madd;
 use super::super::{Slot, Team};
@@ -8,8 +8,8 @@ use super::unpack::{Row, Unpack};
 
 /// Rows of W that a thread takes at a time: long runs, for memory is read ahead only along them.
 const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
-/// Weights expanded at a time for several tokens.
-const RUN: usize = 1024;
+/// Tokens multiplied at a time.
+const TOKENS: usize = 8;
 /// Lanes of a sum.
 const LANES: usize = 8;
 
@@ -70,34 +70,30 @@ unsafe fn row<U: Unpack, const FMA: bool>(
             sums[0] = w.dot(first, one);
             return;
         }
-        let mut run = [0.0f32; RUN];
-        sums.fill(0.0);
-        for k0 in (0..k).step_by(RUN) {
-            let run = &mut run[..RUN.min(k - k0)];
-            w.expand(first + k0, run);
-            let mut t = 0;
-            while t < tokens {
-                let x = |i: usize| &x[(t + i) * stride + k0..][..run.len()];
-                match tokens - t {
-                    1 => add(&mut sums[t..], dots::<1, FMA>(run, [x(0)])),
-                    2 => add(&mut sums[t..], dots::<2, FMA>(run, [x(0), x(1)])),
-                    3 => add(&mut sums[t..], dots::<3, FMA>(run, [x(0), x(1), x(2)])),
-                    _ => add(&mut sums[t..], dots::<4, FMA>(run, [x(0), x(1), x(2), x(3)])),
-                }
-                t += 4;
+        for (i, sums) in sums.chunks_mut(TOKENS).enumerate() {
+            // Tokens that are not there repeat the last one.
+            let of = |t: usize| &x[(i * TOKENS + t.min(sums.len() - 1)) * stride..][..k];
+            let x: [&[f32]; TOKENS] = std::array::from_fn(of);
+            match sums.len() {
+                1 => put(sums, w.dots::<1, FMA>(first, [x[0]])),
+                2 => put(sums, w.dots::<2, FMA>(first, [x[0], x[1]])),
+                3 => put(sums, w.dots::<3, FMA>(first, [x[0], x[1], x[2]])),
+                4 => put(sums, w.dots::<4, FMA>(first, [x[0], x[1], x[2], x[3]])),
+                5 | 6 => put(sums, w.dots::<6, FMA>(first, [x[0], x[1], x[2], x[3], x[4], x[5]])),
+                _ => put(sums, w.dots::<TOKENS, FMA>(first, x)),
             }
         }
     }
 }
 
 #[inline(always)]
-fn add<const M: usize>(sums: &mut [f32], dots: [f32; M]) {
-    sums.iter_mut().zip(dots).for_each(|(s, d)| *s += d);
+fn put<const M: usize>(sums: &mut [f32], dots: [f32; M]) {
+    sums.iter_mut().zip(dots).for_each(|(s, d)| *s = d);
 }
 
 /// One row with `M` tokens at once: a weight is loaded once for all of them.
 #[inline(always)]
-fn dots<const M: usize, const FMA: bool>(w: &[f32], x: [&[f32]; M]) -> [f32; M] {
+pub(super) fn dots<const M: usize, const FMA: bool>(w: &[f32], x: [&[f32]; M]) -> [f32; M] {
     let mut acc = [[0.0f32; LANES]; M];
     let whole = w.len() / LANES;
     for i in 0..whole {

@@ -25,6 +25,24 @@ pub(crate) trait Unpack: Copy {
     /// # Safety
     /// As [`Unpack::expand`].
     unsafe fn dot(&self, first: usize, x: &Row<'_>) -> f32;
+
+    /// Σ w x over a run of weights from flat index `first` on, for several rows of activations of its length.
+    ///
+    /// # Safety
+    /// As [`Unpack::expand`].
+    #[inline(always)]
+    unsafe fn dots<const M: usize, const FMA: bool>(&self, first: usize, x: [&[f32]; M]) -> [f32; M] {
+        let mut out = [0.0; M];
+        let mut part = [0.0f32; 256];
+        for at in (0..x[0].len()).step_by(256) {
+            let part = &mut part[..(x[0].len() - at).min(256)];
+            // SAFETY: passed on from the caller; 256 is a multiple of every group.
+            unsafe { self.expand(first + at, part) };
+            let sums = super::dot::dots::<M, FMA>(part, x.map(|x| &x[at..][..part.len()]));
+            out.iter_mut().zip(sums).for_each(|(out, sum)| *out += sum);
+        }
+        out
+    }
 }
 
 /// One row of activations, ready for many dot products.
