@@ -8,7 +8,7 @@ pub(crate) trait Unpack: Copy {
     const GROUP: usize;
 
     /// Whether [`Unpack::dot`] reads a row's integers.
-    const INTEGERS: bool = false;
+    const INTEGERS: Option<Order> = None;
 
     /// Over a buffer whose planes begin at these words.
     fn new(words: &[u32], planes: &[u32; 4]) -> Self;
@@ -56,21 +56,46 @@ pub(crate) struct Row<'a> {
     pub(super) pairs: Vec<[f32; 2]>,
 }
 
+/// The order of a row's integers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Order {
+    /// As the values are.
+    Natural,
+    /// Two groups at a time, each in the half of its own of four vectors: the even values of a group's first half,
+    /// those of its second half, the odd ones of the first, those of the second.
+    Pairs,
+}
+
 impl<'a> Row<'a> {
+    /// With integers in an order, where they are wanted; they are filled up with zeros to whole fours of groups.
     #[inline(always)]
-    pub(super) fn new(values: &'a [f32], integers: bool) -> Self {
-        if !integers {
+    pub(super) fn new(values: &'a [f32], integers: Option<Order>) -> Self {
+        let Some(order) = integers else {
             return Self { values, q: Vec::new(), pairs: Vec::new() };
-        }
-        let mut q = vec![0i16; values.len()];
-        let mut pairs = Vec::with_capacity(values.len() / 32);
-        for (x, q) in values.chunks_exact(32).zip(q.chunks_exact_mut(32)) {
+        };
+        let groups = values.len() / 32;
+        let mut q = vec![0i16; groups.next_multiple_of(4) * 32];
+        let mut pairs = vec![[0.0; 2]; groups.next_multiple_of(4)];
+        let mut natural = [0i16; 32];
+        for (g, x) in values.chunks_exact(32).enumerate() {
             let max = x.iter().fold(0.0f32, |m, x| if x.abs() > m { x.abs() } else { m });
             let inverse = if max > 0.0 { 32767.0 / max } else { 0.0 };
-            for (q, x) in q.iter_mut().zip(x) {
+            for (q, x) in natural.iter_mut().zip(x) {
                 *q = (x * inverse).round_ties_even() as i16;
             }
-            pairs.push([max / 32767.0, x.iter().sum()]);
+            pairs[g] = [max / 32767.0, x.iter().sum()];
+            match order {
+                Order::Natural => q[32 * g..][..32].copy_from_slice(&natural),
+                Order::Pairs => {
+                    let at = g / 2 * 64 + g % 2 * 8;
+                    for i in 0..8 {
+                        q[at + i] = natural[2 * i];
+                        q[at + 16 + i] = natural[16 + 2 * i];
+                        q[at + 32 + i] = natural[2 * i + 1];
+                        q[at + 48 + i] = natural[16 + 2 * i + 1];
+                    }
+                }
+            }
         }
         Self { values, q, pairs }
     }
@@ -120,19 +145,19 @@ plain! {
 
 #[cfg(test)]
 mod tests {
-    use super::Row;
+    use super::{Order, Row};
 
     #[test]
     fn a_row_in_integers_is_off_by_half_a_step_at_most() {
         let x: Vec<f32> = (0..96).map(|i| ((i * 37 % 101) as f32 - 50.0) * if i < 32 { 1e-3 } else { 3.0 }).collect();
-        let row = Row::new(&x, true);
+        let row = Row::new(&x, Some(Order::Natural));
         for (g, (x, q)) in x.chunks(32).zip(row.q.chunks(32)).enumerate() {
             let [scale, sum] = row.pairs[g];
             let max = x.iter().fold(0.0f32, |m, x| m.max(x.abs()));
             assert!(scale <= max / 32767.0 * 1.0001 && (sum - x.iter().sum::<f32>()).abs() <= 1e-4 * max);
             assert!(x.iter().zip(q).all(|(x, q)| (x - scale * f32::from(*q)).abs() <= 0.501 * scale));
         }
-        let zeros = Row::new(&[0.0; 32], true);
-        assert!(zeros.q.iter().all(|q| *q == 0) && zeros.pairs == [[0.0, 0.0]]);
+        let zeros = Row::new(&[0.0; 32], Some(Order::Natural));
+        assert!(zeros.q.iter().all(|q| *q == 0) && zeros.pairs == [[0.0, 0.0]; 4]);
     }
 }

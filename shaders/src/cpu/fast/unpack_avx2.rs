@@ -2,15 +2,19 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::{Row, Unpack};
+use super::unpack::{Order, Row, Unpack};
 
 /// Thirty-two weights.
-type Group = [__m256; 4];
+pub(super) type Group = [__m256; 4];
 
 /// Expands a group in registers. The methods may be called only where AVX2, FMA and F16C are there.
-trait Registers: Copy {
+pub(super) trait Registers: Copy {
     fn over(planes: [*const u8; 4]) -> Self;
     unsafe fn group(&self, g: usize) -> Group;
+}
+
+/// Dot products in integers, a group at a time.
+trait Single: Registers {
     /// Adds the part of group `g` of a row, whose weights begin at group `first`, to a dot product in integers.
     unsafe fn dot_at(&self, first: usize, g: usize, x: &Integers, sums: &mut Sums);
 }
@@ -64,7 +68,7 @@ const AHEAD: usize = 1024;
 
 /// Asks for the line `AHEAD` bytes after `p`; past the end of the planes it does nothing.
 #[inline(always)]
-unsafe fn ask_ahead(p: *const u8) {
+pub(super) unsafe fn ask_ahead(p: *const u8) {
     // SAFETY: a prefetch never faults.
     unsafe { _mm_prefetch::<_MM_HINT_T0>(p.wrapping_add(AHEAD).cast()) }
 }
@@ -97,25 +101,18 @@ unsafe fn one_half(p: *const u8) -> __m128 {
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2<R>(R);
 
-impl<R: Registers> Unpack for Avx2<R> {
+impl<R: Single> Unpack for Avx2<R> {
     const GROUP: usize = 32;
-    const INTEGERS: bool = true;
+    const INTEGERS: Option<Order> = Some(Order::Natural);
 
     fn new(words: &[u32], planes: &[u32; 4]) -> Self {
-        Self(R::over(planes.map(|w| words[w as usize..].as_ptr().cast())))
+        Self(over(words, planes))
     }
 
     #[inline(always)]
     unsafe fn expand(&self, first: usize, out: &mut [f32]) {
         // SAFETY: passed on from the caller.
-        unsafe {
-            for (g, out) in out.chunks_exact_mut(32).enumerate() {
-                let group = self.0.group(first / 32 + g);
-                for (i, v) in group.into_iter().enumerate() {
-                    _mm256_storeu_ps(out.as_mut_ptr().add(8 * i), v);
-                }
-            }
-        }
+        unsafe { expand(&self.0, first, out) }
     }
 
     #[inline(always)]
@@ -140,26 +137,51 @@ impl<R: Registers> Unpack for Avx2<R> {
             sum(_mm256_add_ps(a.products, b.products)) + _mm_cvtss_f32(_mm_shuffle_ps(minimums, minimums, 1))
         }
     }
+
     #[inline(always)]
     unsafe fn dots<const M: usize, const FMA: bool>(&self, first: usize, x: [&[f32]; M]) -> [f32; M] {
         // SAFETY: passed on from the caller.
-        unsafe {
-            let mut sums = [_mm256_setzero_ps(); M];
-            for g in 0..x[0].len() / 32 {
-                let group = self.0.group(first / 32 + g);
-                for (sum, x) in sums.iter_mut().zip(&x) {
-                    for (i, w) in group.into_iter().enumerate() {
-                        *sum = _mm256_fmadd_ps(w, _mm256_loadu_ps(x.as_ptr().add(32 * g + 8 * i)), *sum);
-                    }
-                }
+        unsafe { dots(&self.0, first, x) }
+    }
+}
+
+pub(super) fn over<R: Registers>(words: &[u32], planes: &[u32; 4]) -> R {
+    R::over(planes.map(|w| words[w as usize..].as_ptr().cast()))
+}
+
+#[inline(always)]
+pub(super) unsafe fn expand<R: Registers>(r: &R, first: usize, out: &mut [f32]) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        for (g, out) in out.chunks_exact_mut(32).enumerate() {
+            let group = r.group(first / 32 + g);
+            for (i, v) in group.into_iter().enumerate() {
+                _mm256_storeu_ps(out.as_mut_ptr().add(8 * i), v);
             }
-            sums.map(|v| sum(v))
         }
     }
 }
 
+/// A row with several tokens, its weights expanded once.
 #[inline(always)]
-unsafe fn sum(v: __m256) -> f32 {
+pub(super) unsafe fn dots<R: Registers, const M: usize>(r: &R, first: usize, x: [&[f32]; M]) -> [f32; M] {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let mut sums = [_mm256_setzero_ps(); M];
+        for g in 0..x[0].len() / 32 {
+            let group = r.group(first / 32 + g);
+            for (sum, x) in sums.iter_mut().zip(&x) {
+                for (i, w) in group.into_iter().enumerate() {
+                    *sum = _mm256_fmadd_ps(w, _mm256_loadu_ps(x.as_ptr().add(32 * g + 8 * i)), *sum);
+                }
+            }
+        }
+        sums.map(|v| sum(v))
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn sum(v: __m256) -> f32 {
     // SAFETY: AVX is there by the trait's word.
     unsafe {
         let v = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps(v, 1));
@@ -200,7 +222,7 @@ unsafe fn floats_i8(v: __m128i) -> [__m256; 2] {
 
 /// Sixteen bytes as their low and their high nibbles.
 #[inline(always)]
-unsafe fn nibbles(p: *const u8) -> (__m128i, __m128i) {
+pub(super) unsafe fn nibbles(p: *const u8) -> (__m128i, __m128i) {
     // SAFETY: AVX2 is there; sixteen bytes are readable.
     unsafe {
         let (v, mask) = (_mm_loadu_si128(p.cast()), _mm_set1_epi8(15));
@@ -297,10 +319,11 @@ unsafe fn q6_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
 }
 
 macro_rules! registers {
-    ($($(#[$doc:meta])* $name:ident, |$p:ident, $g:ident| $body:expr, |$i:ident, $x:ident, $sums:ident| $dot:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident, |$p:ident, $g:ident| $body:expr
+        $(, |$i:ident, $x:ident, $sums:ident| $dot:expr)?;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy)]
-        pub(crate) struct $name([*const u8; 4]);
+        pub(crate) struct $name(pub(super) [*const u8; 4]);
 
         impl Registers for $name {
             fn over(planes: [*const u8; 4]) -> Self { Self(planes) }
@@ -311,14 +334,16 @@ macro_rules! registers {
                 // SAFETY: the group is inside of the planes and the instructions are there.
                 unsafe { $body }
             }
+        }
 
+        $(impl Single for $name {
             #[inline(always)]
             unsafe fn dot_at(&self, first: usize, $i: usize, $x: &Integers, $sums: &mut Sums) {
                 let ($p, $g) = (&self.0, first + $i);
                 // SAFETY: as above.
                 unsafe { $dot }
             }
-        }
+        })?
     )*};
 }
 
@@ -327,12 +352,6 @@ registers! {
     Q41, |p, g| {
         let (low, high) = nibbles(p[0].add(16 * g));
         affine(low, high, half(p[1].add(4 * g)), half(p[1].add(4 * g + 2)))
-    }, |i, x, sums| {
-        ask_ahead(p[0].add(16 * g));
-        let (low, high) = nibbles(p[0].add(16 * g));
-        let scales = _mm_mul_ps(two_halves(p[1].add(4 * g)), x.pair(i));
-        sums.add(products(low, high, x.halves(i)), scales);
-        sums.minimums = _mm_add_ps(sums.minimums, scales);
     };
     /// d (q − 8).
     Q40, |p, g| {
@@ -340,11 +359,6 @@ registers! {
         let eight = _mm_set1_epi8(8);
         let d = half(p[1].add(2 * g));
         scaled(_mm_sub_epi8(low, eight), _mm_sub_epi8(high, eight), [d, d])
-    }, |i, x, sums| {
-        let (low, high) = nibbles(p[0].add(16 * g));
-        let eight = _mm_set1_epi8(8);
-        let q = products(_mm_sub_epi8(low, eight), _mm_sub_epi8(high, eight), x.halves(i));
-        sums.add(q, _mm_mul_ss(one_half(p[1].add(2 * g)), x.pair(i)));
     };
     /// d q.
     Q80, |p, g| {
@@ -362,9 +376,6 @@ registers! {
         let (low, high) = q5_0(p, g);
         let d = half(p[2].add(2 * g));
         scaled(low, high, [d, d])
-    }, |i, x, sums| {
-        let (low, high) = q5_0(p, g);
-        sums.add(products(low, high, x.halves(i)), _mm_mul_ss(one_half(p[2].add(2 * g)), x.pair(i)));
     };
     /// Super-blocks of eight groups: d s q − dmin m.
     Q4K, |p, g| {
