@@ -22,7 +22,7 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], 
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
         let x = &s[0].f32()[p.x_offset as usize..];
-        let one = Row::new(&x[..k], U::INTEGERS && tokens == 1);
+        let one = Row::new(&x[..k], if tokens == 1 { U::INTEGERS } else { None });
         let rows = (n / (8 * team.count)).clamp(*ROWS.start(), *ROWS.end());
         let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * rows } else { 0 }];
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
