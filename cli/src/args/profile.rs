@@ -98,7 +98,7 @@ pub struct Retrieve {
     /// Preferences at the most
     #[arg(short, long, default_value_t = 3)]
     pub k: usize,
-    /// How they are scored; `combined` with a model and `lexical` without, if not given
+    /// How they are scored; `lift` with a model and `lexical` without, if not given
     #[arg(long, value_enum)]
     pub scorer: Option<Scorer>,
 }
