@@ -41,6 +41,7 @@ impl Report {
             facts => facts.iter().map(|f| vec![f.0.to_owned(), f.1.clone()]).collect::<Vec<_>>(),
             rows => self.rows(),
             pairs => self.pairs(),
+            pair_scale => (100.0 * self.pair_scale()).round() as i64,
             by_topic => self.topic_sections(),
             charts => charts(&self.training),
             charts_of => self.training_of.as_ref().map(|t| format!("From {t}.")),
@@ -72,13 +73,21 @@ impl Report {
         self.arms.iter().enumerate().flat_map(|a| a.1.measures.iter().map(move |m| row(a, m))).collect()
     }
 
+    /// How far from 0 the bars of differences go: the farthest end of an interval, rounded up to 5 points.
+    fn pair_scale(&self) -> f64 {
+        let ends = self.comparisons.iter().flat_map(|c| [c.paired.interval.low, c.paired.interval.high]);
+        let farthest = ends.map(f64::abs).filter(|e| e.is_finite()).fold(0.05, f64::max);
+        ((farthest * 20.0).ceil() / 20.0).min(1.0)
+    }
+
     fn pairs(&self) -> Vec<Value> {
+        let scale = self.pair_scale();
         let pair = |c: &super::Comparison| {
             context! {
                 first => &c.first,
                 second => &c.second,
                 measure => &c.measure,
-                track => picture(track(c.paired.difference, &c.paired.interval, -1.0, 1.0, Some(0.0))),
+                track => picture(track(c.paired.difference, &c.paired.interval, -scale, scale, Some(0.0))),
                 difference => points(c.paired.difference, &c.paired.interval),
                 only_first => c.paired.only_first,
                 only_second => c.paired.only_second,

@@ -119,6 +119,7 @@ fn the_page_has_everything_and_escapes_what_it_was_given() {
         "-0.85",
         "failed",
         "log.jsonl",
+        "bars from −100 to +100",
         "3, 4",
         "&lt;script&gt;",
         "prefers-color-scheme: dark",
