@@ -256,6 +256,9 @@ typedef int32_t unspoken_run_end;
 // The linear maps that carry an adapter, in the order of the flat buffer.
 typedef struct Projection Projection;
 
+// A question about an answer.
+typedef struct Question Question;
+
 // A job that adapts the policy to a user. Nothing changes for the user before it is concluded.
 typedef struct unspoken_adaptation unspoken_adaptation;
 
@@ -478,6 +481,10 @@ typedef struct {
 
 // Gets a log line with its `unspoken_log_level`, from any thread.
 typedef void (*unspoken_log_callback)(int32_t level, const char *module, const char *text, void *user_data);
+
+
+
+
 
 
 
