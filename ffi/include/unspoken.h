@@ -253,12 +253,6 @@ typedef int32_t unspoken_run_end;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
-// The linear maps that carry an adapter, in the order of the flat buffer.
-typedef struct Projection Projection;
-
-// A question about an answer.
-typedef struct Question Question;
-
 // A job that adapts the policy to a user. Nothing changes for the user before it is concluded.
 typedef struct unspoken_adaptation unspoken_adaptation;
 

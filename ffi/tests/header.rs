@@ -17,3 +17,21 @@ fn the_header_is_current() {
     let there = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(there == now, "run UNSPOKEN_WRITE_HEADER=1 cargo test -p unspoken-ffi --test header, and commit it");
 }
+
+#[test]
+fn every_type_of_the_header_is_the_api_s() {
+    let header = include_str!("../include/unspoken.h");
+    let mut names = 0;
+    // `typedef struct NAME NAME;`, and `typedef struct {` with `} NAME;` at its end.
+    for line in header.lines() {
+        let name = match line.strip_prefix("typedef struct ") {
+            Some("{") => continue,
+            Some(rest) => rest.split(' ').next(),
+            None => line.strip_prefix("} ").and_then(|l| l.strip_suffix(';')),
+        };
+        let Some(name) = name else { continue };
+        assert!(name.starts_with("unspoken_"), "{line:?} names a type of the library's inside");
+        names += 1;
+    }
+    assert!(names > 20, "the header has {names} types");
+}

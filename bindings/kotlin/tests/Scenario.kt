@@ -13,8 +13,7 @@ fun main(args: Array<String>) {
     fun say(key: String, value: Any) = println("$key: $value")
     fun ids(tokens: List<UInt>) = tokens.joinToString(" ")
 
-    val adapted: List<UInt>
-    Engine(options).use { engine ->
+    val adapted = Engine(options).use { engine ->
         val chat = engine.chat()
         val base = chat.send("Name three colours.", greedy)
         say("base", ids(base.tokens))
@@ -54,14 +53,15 @@ fun main(args: Array<String>) {
         say("steps", steps.size)
         val outcome = job.conclude()
         say("version", "${outcome.version} ${outcome.committed}")
-        adapted = engine.chat(ChatOptions(profile = profile)).send("What should I do tonight?", greedy).tokens
-        say("adapted", ids(adapted))
+        val tokens = engine.chat(ChatOptions(profile = profile)).send("What should I do tonight?", greedy).tokens
+        say("adapted", ids(tokens))
         try {
             engine.chat().send("x", ReplyOptions(topP = 0f))
             say("error", "none")
         } catch (e: UnspokenException.InvalidArgument) {
             say("error", errorCode(e))
         }
+        tokens
     }
 
     Engine(options).use { engine ->
