@@ -7,6 +7,7 @@ pub mod profile;
 use std::path::PathBuf;
 
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
+use unspoken::model::KvType;
 
 /// Runs quantized models on this machine, critiques their answers for one user, and adapts them to that
 /// user. Nothing leaves the machine.
@@ -124,6 +125,9 @@ pub struct Generate {
     /// Tokens that prompt and answer may have together
     #[arg(long, default_value_t = 2048)]
     pub context: usize,
+    /// The type of cached keys and values: f32, f16 (half of the memory) or q8_0 (28 % of it)
+    #[arg(long, default_value = "f32")]
+    pub kv: KvType,
 }
 
 /// `score`.
@@ -464,6 +468,9 @@ pub struct Bench {
     /// Rollouts of one prompt that are decoded as a group
     #[arg(long, default_value_t = 8)]
     pub group: usize,
+    /// The type of cached keys and values: f32, f16 or q8_0
+    #[arg(long, default_value = "f32")]
+    pub kv: KvType,
     /// Runs; the median is reported
     #[arg(long, default_value_t = 3)]
     pub runs: usize,

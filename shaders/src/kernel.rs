@@ -1,5 +1,6 @@
 //! The list of kernels and what each one binds.
 
+use crate::kv::KvType;
 use crate::quant::QuantType;
 
 /// How a kernel uses one binding.
@@ -66,8 +67,8 @@ pub enum Kernel {
     /// From projected queries, keys and values to what attention takes: biases are added, queries and keys are
     /// normed by head and turned by their position, keys and values join the cache.
     /// Bindings: qkv `[T, H + 2 G, D]`, positions (u32 `[T]`), cells (u32 `[T]`), inv_freq `[rope_dim / 2]`,
-    /// extras (see [`crate::params::QkvHeads`]), q `[T, H, D]`, keys and values `[cells, G, D]`.
-    QkvHeads,
+    /// extras (see [`crate::params::QkvHeads`]), q `[T, H, D]`, keys and values `[cells, G, D]` of the cache's type.
+    QkvHeads(KvType),
     /// Gradient of [`Kernel::QkvHeads`] for the projections.
     /// Bindings: dq, dk, dv, qkv, positions, inv_freq, extras, dqkv `[T, H + 2 G, D]`.
     QkvHeadsBackward,
@@ -77,9 +78,9 @@ pub enum Kernel {
     GatherRows,
     /// `buf[pairs[i].1, :] = buf[pairs[i].0, :]`, sources and targets disjoint. Bindings: pairs (u32 `[n, 2]`), buf.
     MoveRows,
-    /// Causal attention over a paged cache. Bindings: q `[T, H, D]`, k and v `[cells, G, D]`, map
+    /// Causal attention over a paged cache. Bindings: q `[T, H, D]`, k and v `[cells, G, D]` of the cache's type, map
     /// (u32, see [`crate::params::Attention`]), out `[T, H, D]`, stats `[T, H, 2]` (slot 0: log-sum-exp).
-    Attention,
+    Attention(KvType),
     /// `stats[t, h, 1] = Σ_d dout · out`. Bindings: dout, out, stats.
     AttentionDelta,
     /// Gradient for the queries. Bindings: q, k, v, dout, stats, map, dq `[T, H, D]`.
@@ -118,9 +119,13 @@ impl Kernel {
             Self::RmsNorm => bind![Read x F32, Read weight F32, Write out F32],
             Self::RmsNormBackward => bind![Read x F32, Read weight F32, Read dy F32, Write dx F32],
             Self::AddNorm => bind![Write x F32, Read y F32, Read post F32, Read weight F32, Write out F32],
-            Self::QkvHeads => bind![
+            Self::QkvHeads(KvType::F32) => bind![
                 Read qkv F32, Read positions U32, Read cells U32, Read inv_freq F32, Read extras F32,
                 Write q F32, Write keys F32, Write values F32
+            ],
+            Self::QkvHeads(_) => bind![
+                Read qkv F32, Read positions U32, Read cells U32, Read inv_freq F32, Read extras F32,
+                Write q F32, Write keys U32, Write values U32
             ],
             Self::QkvHeadsBackward => bind![
                 Read dq F32, Read dk F32, Read dv F32, Read qkv F32, Read positions U32, Read inv_freq F32,
@@ -128,7 +133,12 @@ impl Kernel {
             ],
             Self::ScatterRows | Self::GatherRows => bind![Read src U32, Read index U32, Write dst U32],
             Self::MoveRows => bind![Read pairs U32, Write buf U32],
-            Self::Attention => bind![Read q F32, Read k F32, Read v F32, Read map U32, Write out F32, Write stats F32],
+            Self::Attention(KvType::F32) => {
+                bind![Read q F32, Read k F32, Read v F32, Read map U32, Write out F32, Write stats F32]
+            }
+            Self::Attention(_) => {
+                bind![Read q F32, Read k U32, Read v U32, Read map U32, Write out F32, Write stats F32]
+            }
             Self::AttentionDelta => bind![Read dout F32, Read out F32, Write stats F32],
             Self::AttentionBackwardQ => bind![
                 Read q F32, Read k F32, Read v F32, Read dout F32, Read stats F32, Read map U32, Write dq F32
@@ -160,12 +170,12 @@ impl Kernel {
             Self::RmsNorm => "rms_norm",
             Self::RmsNormBackward => "rms_norm_backward",
             Self::AddNorm => "add_norm",
-            Self::QkvHeads => "qkv_heads",
+            Self::QkvHeads(_) => "qkv_heads",
             Self::QkvHeadsBackward => "qkv_heads_backward",
             Self::ScatterRows => "scatter_rows",
             Self::GatherRows => "gather_rows",
             Self::MoveRows => "move_rows",
-            Self::Attention => "attention",
+            Self::Attention(_) => "attention",
             Self::AttentionDelta => "attention_delta",
             Self::AttentionBackwardQ => "attention_backward_q",
             Self::AttentionBackwardKv => "attention_backward_kv",

@@ -9,10 +9,12 @@
 
 pub mod cpu;
 pub mod kernel;
+mod kv;
 pub mod params;
 pub mod quant;
 pub mod wgsl;
 
 pub use kernel::{Access, Binding, Holds, Kernel};
+pub use kv::KvType;
 pub use params::{Params, RawParams};
 pub use quant::QuantType;

@@ -1,7 +1,7 @@
 //! Every WGSL source is valid, and within the limits that each WebGPU device has.
 
 use unspoken_kernels::wgsl::{self, Forms, Variant};
-use unspoken_kernels::{Access, Holds, Kernel, QuantType};
+use unspoken_kernels::{Access, Holds, Kernel, KvType, QuantType};
 
 fn kernels() -> Vec<Kernel> {
     let mut all = vec![
@@ -9,12 +9,10 @@ fn kernels() -> Vec<Kernel> {
         Kernel::RmsNorm,
         Kernel::RmsNormBackward,
         Kernel::AddNorm,
-        Kernel::QkvHeads,
         Kernel::QkvHeadsBackward,
         Kernel::ScatterRows,
         Kernel::GatherRows,
         Kernel::MoveRows,
-        Kernel::Attention,
         Kernel::AttentionDelta,
         Kernel::AttentionBackwardQ,
         Kernel::AttentionBackwardKv,
@@ -27,6 +25,9 @@ fn kernels() -> Vec<Kernel> {
         Kernel::SquaredNorm,
         Kernel::AdamW,
     ];
+    for &kv in KvType::ALL {
+        all.extend([Kernel::QkvHeads(kv), Kernel::Attention(kv)]);
+    }
     for &q in QuantType::ALL {
         all.extend([Kernel::EmbedRows(q), Kernel::MatmulQ(q), Kernel::MatmulGated(q), Kernel::MatmulQT(q)]);
     }

@@ -32,12 +32,8 @@ fn main(
         let live = start + lane <= pos;
         var score = LOWEST;
         if live {
-            let row = (cell(seq, start + lane) * p.n_kv_heads + g) * p.head_dim;
-            var product = 0.0;
-            for (var d = 0u; d < p.head_dim; d += 1u) {
-                product += q[query + d] * k[row + d];
-            }
-            score = p.scale * product;
+            let row = (cell(seq, start + lane) * p.n_kv_heads + g) * row_words();
+            score = p.scale * query_key(query, row);
             rows[lane] = row;
         }
         let new_top = max(top, max_over_lanes(lane, score));
@@ -50,7 +46,7 @@ fn main(
         for (var d = lane; d < p.head_dim; d += LANES) {
             var value = out[query + d] * kept;
             for (var j = 0u; j < count; j += 1u) {
-                value += weights[j] * v[rows[j] + d];
+                value += weights[j] * value_at(rows[j], d);
             }
             out[query + d] = value;
         }

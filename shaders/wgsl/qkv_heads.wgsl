@@ -5,13 +5,18 @@ fn raw(i: u32, h: u32, d: u32) -> f32 {
     return value + select(0.0, extras[h * p.head_dim + d], p.bias != 0u);
 }
 
+// Where the row of head h begins in the cache: keys come first, then values.
+fn cache_row(t: u32, h: u32) -> u32 {
+    return (cells[t] * p.n_kv_heads + (h - p.n_heads) % p.n_kv_heads) * row_words();
+}
+
 fn put(t: u32, h: u32, d: u32, value: f32) {
     if h < p.n_heads {
         q[(t * p.n_heads + h) * p.head_dim + d] = value;
     } else if h < p.n_heads + p.n_kv_heads {
-        keys[(cells[t] * p.n_kv_heads + h - p.n_heads) * p.head_dim + d] = value;
+        put_key(cache_row(t, h), d, value);
     } else {
-        values[(cells[t] * p.n_kv_heads + h - p.n_heads - p.n_kv_heads) * p.head_dim + d] = value;
+        put_value(cache_row(t, h), d, value);
     }
 }
 
@@ -52,5 +57,8 @@ fn main(
             * vec2(select(1.0, extras[weights + a], normed), select(1.0, extras[weights + b], normed));
         put(t, h, a, before.x * turn.y - before.y * turn.x);
         put(t, h, b, before.x * turn.x + before.y * turn.y);
+    }
+    if h >= p.n_heads {
+        flush(cache_row(t, h), turns, lane);
     }
 }

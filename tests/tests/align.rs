@@ -48,7 +48,7 @@ fn records(n: usize) -> Vec<Record> {
 }
 
 fn assistant() -> Assistant {
-    let params = ContextParams { cache_tokens: 8192, max_sequence: 4096, block_size: 32 };
+    let params = ContextParams { cache_tokens: 8192, max_sequence: 4096, ..ContextParams::default() };
     Assistant::open(&tiny_model(), &cpu(), params).unwrap()
 }
 

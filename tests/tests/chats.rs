@@ -15,7 +15,7 @@ fn resident() -> Option<u64> {
 fn a_thousand_chats_leave_nothing_behind() {
     let model = Model::open(&tiny_file("qwen3"), &cpu()).unwrap();
     let adapter = Adapter::load(&model, &tiny_file("qwen3.lora")).unwrap();
-    let params = ContextParams { cache_tokens: 512, max_sequence: 512, block_size: 16 };
+    let params = ContextParams { cache_tokens: 512, max_sequence: 512, block_size: 16, ..ContextParams::default() };
     let mut c = Context::new(&model, params).unwrap();
     let tokens: Vec<u32> = (0..40).map(|i| i * 7 % model.config.vocab as u32).collect();
     let mut want = Vec::new();

@@ -1,9 +1,11 @@
 //! Weights and logits of the real models against the `gguf` package and an f32 JAX model.
 #![allow(missing_docs)]
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use unspoken::device::{Device, DeviceChoice};
+use unspoken::device::{CpuDevice, Device, DeviceChoice};
 use unspoken::gguf::GgufFile;
 use unspoken::model::{Adapter, Context, ContextParams, Model, Span};
 use unspoken_kernels::QuantType;
@@ -74,6 +76,15 @@ fn smollm2_logits_are_those_of_an_f32_model() {
 #[test]
 fn gemma3_logits_are_those_of_an_f32_model() {
     logits(&cpu(), GEMMA3, "logits_gemma3.json", 9);
+}
+
+/// Its embedding has 178 MB, more than the 128 MiB that many phones bind at a time.
+#[test]
+fn gemma3_within_the_binding_limit_of_phones() {
+    let limit = (128 << 20) / size_of::<u32>();
+    let device = Device::Cpu(Arc::new(CpuDevice::new(None).unwrap().with_max_buffer_words(limit)));
+    assert!(device.alloc(limit + 1).is_err());
+    logits(&device, GEMMA3, "logits_gemma3.json", 2);
 }
 
 /// The shortest case only: software drivers need seconds for a token.

@@ -11,7 +11,7 @@ use unspoken::text::{TextError, Tokenizer};
 use unspoken_tests::{cpu, tiny_file};
 
 fn params(tokens: usize) -> ContextParams {
-    ContextParams { cache_tokens: tokens, max_sequence: tokens, block_size: 16 }
+    ContextParams { cache_tokens: tokens, max_sequence: tokens, block_size: 16, ..ContextParams::default() }
 }
 
 fn limited(words: usize) -> Device {

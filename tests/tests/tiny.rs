@@ -22,7 +22,11 @@ fn architectures() -> Vec<(String, Value)> {
 }
 
 fn context(model: &Arc<Model>, room: usize) -> Context {
-    Context::new(model, ContextParams { cache_tokens: room, max_sequence: room, block_size: 16 }).unwrap()
+    Context::new(
+        model,
+        ContextParams { cache_tokens: room, max_sequence: room, block_size: 16, ..ContextParams::default() },
+    )
+    .unwrap()
 }
 
 /// The logits after the last `rows` tokens of a batch.

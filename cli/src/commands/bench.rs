@@ -23,8 +23,8 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     let tokens: Vec<u32> = (0..a.prompt_tokens).map(|i| (i * 7919 % model.config.vocab) as u32).collect();
     let length = (a.prompt_tokens + a.generate_tokens).next_multiple_of(32);
     let room = length + a.group * (a.generate_tokens.next_multiple_of(32) + 32);
-    let mut context =
-        Context::new(&model, ContextParams { cache_tokens: room, max_sequence: length, ..ContextParams::default() })?;
+    let params = ContextParams { cache_tokens: room, max_sequence: length, kv: a.kv, ..ContextParams::default() };
+    let mut context = Context::new(&model, params)?;
     let adapter = Adapter::new(&model, a.rank, 2.0 * a.rank as f32, 0)?;
     let (mut prefill, mut decode, mut adapted, mut group, mut train) = (vec![], vec![], vec![], vec![], vec![]);
     for _ in 0..a.runs {

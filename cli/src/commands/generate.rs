@@ -15,7 +15,8 @@ use crate::output::print;
 
 pub fn run(args: &Args, a: &Generate) -> Result<()> {
     let device = super::device(args)?;
-    let params = ContextParams { cache_tokens: a.context, max_sequence: a.context, ..ContextParams::default() };
+    let params =
+        ContextParams { cache_tokens: a.context, max_sequence: a.context, kv: a.kv, ..ContextParams::default() };
     let mut assistant = Assistant::open(&a.model, &device, params)?;
     let adapter = a.adapter.as_ref().map(|p| Adapter::load(&assistant.model, p)).transpose()?;
     let prompt = match (&a.messages, &a.prompt) {

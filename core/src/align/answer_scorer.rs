@@ -36,7 +36,12 @@ impl AnswerScorer {
             _ => {
                 self.context = None;
                 let capacity = wanted.next_power_of_two().max(512);
-                let params = ContextParams { cache_tokens: capacity, max_sequence: limit, block_size: 1 };
+                let params = ContextParams {
+                    cache_tokens: capacity,
+                    max_sequence: limit,
+                    block_size: 1,
+                    ..ContextParams::default()
+                };
                 &mut self.context.insert((capacity, Context::new(model, params)?)).1
             }
         };

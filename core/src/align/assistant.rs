@@ -1,13 +1,14 @@
 //! A model that talks: weights, context, tokenizer, template.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::AlignError;
 use crate::device::Device;
 use crate::gguf::GgufFile;
-use crate::model::{Context, ContextParams, Model};
+use crate::model::{Context, ContextParams, Model, ModelError};
 use crate::text::{ChatTemplate, Message, Specials, TextError, Tokenizer};
+use crate::train::Planner;
 
 /// A model with all that is needed to talk to it.
 #[derive(Debug)]
@@ -17,6 +18,8 @@ pub struct Assistant {
     /// Its tokenizer.
     pub tokenizer: Arc<Tokenizer>,
     template: Option<Arc<ChatTemplate>>,
+    /// The model's file.
+    path: Arc<PathBuf>,
     /// Where it runs.
     pub context: Context,
 }
@@ -27,7 +30,7 @@ impl Assistant {
     /// # Errors
     /// A file that is not a model, or memory that the device refuses.
     pub fn open(path: &Path, device: &Device, params: ContextParams) -> Result<Self, AlignError> {
-        let file = GgufFile::open(path).map_err(crate::model::ModelError::from)?;
+        let file = GgufFile::open(path).map_err(ModelError::from)?;
         let tokenizer = Arc::new(Tokenizer::from_gguf(&file)?);
         let template = match ChatTemplate::from_gguf(&file) {
             Ok(t) => Some(Arc::new(t)),
@@ -36,7 +39,7 @@ impl Assistant {
         };
         let model = Model::load(&file, device)?;
         let context = Context::new(&model, params)?;
-        Ok(Self { model, tokenizer, template, context })
+        Ok(Self { model, tokenizer, template, path: Arc::new(path.to_owned()), context })
     }
 
     /// Another context on the same weights.
@@ -48,8 +51,18 @@ impl Assistant {
             model: self.model.clone(),
             tokenizer: self.tokenizer.clone(),
             template: self.template.clone(),
+            path: self.path.clone(),
             context: Context::new(&self.model, params)?,
         })
+    }
+
+    /// Says what jobs on this model take in memory.
+    ///
+    /// # Errors
+    /// A model file that is no longer there.
+    pub fn planner(&self) -> Result<Planner, AlignError> {
+        let file = GgufFile::open(&self.path).map_err(ModelError::from)?;
+        Ok(Planner::new(&file, self.model.device())?)
     }
 
     /// The tokens of a conversation, open for an answer that begins with `begun`.

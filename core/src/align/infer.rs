@@ -106,7 +106,7 @@ impl<'a> Inferrer<'a> {
     /// A vocabulary that no grammar can be made for; memory that the device refuses.
     pub fn new(assistant: &'a mut Assistant, params: InferParams) -> Result<Self, AlignError> {
         let grammars = assistant.tokenizer.grammar_env()?;
-        let room = ContextParams { cache_tokens: 1536, max_sequence: 1536, block_size: 1 };
+        let room = ContextParams { cache_tokens: 1536, max_sequence: 1536, block_size: 1, ..ContextParams::default() };
         let scoring = Context::new(&assistant.model, room)?;
         let none = assistant.tokenizer.encode(" None", Specials::Text)?;
         let none = none.first().copied().ok_or_else(|| AlignError::Params("the vocabulary has no None".into()))?;

@@ -185,7 +185,7 @@ impl Adaptation {
             None => Adapter::new(&model, params.rank, params.alpha, params.seed)?,
         };
         let capacity = capacity(&policy, records, &units, &params)?;
-        let for_activations = super::memory::check(&model, adapter.shape.words, adapter.shape.rank, capacity, budget)?;
+        let for_activations = super::memory::check(&policy, adapter.shape.rank, capacity, budget)?;
         let start = adapter.read(device)?;
         let fingerprint = fingerprint(&params, records, &start, critic.as_ref())?;
         run_log::folder(folder)?;

@@ -1,40 +1,30 @@
 //! What a training takes in memory, before anything is allocated.
 
-use super::{AlignError, Budget};
-use crate::model::{Config, Model, ModelError};
+use super::{AlignError, Assistant, Budget};
+use crate::model::ModelError;
+use crate::train::Job;
 
-/// Bytes of the buffers of a training: adapter, gradients, two moments, and what a pass of `tokens` tokens keeps and
-/// computes at the least: activations inside of the blocks are taken to be computed again, not kept
-/// ([`crate::train::Trainer::limit_activations`]). The base weights are not counted.
-pub fn training_bytes(c: &Config, words: usize, rank: usize, tokens: usize) -> u64 {
-    // Passes are rounded up to a power of two.
-    let rounded = tokens.next_power_of_two();
-    let (q, kv) = (c.q_dim(), c.kv_dim());
-    let raw = if c.qk_norm { q + kv } else { 0 };
-    let post = if c.post_norm { 2 * c.dim } else { 0 };
-    let activations = 3 * c.dim + 2 * q + 2 * kv + 2 * c.n_heads + 3 * c.ffn_dim + rank + raw + post;
-    let gradients = 3 * c.dim + 2 * q + 2 * kv + 3 * c.ffn_dim + rank + raw;
-    let kept = c.n_layers * c.dim;
-    let cache = c.n_layers * 2 * kv;
-    // Hidden states of the head with their gradients, and a chunk of logits.
-    let head = rounded * (4 * c.dim + ((1 << 19) / rounded).clamp(512, 8192).min(c.vocab));
-    4 * (4 * words + rounded * (activations + gradients + kept) + tokens * cache + head) as u64
-}
-
-/// Whether a training fits in the budget's bytes; gives those that are left for activations, where there is a limit.
+/// Whether a training of passes of `tokens` tokens fits in the budget's bytes, the base weights not counted; gives
+/// those that are left for activations ([`crate::train::Trainer::limit_activations`]), where there is a limit.
 pub(super) fn check(
-    model: &Model,
-    words: usize,
+    policy: &Assistant,
     rank: usize,
     tokens: usize,
     budget: &Budget,
 ) -> Result<Option<usize>, AlignError> {
     let Some(budget) = budget.bytes else { return Ok(None) };
-    let bytes = |tokens| training_bytes(&model.config, words, rank, tokens);
-    let needed = bytes(tokens);
+    let planner = policy.planner()?;
+    // At the least: what is inside of the blocks is computed again, not kept.
+    let answer = tokens.saturating_sub(1).max(1);
+    let job = Job::Train { prompt: 1, answers: 1, answer, rank, activation_bytes: Some(0) };
+    let plan = planner.plan(&job)?;
+    let needed = plan.total() - plan.weights;
     if needed <= budget {
         return Ok(Some(usize::try_from(budget - needed).unwrap_or(usize::MAX)));
     }
-    let largest = (1..tokens).rev().find(|t| bytes(*t) <= budget);
+    let largest = match planner.fit(&job, budget.saturating_add(plan.weights)) {
+        Err(ModelError::DoesNotFit { largest, .. }) => largest,
+        other => other.map(|_| None)?,
+    };
     Err(ModelError::DoesNotFit { needed, budget, largest }.into())
 }

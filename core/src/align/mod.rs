@@ -52,7 +52,6 @@ pub use error::AlignError;
 pub use guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 pub use infer::{Choice, InferParams, Inferrer, Turn, choices};
 pub use job::{AdaptParams, Adaptation, Method, StepEnd, WarmStart};
-pub use memory::training_bytes;
 pub use pers_genprm::{Critic, CriticParams, Critique, Reader, StepCritique};
 pub use profile::{
     Dismissed, Evidence, Inferred, Learned, Preference, Source, place as place_inferred, same_preference,

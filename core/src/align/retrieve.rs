@@ -75,7 +75,8 @@ impl Retriever {
         let Some(assistant) = assistant else {
             return Err(AlignError::Params("this way of retrieving needs a model".into()));
         };
-        let params = ContextParams { cache_tokens: ROOM, max_sequence: ROOM, block_size: 1 };
+        let params =
+            ContextParams { cache_tokens: ROOM, max_sequence: ROOM, block_size: 1, ..ContextParams::default() };
         let mut context = Context::new(&assistant.model, params)?;
         for p in preferences {
             let tokens = assistant.tokenizer.encode(&format!(" {p}"), Specials::Text)?;

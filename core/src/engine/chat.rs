@@ -12,7 +12,7 @@ use crate::align::Assistant;
 #[cfg(feature = "store")]
 use crate::align::policy_messages;
 use crate::generate::{CancelToken, Canceller, Kept, Request, SampleParams, StopReason, generate_kept};
-use crate::model::{Adapter, ContextParams, ModelError};
+use crate::model::{Adapter, ContextParams, KvType, ModelError};
 use crate::text::{Message, split_steps};
 
 /// What a conversation is made with.
@@ -23,6 +23,8 @@ pub struct ChatParams {
     /// Tokens of prompt and reply together that are kept in view; at most what the model was trained for.
     /// Messages that no longer fit are left out, the oldest first.
     pub context_tokens: usize,
+    /// The type of cached keys and values: halves take half of the memory of floats, eight bits 28 % of it.
+    pub kv: KvType,
     /// A LoRA adapter (GGUF).
     pub adapter: Option<PathBuf>,
     /// The user: the assistant is told what they prefer and answers in steps with their adapter, and the
@@ -36,6 +38,7 @@ impl Default for ChatParams {
         Self {
             system: None,
             context_tokens: 2048,
+            kv: KvType::F32,
             adapter: None,
             #[cfg(feature = "store")]
             profile: None,
@@ -305,8 +308,12 @@ impl Chat {
             Some(room) => room,
             empty => {
                 // A block more than the limit: the cache counts in whole blocks.
-                let context =
-                    ContextParams { cache_tokens: limit + 32, max_sequence: limit, ..ContextParams::default() };
+                let context = ContextParams {
+                    cache_tokens: limit + 32,
+                    max_sequence: limit,
+                    kv: self.0.params.kv,
+                    ..ContextParams::default()
+                };
                 empty.insert(Room { assistant: policy.share(context)?, kept: Kept::default() })
             }
         };

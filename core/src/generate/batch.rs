@@ -1,7 +1,7 @@
 //! Many answers at once: prompts are filled in, then all sequences take their next token in one batch.
 
 use super::sampler::log_sum_exp;
-use super::{CancelToken, GenerateError, SampleParams, Sampler};
+use super::{CancelToken, GenerateError, Kept, SampleParams, Sampler};
 use crate::model::{Adapter, Context, SeqId, Span};
 use crate::text::{Constraint, StreamDecoder, Tokenizer};
 
@@ -141,25 +141,8 @@ pub fn generate(
     Ok(running.into_iter().map(|r| r.out).collect())
 }
 
-/// What a conversation has in the cache, so that its next turn fills in only what is new.
-#[derive(Debug, Default)]
-pub struct Kept {
-    tokens: Vec<u32>,
-    adapter: Option<Adapter>,
-    seq: Option<SeqId>,
-}
-
-impl Kept {
-    /// Takes it out of the cache.
-    pub fn forget(&mut self, context: &mut Context) {
-        if let Some(seq) = std::mem::take(self).seq {
-            context.cache.remove(seq);
-        }
-    }
-}
-
 /// As [`generate`] for one answer, which stays in the cache: what the next prompt shares with this prompt and
-/// its answer is not computed again. After an error nothing is kept.
+/// its answer under the same adapter is not computed again. After an error nothing is kept.
 ///
 /// # Errors
 /// As [`generate`]; a request for another number of answers than one.
@@ -181,7 +164,7 @@ pub fn generate_kept(
         (Ok(()), Some(r)) => {
             let mut tokens = [prompt, &r.out.tokens].concat();
             tokens.truncate(context.cache.len(r.seq));
-            *kept = Kept { tokens, adapter: adapter.cloned(), seq: Some(r.seq) };
+            kept.keep(tokens, adapter.cloned(), r.seq);
             Ok(r.out)
         }
         (result, one) => {
@@ -215,17 +198,7 @@ fn run<'a>(
                 context.cache.truncate(fork, shared.min(request.prompt.len() - 1));
                 fork
             }
-            _ => match std::mem::take(kept) {
-                Kept { tokens, adapter, seq: Some(seq) } if same(adapter.as_ref(), request.adapter) => {
-                    let shared = tokens.iter().zip(request.prompt).take_while(|(a, b)| a == b).count();
-                    context.cache.truncate(seq, shared.min(request.prompt.len() - 1));
-                    seq
-                }
-                mut other => {
-                    other.forget(context);
-                    context.cache.create()
-                }
-            },
+            _ => kept.take(context, request.prompt, request.adapter),
         };
         let first = running.len();
         let mut constraint = request.constraint.take();
@@ -259,7 +232,7 @@ fn run<'a>(
             if stopped {
                 break;
             }
-            rows = context.forward(&[Span { seq, tokens, adapter: request.adapter }])?;
+            rows = kept.forward(context, &[Span { seq, tokens, adapter: request.adapter }])?;
         }
         if stopped {
             running.extend((1..request.n).map(|i| new(context.cache.create(), None, (first + i) as u64)));
@@ -293,7 +266,7 @@ fn run<'a>(
             .zip(&last)
             .map(|(i, t)| Span { seq: running[*i].seq, tokens: std::slice::from_ref(t), adapter: running[*i].adapter })
             .collect();
-        context.forward(&spans)?;
+        kept.forward(context, &spans)?;
         let rows: Vec<u32> = (0..active.len() as u32).collect();
         let logits = context.logits(&rows)?;
         for (i, logits) in active.iter().zip(logits.chunks_exact(logits.len() / active.len())) {
@@ -303,7 +276,8 @@ fn run<'a>(
     Ok(())
 }
 
-fn same(a: Option<&Adapter>, b: Option<&Adapter>) -> bool {
+/// Whether both are the same adapter, or none.
+pub(super) fn same(a: Option<&Adapter>, b: Option<&Adapter>) -> bool {
     match (a, b) {
         (None, None) => true,
         (Some(a), Some(b)) => a.weights.same(&b.weights),

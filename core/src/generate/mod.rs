@@ -3,9 +3,11 @@
 mod batch;
 mod cancel;
 mod error;
+mod kept;
 mod sampler;
 
-pub use batch::{Completion, Kept, Request, StopReason, generate, generate_kept};
+pub use batch::{Completion, Request, StopReason, generate, generate_kept};
 pub use cancel::{CancelToken, Canceller};
 pub use error::GenerateError;
+pub use kept::Kept;
 pub use sampler::{SampleParams, Sampler};

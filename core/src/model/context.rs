@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use unspoken_kernels::KvType;
+
 use super::head::Head;
 use super::layer::{Group, Pass};
 use super::workspace::{Activations, Gradients, Inputs, Kept, Scratch};
@@ -18,6 +20,8 @@ pub struct ContextParams {
     /// Positions in a block of the cache. 1 where sequences of one batch share a beginning that is
     /// computed in that batch (training), so that no position is ever copied.
     pub block_size: usize,
+    /// The type of its keys and values: [`KvType::F32`] for whatever a backward pass follows.
+    pub kv: KvType,
 }
 
 /// What [`Context::activation_bytes`] is at first.
@@ -25,7 +29,7 @@ const ACTIVATION_BYTES: usize = 256 << 20;
 
 impl Default for ContextParams {
     fn default() -> Self {
-        Self { cache_tokens: 2048, max_sequence: 2048, block_size: 32 }
+        Self { cache_tokens: 2048, max_sequence: 2048, block_size: 32, kv: KvType::F32 }
     }
 }
 
@@ -83,13 +87,14 @@ impl Context {
     /// A context for `model`.
     ///
     /// # Errors
-    /// Memory that the device refuses; a block size of 0.
+    /// Memory that the device refuses; a block size of 0; a type of cache that does not take the model's heads.
     pub fn new(model: &Arc<Model>, params: ContextParams) -> Result<Self, ModelError> {
         if params.block_size == 0 || params.cache_tokens == 0 {
             return Err(ModelError::Batch("a cache needs blocks and tokens".into()));
         }
         let max_len = params.max_sequence.min(model.config.context_length);
-        let cache = KvCache::new(&model.device, &model.config, params.cache_tokens, params.block_size, max_len)?;
+        let params = ContextParams { max_sequence: max_len, ..params };
+        let cache = KvCache::new(&model.device, &model.config, &params)?;
         Ok(Self {
             model: model.clone(),
             cache,

@@ -1,6 +1,6 @@
 //! Whole passes: forward, log-probabilities, backward.
 
-use unspoken_kernels::{Kernel, params};
+use unspoken_kernels::{Kernel, KvType, params};
 
 use super::layer::{Extent, Layer, Pass};
 use super::workspace::{Inputs, Kept};
@@ -26,8 +26,9 @@ impl Context {
     /// insides of as many as [`Context::activation_bytes`] has room for.
     ///
     /// # Errors
-    /// As [`Context::forward`].
+    /// As [`Context::forward`]; a cache of other than floats.
     pub fn forward_kept(&mut self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
+        self.check_backward()?;
         let begun = self.begin(spans)?;
         self.run_forward(begun, true)
     }
@@ -44,8 +45,23 @@ impl Context {
         adapter: Option<&Adapter>,
         keep: bool,
     ) -> Result<usize, ModelError> {
+        if keep {
+            self.check_backward()?;
+        }
         let begun = self.begin_tree(nodes, adapter)?;
         self.run_forward(begun, keep)
+    }
+
+    /// Whether a backward pass can follow.
+    fn check_backward(&self) -> Result<(), ModelError> {
+        match self.cache.kv() {
+            KvType::F32 => Ok(()),
+            kv => Err(ModelError::Unsupported {
+                what: "the cache of a backward pass".into(),
+                found: kv.name().into(),
+                supported: "f32".into(),
+            }),
+        }
     }
 
     fn run_forward(&mut self, begun: (Pass, Inputs, usize), keep: bool) -> Result<usize, ModelError> {
@@ -55,7 +71,7 @@ impl Context {
         let kept = if keep { self.kept(pass.n_tokens)? } else { Vec::new() };
         let mut rec = Recording::new();
         if moves > 0 {
-            let p = params::Rows { n: moves as u32, width: model.config.kv_dim() as u32 };
+            let p = params::Rows { n: moves as u32, width: self.cache.cell_words() as u32 };
             for (keys, values) in &self.cache.layers {
                 rec.push(Kernel::MoveRows, &p, &[&inputs.moves, keys])?;
                 rec.push(Kernel::MoveRows, &p, &[&inputs.moves, values])?;

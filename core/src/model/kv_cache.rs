@@ -3,7 +3,9 @@
 //! A sequence is a table of blocks. Forking copies the table and counts references; a block that two
 //! sequences share is copied when one of them writes into it.
 
-use super::{Config, ModelError};
+use unspoken_kernels::KvType;
+
+use super::{Config, ContextParams, ModelError};
 use crate::device::{Buffer, Device};
 
 /// A sequence of a [`KvCache`].
@@ -16,10 +18,13 @@ struct Sequence {
     len: usize,
 }
 
-/// Keys and values of all sequences, by layer `[cells, kv_dim]`.
+/// Keys and values of all sequences, by layer `[cells, n_kv_heads]` rows of a head.
 #[derive(Debug)]
 pub struct KvCache {
     pub(super) layers: Vec<(Buffer, Buffer)>,
+    kv: KvType,
+    /// Words of a cell.
+    cell_words: usize,
     block_size: usize,
     max_len: usize,
     free: Vec<u32>,
@@ -28,27 +33,42 @@ pub struct KvCache {
 }
 
 impl KvCache {
-    /// Room for `tokens` tokens in blocks of `block_size`; a sequence has at most `max_len`.
-    pub(super) fn new(
-        device: &Device,
-        c: &Config,
-        tokens: usize,
-        block_size: usize,
-        max_len: usize,
-    ) -> Result<Self, ModelError> {
-        let blocks = tokens.div_ceil(block_size);
-        let words = blocks * block_size * c.kv_dim();
+    /// Room as `params` say.
+    pub(super) fn new(device: &Device, c: &Config, params: &ContextParams) -> Result<Self, ModelError> {
+        let ContextParams { cache_tokens, max_sequence: max_len, block_size, kv } = *params;
+        if !kv.takes(c.head_dim) {
+            return Err(ModelError::Unsupported {
+                what: format!("a cache of {}", kv.name()),
+                found: format!("heads of {}", c.head_dim),
+                supported: "f32 for all; f16 for even widths, q8_0 for multiples of 32, both to 256".into(),
+            });
+        }
+        let blocks = cache_tokens.div_ceil(block_size);
+        let cell_words = c.n_kv_heads * kv.words(c.head_dim);
+        let words = blocks * block_size * cell_words;
         let layers = (0..c.n_layers)
             .map(|_| Ok((device.alloc(words)?, device.alloc(words)?)))
             .collect::<Result<_, ModelError>>()?;
         Ok(Self {
             layers,
+            kv,
+            cell_words,
             block_size,
             max_len,
             free: (0..blocks as u32).rev().collect(),
             references: vec![0; blocks],
             sequences: Vec::new(),
         })
+    }
+
+    /// The type of its keys and values.
+    pub fn kv(&self) -> KvType {
+        self.kv
+    }
+
+    /// Words of a cell in each of a layer's two buffers.
+    pub(super) fn cell_words(&self) -> usize {
+        self.cell_words
     }
 
     /// Positions in a block.
@@ -197,7 +217,8 @@ mod tests {
 
     fn cache(tokens: usize) -> KvCache {
         let device = Device::open(DeviceChoice::Cpu, Some(1)).unwrap();
-        KvCache::new(&device, &small(), tokens, 4, 64).unwrap()
+        let params = ContextParams { cache_tokens: tokens, max_sequence: 64, block_size: 4, ..Default::default() };
+        KvCache::new(&device, &small(), &params).unwrap()
     }
 
     #[test]

@@ -64,9 +64,9 @@ impl Layer<'_> {
         let (keys, values) = &self.cache.layers[self.index];
         let bound =
             [&a.qkv, &self.inputs.positions, &self.inputs.cells, self.frequencies(), &w.heads, &a.q, keys, values];
-        rec.push(Kernel::QkvHeads, &self.heads(), &bound)?;
+        rec.push(Kernel::QkvHeads(self.cache.kv()), &self.heads(), &bound)?;
         let bound = [&a.q, keys, values, &self.inputs.map, &a.attn, &a.stats];
-        rec.push(Kernel::Attention, &self.attention(), &bound)?;
+        rec.push(Kernel::Attention(self.cache.kv()), &self.attention(), &bound)?;
         if let Some((post, _)) = &w.post_norm {
             self.linear(rec, Projection::O, &a.attn, &a.attn_out, false)?;
             rec.push(Kernel::AddNorm, &self.add_norm(), &[&a.x, &a.attn_out, post, &w.ffn_norm, &a.ffn_in])?;

@@ -26,4 +26,5 @@ pub use error::ModelError;
 pub use kv_cache::{KvCache, SeqId};
 pub use matrix::Matrix;
 pub use rope::{RopeScaling, Yarn};
+pub use unspoken_kernels::KvType;
 pub use weights::{LayerWeights, Model};

@@ -40,7 +40,12 @@ impl Trainer {
     ) -> Result<Self, ModelError> {
         adapter.check_base(model)?;
         let words = adapter.shape.words;
-        let params = ContextParams { cache_tokens: max_tokens, max_sequence: max_tokens, block_size: 1 };
+        let params = ContextParams {
+            cache_tokens: max_tokens,
+            max_sequence: max_tokens,
+            block_size: 1,
+            ..ContextParams::default()
+        };
         Ok(Self {
             context: Context::new(model, params)?,
             capacity: max_tokens,
@@ -90,14 +95,6 @@ impl Trainer {
     /// Tokens that a pass may have.
     pub fn capacity(&self) -> usize {
         self.capacity
-    }
-
-    /// The same with the adapter off: the reference policy.
-    ///
-    /// # Errors
-    /// As [`Trainer::log_probs`].
-    pub fn reference_log_probs(&mut self, group: &Group<'_>) -> Result<Vec<Vec<f32>>, ModelError> {
-        log_probs(&mut self.context, group, None, false)
     }
 
     /// Adds the gradient of a loss whose derivative by the last [`Trainer::log_probs`] is `grad`, answers

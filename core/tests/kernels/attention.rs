@@ -1,6 +1,6 @@
 //! Attention over a paged cache, forward and backward.
 
-use unspoken_kernels::{Kernel, params};
+use unspoken_kernels::{Kernel, KvType, params};
 
 use crate::harness::{Random, check, check_over, plain, run};
 
@@ -53,7 +53,7 @@ impl Case {
     pub fn forward(&self) -> (Vec<u32>, Vec<u32>) {
         let stats = vec![0; 2 * (self.p.n_tokens * self.p.n_heads) as usize];
         let bound = [&self.q, &self.k, &self.v, &self.map, &self.q, &stats].map(Clone::clone);
-        let mut after = run(plain(), Kernel::Attention, &self.p, &bound);
+        let mut after = run(plain(), Kernel::Attention(KvType::F32), &self.p, &bound);
         let (stats, out) = (after.pop().unwrap(), after.pop().unwrap());
         let mut after = run(plain(), Kernel::AttentionDelta, &self.p, &[self.dout.clone(), out.clone(), stats]);
         (out, after.pop().unwrap())
@@ -68,8 +68,11 @@ impl Case {
     fn check(&self, random: &mut Random) {
         let (out, stats) = self.forward();
         let junk = random.values(out.len());
-        let bound = [&self.q, &self.k, &self.v, &self.map, &junk, &stats].map(Clone::clone);
-        check(Kernel::Attention, &self.p, &bound, 1e-5);
+        for &kv in KvType::ALL.iter().filter(|kv| kv.takes(self.p.head_dim as usize)) {
+            let [k, v] = [&self.k, &self.v].map(|side| packed(kv, side, self.p.head_dim as usize));
+            let bound = [&self.q, &k, &v, &self.map, &junk, &stats].map(Clone::clone);
+            check(Kernel::Attention(kv), &self.p, &bound, 1e-5);
+        }
         check(Kernel::AttentionDelta, &self.p, &[self.dout.clone(), out, stats.clone()], 1e-5);
         let mut bound = self.backward_inputs(&stats);
         bound.push(junk);
@@ -80,6 +83,15 @@ impl Case {
         bound.extend([rows.clone(), rows]);
         check_over(Kernel::AttentionBackwardKv, &self.p, &bound, 1e-5, 1.0);
     }
+}
+
+/// Rows of heads as a cache of type `kv` keeps them.
+fn packed(kv: KvType, rows: &[u32], head_dim: usize) -> Vec<u32> {
+    let mut packed = vec![0; rows.len() / head_dim * kv.words(head_dim)];
+    for (row, to) in rows.chunks_exact(head_dim).zip(packed.chunks_exact_mut(kv.words(head_dim))) {
+        kv.store(crate::harness::floats(row), to);
+    }
+    packed
 }
 
 /// Two sequences in one batch. The second goes on from blocks that it shares with the first, some of whose tokens

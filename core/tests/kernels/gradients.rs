@@ -1,6 +1,6 @@
 //! The plain backward kernels against finite differences of the plain forward ones.
 
-use unspoken_kernels::{Kernel, params};
+use unspoken_kernels::{Kernel, KvType, params};
 
 use crate::attention::{Case, two_sequences};
 use crate::harness::{Random, floats, plain, run, words};
@@ -65,7 +65,7 @@ fn heads_of_queries_keys_and_values() {
         let loss = |x: &[f32]| {
             let inputs = [words(x), positions.clone(), cells.clone(), freq.clone(), extras.clone()];
             let bound = [&inputs[..], &[vec![0; 60], vec![0; 30], vec![0; 30]]].concat();
-            let after = run(plain(), Kernel::QkvHeads, &p, &bound);
+            let after = run(plain(), Kernel::QkvHeads(KvType::F32), &p, &bound);
             let in_cells = |cache: &[u32]| {
                 cells.iter().flat_map(|c| floats(cache)[10 * *c as usize..][..10].to_vec()).collect::<Vec<_>>()
             };
@@ -95,7 +95,7 @@ fn attention() {
         let dout = floats(&case.dout);
         let loss = |q: &[f32], k: &[f32], v: &[f32]| {
             let bound = [words(q), words(k), words(v), case.map.clone(), case.q.clone(), stats.clone()];
-            inner(floats(&run(plain(), Kernel::Attention, &case.p, &bound)[4]), dout)
+            inner(floats(&run(plain(), Kernel::Attention(KvType::F32), &case.p, &bound)[4]), dout)
         };
         let (q, k, v) = (floats(&case.q), floats(&case.k), floats(&case.v));
 

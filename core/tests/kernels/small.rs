@@ -1,8 +1,8 @@
 //! Kernels on rows and on single values.
 
-use unspoken_kernels::{Kernel, params};
+use unspoken_kernels::{Kernel, KvType, params};
 
-use crate::harness::{Random, check, words};
+use crate::harness::{Random, check, devices, floats, plain, run, words};
 
 #[test]
 fn rms_norm_and_backward() {
@@ -66,9 +66,48 @@ fn heads_of_queries_keys_and_values() {
             let freq = words(&freq);
             let forward =
                 [qkv.clone(), positions.clone(), cells, freq.clone(), extras.clone(), q.clone(), cache.clone(), cache];
-            check(Kernel::QkvHeads, &p, &forward, 5e-6);
+            check(Kernel::QkvHeads(KvType::F32), &p, &forward, 5e-6);
+            packed_heads(&p, &forward);
             let backward = [q, rows.clone(), rows, qkv.clone(), positions, freq, extras, qkv];
             check(Kernel::QkvHeadsBackward, &p, &backward, 5e-6);
+        }
+    }
+}
+
+/// A packed cache holds what the cache of floats holds, within a step of its type, and nothing else changes.
+fn packed_heads(p: &params::QkvHeads, bindings: &[Vec<u32>]) {
+    let dim = p.head_dim as usize;
+    let exact = run(plain(), Kernel::QkvHeads(KvType::F32), p, bindings);
+    for kv in [KvType::F16, KvType::Q8_0].into_iter().filter(|kv| kv.takes(dim)) {
+        let mut bindings = bindings.to_vec();
+        let rows = bindings[6].len() / dim;
+        for cache in &mut bindings[6..] {
+            *cache = vec![0x5555_5555; rows * kv.words(dim)];
+        }
+        for device in [plain()].into_iter().chain(devices()) {
+            let after = run(device, Kernel::QkvHeads(kv), p, &bindings);
+            crate::harness::close(floats(&after[5]), floats(&exact[5]), 5e-6, 0.0, &|| format!("{kv:?}: queries"));
+            for (side, row) in (6..8).flat_map(|side| (0..rows).map(move |row| (side, row))) {
+                let words = &after[side][row * kv.words(dim)..][..kv.words(dim)];
+                let cell = (row / p.n_kv_heads as usize) as u32;
+                if !bindings[2].contains(&cell) {
+                    assert!(words.iter().all(|w| *w == 0x5555_5555), "{kv:?}: cell {cell} was written");
+                    continue;
+                }
+                let mut got = vec![0.0; dim];
+                kv.load(words, &mut got);
+                let want = &floats(&exact[side])[row * dim..][..dim];
+                let most = want.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
+                for (block, got) in want.chunks(32).zip(got.chunks(32)) {
+                    let largest = block.iter().fold(0.0, |m: f32, x| m.max(x.abs()));
+                    for (want, got) in block.iter().zip(got) {
+                        // Drivers may cut a half instead of rounding it.
+                        let step = if kv == KvType::F16 { want.abs() / 1024.0 + 1e-7 } else { largest / 127.0 * 0.51 };
+                        let off = (got - want).abs();
+                        assert!(off <= step + 5e-6 * most, "{kv:?} on {}: {got}, not {want}", device.name());
+                    }
+                }
+            }
         }
     }
 }

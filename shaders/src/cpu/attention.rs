@@ -1,8 +1,9 @@
 //! `attention` and `attention_delta`, plain.
 
+use super::cache_rows::CacheRows;
 use super::math::{dot, exp, max_of};
 use super::{Slot, Team};
-use crate::params;
+use crate::{KvType, params};
 
 /// The map binding, read with the meaning that [`params::Attention`] gives it.
 pub(super) struct Map<'a> {
@@ -39,21 +40,21 @@ impl<'a> Map<'a> {
 }
 
 #[inline(always)]
-pub(super) unsafe fn forward(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>) {
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
-    let mut scores = Vec::new();
+    let (mut scores, mut row) = (Vec::new(), vec![0.0; dim]);
     // SAFETY: the contract of `cpu::run`; a (token, head) is written by one thread.
     unsafe {
-        let (q, k, v) = (s[0].f32(), s[1].f32(), s[2].f32());
-        let map = Map::new(s[3].u32(), p);
+        let (q, map) = (s[0].f32(), Map::new(s[3].u32(), p));
+        let (k, v) = (CacheRows::new(&s[1], kv, dim), CacheRows::new(&s[2], kv, dim));
         for i in team.chunks(p.n_tokens as usize * heads) {
             let (t, h) = (i / heads, i % heads);
             let (seq, pos) = map.token(t);
             let g = h / (heads / groups);
             let q = &q[i * dim..(i + 1) * dim];
-            let at = |pos| (map.cell(seq, pos) * groups + g) * dim;
+            let at = |pos| map.cell(seq, pos) * groups + g;
             scores.clear();
-            scores.extend(map.visible(pos).map(|pos| p.scale * dot(q, &k[at(pos)..][..dim])));
+            scores.extend(map.visible(pos).map(|pos| p.scale * dot(q, k.row(at(pos), &mut row))));
             let max = max_of(&scores);
             scores.iter_mut().for_each(|x| *x = exp(*x - max));
             let sum: f32 = scores.iter().sum();
@@ -61,7 +62,7 @@ pub(super) unsafe fn forward(p: &params::Attention, s: &[Slot], team: &Team<'_>)
             out.fill(0.0);
             for (pos, score) in map.visible(pos).zip(&scores) {
                 let weight = score / sum;
-                for (o, v) in out.iter_mut().zip(&v[at(pos)..][..dim]) {
+                for (o, v) in out.iter_mut().zip(v.row(at(pos), &mut row)) {
                     *o += weight * v;
                 }
             }

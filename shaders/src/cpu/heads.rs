@@ -3,7 +3,7 @@
 
 use super::rms_norm::{inverse_rms, norm_gradient};
 use super::{Slot, Team};
-use crate::params;
+use crate::{KvType, params};
 
 /// Sines and cosines of one position, times the attention factor.
 struct Turn<'a> {
@@ -79,9 +79,11 @@ impl<'a> Extras<'a> {
 }
 
 #[inline(always)]
-pub(super) unsafe fn forward(p: &params::QkvHeads, s: &[Slot], team: &Team<'_>) {
+pub(super) unsafe fn forward(kv: KvType, p: &params::QkvHeads, s: &[Slot], team: &Team<'_>) {
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let all = heads + 2 * groups;
+    // A packed row is written when all of it is there.
+    let (words, mut packed) = (kv.words(dim), vec![0.0; dim]);
     // SAFETY: the contract of `cpu::run`; a head of a token is written by one thread, and cells are distinct.
     unsafe {
         let (qkv, positions, cells) = (s[0].f32(), s[1].u32(), s[2].u32());
@@ -94,18 +96,21 @@ pub(super) unsafe fn forward(p: &params::QkvHeads, s: &[Slot], team: &Team<'_>) 
                 h if h < heads + groups => (&s[6], cells[t] as usize * groups + h - heads),
                 h => (&s[7], cells[t] as usize * groups + h - heads - groups),
             };
-            let head = slot.f32_mut(at * dim..(at + 1) * dim);
+            let in_place = h < heads || kv == KvType::F32;
+            let head = if in_place { slot.f32_mut(at * dim..(at + 1) * dim) } else { &mut packed[..] };
             head.copy_from_slice(&qkv[i * dim..(i + 1) * dim]);
             extras.add_bias(h, head);
-            if h >= heads + groups {
-                continue;
+            if h < heads + groups {
+                if let Some(weight) = extras.norm(h >= heads, dim) {
+                    let inv = inverse_rms(head, p.eps);
+                    head.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * inv * w);
+                }
+                turn.at(positions[t]);
+                turn.apply(head, 1.0);
             }
-            if let Some(weight) = extras.norm(h >= heads, dim) {
-                let inv = inverse_rms(head, p.eps);
-                head.iter_mut().zip(weight).for_each(|(x, w)| *x = *x * inv * w);
+            if !in_place {
+                kv.store(head, slot.u32_mut(at * words..(at + 1) * words));
             }
-            turn.at(positions[t]);
-            turn.apply(head, 1.0);
         }
     }
 }

@@ -8,6 +8,7 @@
 mod adamw;
 mod attention;
 mod attention_backward;
+mod cache_rows;
 mod elementwise;
 pub mod fast;
 mod heads;
@@ -89,14 +90,14 @@ unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot]
             Kernel::RmsNorm => rms_norm::forward(&params::RmsNorm::from_raw(raw), slots, team),
             Kernel::RmsNormBackward => rms_norm::backward(&params::RmsNorm::from_raw(raw), slots, team),
             Kernel::AddNorm => rms_norm::add(&params::AddNorm::from_raw(raw), slots, team),
-            Kernel::QkvHeads => heads::forward(&params::QkvHeads::from_raw(raw), slots, team),
+            Kernel::QkvHeads(kv) => heads::forward(kv, &params::QkvHeads::from_raw(raw), slots, team),
             Kernel::QkvHeadsBackward => heads::backward(&params::QkvHeads::from_raw(raw), slots, team),
             Kernel::ScatterRows => rows::scatter(&params::Rows::from_raw(raw), slots, team),
             Kernel::GatherRows => rows::gather(&params::Rows::from_raw(raw), slots, team),
             Kernel::MoveRows => rows::move_rows(&params::Rows::from_raw(raw), slots, team),
-            Kernel::Attention => {
+            Kernel::Attention(kv) => {
                 let p = params::Attention::from_raw(raw);
-                if fast { fast::attention(&p, slots, team, AVX2) } else { attention::forward(&p, slots, team) }
+                if fast { fast::attention(kv, &p, slots, team, AVX2) } else { attention::forward(kv, &p, slots, team) }
             }
             Kernel::AttentionDelta => attention::delta(&params::Attention::from_raw(raw), slots, team),
             Kernel::AttentionBackwardQ => {

@@ -54,6 +54,16 @@ impl Slot {
         unsafe { std::slice::from_raw_parts_mut(self.ptr.cast::<f32>().add(range.start), range.len()) }
     }
 
+    /// As [`Slot::f32_mut`], as words.
+    ///
+    /// # Safety
+    /// As [`Slot::f32_mut`].
+    #[allow(clippy::mut_from_ref)]
+    pub unsafe fn u32_mut(&self, range: Range<usize>) -> &mut [u32] {
+        // SAFETY: passed on from the caller.
+        bytemuck::cast_slice_mut(unsafe { self.f32_mut(range) })
+    }
+
     /// The base as floats, for kernels that write strided tiles.
     pub fn f32_ptr(&self) -> *mut f32 {
         self.ptr.cast()

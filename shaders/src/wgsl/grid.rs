@@ -35,7 +35,7 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         }
         Kernel::RmsNorm | Kernel::RmsNormBackward => folded(params::RmsNorm::from_raw(raw).rows.into()),
         Kernel::AddNorm => folded(params::AddNorm::from_raw(raw).rows.into()),
-        Kernel::QkvHeads | Kernel::QkvHeadsBackward => {
+        Kernel::QkvHeads(_) | Kernel::QkvHeadsBackward => {
             let p = params::QkvHeads::from_raw(raw);
             folded(u64::from(p.n_tokens) * u64::from(p.n_heads + 2 * p.n_kv_heads))
         }
@@ -43,7 +43,7 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
             let p = params::Rows::from_raw(raw);
             each(u64::from(p.n) * u64::from(p.width))
         }
-        Kernel::Attention | Kernel::AttentionBackwardQ => {
+        Kernel::Attention(_) | Kernel::AttentionBackwardQ => {
             let p = params::Attention::from_raw(raw);
             folded(u64::from(p.n_tokens) * u64::from(p.n_heads))
         }
@@ -115,7 +115,7 @@ pub fn work(kernel: Kernel, raw: &RawParams, forms: &Forms) -> u64 {
             let p = params::MatmulF32::from_raw(raw);
             u64::from(p.m) * u64::from(p.n) * u64::from(p.k)
         }
-        Kernel::Attention | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
+        Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
             let p = params::Attention::from_raw(raw);
             let table = u64::from(p.max_blocks) * u64::from(p.block_size);
             let keys = if p.window > 0 { table.min(p.window.into()) } else { table };

@@ -11,7 +11,7 @@ mod lanes;
 pub use forms::{Few, Forms, Many, Variant};
 pub use grid::{work, workgroups};
 
-use crate::{Access, Holds, Kernel, Params, QuantType, params};
+use crate::{Access, Holds, Kernel, KvType, Params, QuantType, params};
 
 /// Rows of W that a workgroup of the vector form takes.
 const VECTOR_ROWS: u32 = 4;
@@ -58,8 +58,8 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         Kernel::MatmulGated(_) => &[GRID, GATED_PRODUCT, MATH, ACTIVATION],
         Kernel::MatmulQT(_) | Kernel::MatmulF32 => &[],
         Kernel::RmsNorm | Kernel::RmsNormBackward | Kernel::AddNorm => &[GRID, REDUCE],
-        Kernel::QkvHeads | Kernel::QkvHeadsBackward => &[GRID, REDUCE, TURN, HEADS],
-        Kernel::Attention => &[GRID, MATH, REDUCE, PAGED],
+        Kernel::QkvHeads(_) | Kernel::QkvHeadsBackward => &[GRID, REDUCE, TURN, HEADS],
+        Kernel::Attention(_) => &[GRID, MATH, REDUCE, PAGED],
         Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => &[GRID, MATH, PAGED],
         Kernel::GatedActivation | Kernel::GatedActivationBackward => &[GRID, MATH, ACTIVATION],
         Kernel::LogitsReduce => &[GRID, MATH, REDUCE],
@@ -74,6 +74,7 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         | Kernel::AdamW => &[GRID],
     };
     shared.iter().for_each(|part| add(part));
+    cache_access(kernel).iter().for_each(|part| add(part));
     if let Some(q) = kernel.quant() {
         add(if texture { TEXTURE } else { WORDS });
         add(WEIGHTS);
@@ -119,9 +120,9 @@ const fn fields(kernel: Kernel) -> &'static str {
         Kernel::MatmulF32 => params::MatmulF32::WGSL,
         Kernel::RmsNorm | Kernel::RmsNormBackward => params::RmsNorm::WGSL,
         Kernel::AddNorm => params::AddNorm::WGSL,
-        Kernel::QkvHeads | Kernel::QkvHeadsBackward => params::QkvHeads::WGSL,
+        Kernel::QkvHeads(_) | Kernel::QkvHeadsBackward => params::QkvHeads::WGSL,
         Kernel::ScatterRows | Kernel::GatherRows | Kernel::MoveRows => params::Rows::WGSL,
-        Kernel::Attention | Kernel::AttentionDelta | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
+        Kernel::Attention(_) | Kernel::AttentionDelta | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
             params::Attention::WGSL
         }
         Kernel::GatedActivation | Kernel::GatedActivationBackward => params::GatedActivation::WGSL,
@@ -143,12 +144,12 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::RmsNorm => file!("rms_norm"),
         Kernel::RmsNormBackward => file!("rms_norm_backward"),
         Kernel::AddNorm => file!("add_norm"),
-        Kernel::QkvHeads => file!("qkv_heads"),
+        Kernel::QkvHeads(_) => file!("qkv_heads"),
         Kernel::QkvHeadsBackward => file!("qkv_heads_backward"),
         Kernel::ScatterRows => file!("scatter_rows"),
         Kernel::GatherRows => file!("gather_rows"),
         Kernel::MoveRows => file!("move_rows"),
-        Kernel::Attention => file!("attention"),
+        Kernel::Attention(_) => file!("attention"),
         Kernel::AttentionDelta => file!("attention_delta"),
         Kernel::AttentionBackwardQ => file!("attention_backward_q"),
         Kernel::AttentionBackwardKv => file!("attention_backward_kv"),
@@ -160,6 +161,19 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::Fill => file!("fill"),
         Kernel::SquaredNorm => file!("squared_norm"),
         Kernel::AdamW => file!("adamw"),
+    }
+}
+
+/// How a kernel reads or writes the cache.
+const fn cache_access(kernel: Kernel) -> &'static [&'static str] {
+    match kernel {
+        Kernel::QkvHeads(KvType::F32) => &[file!("kv/f32"), file!("kv/write_f32")],
+        Kernel::QkvHeads(KvType::F16) => &[file!("kv/f16"), file!("kv/stage"), file!("kv/write_f16")],
+        Kernel::QkvHeads(KvType::Q8_0) => &[file!("kv/q8_0"), file!("kv/stage"), file!("kv/write_q8_0")],
+        Kernel::Attention(KvType::F32) => &[file!("kv/f32"), file!("kv/read_f32")],
+        Kernel::Attention(KvType::F16) => &[file!("kv/f16"), file!("kv/read_f16")],
+        Kernel::Attention(KvType::Q8_0) => &[file!("kv/q8_0"), file!("kv/read_q8_0")],
+        _ => &[],
     }
 }
 

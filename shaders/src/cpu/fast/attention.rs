@@ -2,30 +2,33 @@
 //! products. Single tokens (decoding) take the plain form.
 
 use super::super::attention::{self, Map};
+use super::super::cache_rows::CacheRows;
 use super::super::math::{exp, max_of, sum_of};
 use super::super::{Slot, Team};
 use super::pack;
 use super::runs::{self, Run};
 use super::tile::{COLS, Strided, Target, panel};
-use crate::params;
+use crate::{KvType, params};
 
 /// Tokens of a block.
 pub(super) const BLOCK: usize = 24;
 
 #[inline(always)]
-pub(crate) unsafe fn forward<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+pub(crate) unsafe fn forward<const FMA: bool>(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>) {
     // SAFETY: the contract of `cpu::run`.
     let map = unsafe { Map::new(s[3].u32(), p) };
     let blocks = runs::blocks(&map, p.n_tokens as usize, BLOCK);
     if blocks.len() * 4 > p.n_tokens as usize {
         // SAFETY: passed on from the caller.
-        return unsafe { attention::forward(p, s, team) };
+        return unsafe { attention::forward(kv, p, s, team) };
     }
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let (mut packed, mut scores) = (Vec::new(), Vec::new());
+    let (mut loaded_k, mut loaded_v) = (Vec::new(), Vec::new());
     // SAFETY: the contract of `cpu::run`; a block's rows of one group's heads are written by one thread.
     unsafe {
-        let (q, k, v) = (s[0].f32(), s[1].f32(), s[2].f32());
+        let q = s[0].f32();
+        let (k, v) = (CacheRows::new(&s[1], kv, dim), CacheRows::new(&s[2], kv, dim));
         for chunk in team.chunks(blocks.len() * groups) {
             // The longest first: they take the longest.
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
@@ -33,14 +36,16 @@ pub(crate) unsafe fn forward<const FMA: bool>(p: &params::Attention, s: &[Slot],
             // The heads of a group share keys and values, so each is packed once for all of them.
             let (h0, per) = (g * (heads / groups), heads / groups);
             let a = Strided { ptr: q.as_ptr().add((block.row * heads + h0) * dim), row: heads * dim, col: 1 };
-            keys.scores::<FMA>(block, a, k, g, p, p.scale, &mut packed, &mut scores);
+            let k = keys.rows(&k, g, p, &mut loaded_k);
+            keys.scores::<FMA>(block, a, &k, p, p.scale, &mut packed, &mut scores);
             for (i, row) in scores.chunks_exact_mut(keys.stride).enumerate() {
                 let (h, t) = (h0 + i / block.len, i % block.len);
                 let at = (block.row + t) * heads + h;
                 s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax(row, keys.visible(&map, block.pos + t));
             }
             let out = s[4].f32_ptr().add((block.row * heads + h0) * dim);
-            keys.weighted::<FMA>(block.len, per, &scores, v, g, p, &mut packed, out);
+            let v = keys.rows(&v, g, p, &mut loaded_v);
+            keys.weighted::<FMA>(block.len, per, &scores, &v, p, &mut packed, out);
         }
     }
 }
@@ -66,6 +71,12 @@ pub(super) struct Keys {
     pub(super) stride: usize,
 }
 
+/// Rows of keys or values as floats, and where each begins.
+pub(super) struct Rows<'a> {
+    values: &'a [f32],
+    starts: Vec<usize>,
+}
+
 impl Keys {
     #[inline(always)]
     pub(super) fn of(map: &Map<'_>, block: &Run) -> Self {
@@ -82,26 +93,51 @@ impl Keys {
         seen.start().saturating_sub(self.first)..(seen.end() + 1).saturating_sub(self.first)
     }
 
-    /// `out[h, t, key] = scale · a[t, h, :] · rows[key, group g, :]` for the heads of group `g`, whose first
-    /// one `a` begins with; columns beyond the keys mean nothing.
+    /// The keys' rows of group `g` in one side of the cache; packed ones are unpacked to `loaded` once.
+    ///
+    /// # Safety
+    /// No thread may write the cache meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn rows<'r>(
+        &self,
+        side: &CacheRows<'r>,
+        g: usize,
+        p: &params::Attention,
+        loaded: &'r mut Vec<f32>,
+    ) -> Rows<'r> {
+        let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
+        // SAFETY: by the caller's word.
+        unsafe {
+            if let Some(values) = side.floats() {
+                return Rows { values, starts: self.cells.iter().map(|cell| (cell * groups + g) * dim).collect() };
+            }
+            loaded.resize(self.cells.len() * dim, 0.0);
+            for (cell, row) in self.cells.iter().zip(loaded.chunks_exact_mut(dim)) {
+                side.row(cell * groups + g, row);
+            }
+        }
+        Rows { values: loaded, starts: (0..self.cells.len()).map(|i| i * dim).collect() }
+    }
+
+    /// `out[h, t, key] = scale · a[t, h, :] · rows[key, :]` for the heads of a group, whose first one `a` begins
+    /// with; columns beyond the keys mean nothing.
     #[inline(always)]
     pub(super) unsafe fn scores<const FMA: bool>(
         &self,
         block: &Run,
         a: Strided,
-        rows: &[f32],
-        g: usize,
+        rows: &Rows<'_>,
         p: &params::Attention,
         scale: f32,
         packed: &mut Vec<f32>,
         out: &mut Vec<f32>,
     ) {
-        let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
-        let per = p.n_heads as usize / groups;
+        let dim = p.head_dim as usize;
+        let per = (p.n_heads / p.n_kv_heads) as usize;
         out.resize(per * block.len * self.stride, 0.0);
         packed.resize((dim * COLS).max(packed.len()), 0.0);
-        for (j, cells) in self.cells.chunks(COLS).enumerate() {
-            let row = |c: usize| rows[(cells[c.min(cells.len() - 1)] * groups + g) * dim..][..dim].as_ptr();
+        for (j, starts) in rows.starts.chunks(COLS).enumerate() {
+            let row = |c: usize| rows.values[starts[c.min(starts.len() - 1)]..][..dim].as_ptr();
             // SAFETY: `a` has the block's rows and the group's heads; `out` was sized for them.
             unsafe {
                 pack::transpose::<FMA>(&std::array::from_fn(row), dim, packed.as_mut_ptr());
@@ -114,25 +150,24 @@ impl Keys {
         }
     }
 
-    /// `out[t, h, :] = Σ_key a[h, t, key] rows[key, group g, :]` for `n` tokens and `per` heads.
+    /// `out[t, h, :] = Σ_key a[h, t, key] rows[key, :]` for `n` tokens and `per` heads.
     #[inline(always)]
     pub(super) unsafe fn weighted<const FMA: bool>(
         &self,
         n: usize,
         per: usize,
         a: &[f32],
-        rows: &[f32],
-        g: usize,
+        rows: &Rows<'_>,
         p: &params::Attention,
         packed: &mut Vec<f32>,
         out: *mut f32,
     ) {
-        let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+        let (heads, dim) = (p.n_heads as usize, p.head_dim as usize);
         packed.resize((self.cells.len() * COLS).max(packed.len()), 0.0);
         for d0 in (0..dim).step_by(COLS) {
             let cols = COLS.min(dim - d0);
-            for (i, cell) in self.cells.iter().enumerate() {
-                packed[i * COLS..][..cols].copy_from_slice(&rows[(cell * groups + g) * dim + d0..][..cols]);
+            for (i, start) in rows.starts.iter().enumerate() {
+                packed[i * COLS..][..cols].copy_from_slice(&rows.values[start + d0..][..cols]);
             }
             for h in 0..per {
                 let a = Strided { ptr: a[h * n * self.stride..].as_ptr(), row: self.stride, col: 1 };

@@ -1,12 +1,13 @@
 //! `attention_backward_q` and `attention_backward_kv` by tiles.
 
 use super::super::attention::Map;
+use super::super::cache_rows::CacheRows;
 use super::super::math::exp;
 use super::super::{Slot, Team};
 use super::attention::{BLOCK, Keys};
 use super::runs::{self, Run};
 use super::tile::{COLS, Strided, Target, panel};
-use crate::params;
+use crate::{KvType, params};
 
 /// Scratch of one thread.
 #[derive(Default)]
@@ -20,8 +21,8 @@ struct Scratch {
 struct Inputs<'a> {
     p: &'a params::Attention,
     q: &'a [f32],
-    k: &'a [f32],
-    v: &'a [f32],
+    k: CacheRows<'a>,
+    v: CacheRows<'a>,
     dout: &'a [f32],
     stats: &'a [f32],
     map: Map<'a>,
@@ -33,7 +34,8 @@ impl<'a> Inputs<'a> {
         // SAFETY: the contract of `cpu::run`: none of these is written.
         unsafe {
             let map = Map::new(s[5].u32(), p);
-            Self { p, q: s[0].f32(), k: s[1].f32(), v: s[2].f32(), dout: s[3].f32(), stats: s[4].f32(), map }
+            let side = |slot| CacheRows::new(slot, KvType::F32, p.head_dim as usize);
+            Self { p, q: s[0].f32(), k: side(&s[1]), v: side(&s[2]), dout: s[3].f32(), stats: s[4].f32(), map }
         }
     }
 
@@ -53,8 +55,11 @@ impl<'a> Inputs<'a> {
         // SAFETY: the heads of the block's rows are there.
         unsafe {
             let (q, d) = (self.head(self.q, block.row, h0), self.head(self.dout, block.row, h0));
-            keys.scores::<FMA>(block, q, self.k, g, self.p, self.p.scale, &mut w.packed, &mut w.probs);
-            keys.scores::<FMA>(block, d, self.v, g, self.p, 1.0, &mut w.packed, &mut w.d_scores);
+            let mut none = Vec::new();
+            let k = keys.rows(&self.k, g, self.p, &mut none);
+            keys.scores::<FMA>(block, q, &k, self.p, self.p.scale, &mut w.packed, &mut w.probs);
+            let v = keys.rows(&self.v, g, self.p, &mut none);
+            keys.scores::<FMA>(block, d, &v, self.p, 1.0, &mut w.packed, &mut w.d_scores);
         }
         let rows = w.probs.chunks_exact_mut(keys.stride).zip(w.d_scores.chunks_exact_mut(keys.stride));
         for (i, (probs, d_scores)) in rows.enumerate() {
@@ -90,7 +95,9 @@ pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team
             let keys = Keys::of(&x.map, block);
             x.gradients::<FMA>(block, &keys, g, &mut w);
             let out = s[6].f32_ptr().add((block.row * heads + g * per) * dim);
-            keys.weighted::<FMA>(block.len, per, &w.d_scores, x.k, g, p, &mut w.packed, out);
+            let mut none = Vec::new();
+            let k = keys.rows(&x.k, g, p, &mut none);
+            keys.weighted::<FMA>(block.len, per, &w.d_scores, &k, p, &mut w.packed, out);
         }
     }
 }

@@ -19,7 +19,7 @@ mod unpack;
 mod unpack_avx2;
 
 use super::{Slot, Team};
-use crate::{QuantType, params};
+use crate::{KvType, QuantType, params};
 pub(super) use matmul_q::Job;
 use unpack::*;
 
@@ -90,13 +90,13 @@ pub(super) unsafe fn matmul_f32(p: &params::MatmulF32, s: &[Slot], team: &Team<'
 }
 
 #[inline(always)]
-pub(super) unsafe fn attention(p: &params::Attention, s: &[Slot], team: &Team<'_>, avx2: bool) {
+pub(super) unsafe fn attention(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>, avx2: bool) {
     // SAFETY: the contract of `cpu::run`.
     unsafe {
         if avx2 || cfg!(target_arch = "aarch64") {
-            attention::forward::<true>(p, s, team)
+            attention::forward::<true>(kv, p, s, team)
         } else {
-            attention::forward::<false>(p, s, team)
+            attention::forward::<false>(kv, p, s, team)
         }
     }
 }

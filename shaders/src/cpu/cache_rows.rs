@@ -1,0 +1,50 @@
+//! Keys or values of a cache of any type, as floats.
+
+use super::Slot;
+use crate::KvType;
+
+/// One side of the cache, read by rows: one for each head of a cell.
+pub(super) struct CacheRows<'a> {
+    slot: &'a Slot,
+    kv: KvType,
+    dim: usize,
+}
+
+impl<'a> CacheRows<'a> {
+    #[inline(always)]
+    pub(super) fn new(slot: &'a Slot, kv: KvType, dim: usize) -> Self {
+        Self { slot, kv, dim }
+    }
+
+    /// All rows beside each other, where they are floats already.
+    ///
+    /// # Safety
+    /// No thread may write the cache meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn floats(&self) -> Option<&'a [f32]> {
+        // SAFETY: by the caller's word.
+        (self.kv == KvType::F32).then(|| unsafe { self.slot.f32() })
+    }
+
+    /// Row `i`; by way of `scratch`, of a row's width, where it is packed.
+    ///
+    /// # Safety
+    /// As [`CacheRows::floats`].
+    #[inline(always)]
+    pub(super) unsafe fn row<'s>(&self, i: usize, scratch: &'s mut [f32]) -> &'s [f32]
+    where
+        'a: 's,
+    {
+        // SAFETY: by the caller's word.
+        unsafe {
+            match self.floats() {
+                Some(all) => &all[i * self.dim..][..self.dim],
+                None => {
+                    let words = self.kv.words(self.dim);
+                    self.kv.load(&self.slot.u32()[i * words..][..words], scratch);
+                    scratch
+                }
+            }
+        }
+    }
+}

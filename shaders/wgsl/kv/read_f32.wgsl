@@ -1,0 +1,13 @@
+// The product of the query with a key.
+fn query_key(query: u32, row: u32) -> f32 {
+    var product = 0.0;
+    for (var d = 0u; d < p.head_dim; d += 1u) {
+        product += q[query + d] * k[row + d];
+    }
+    return product;
+}
+
+// Dimension d of a value.
+fn value_at(row: u32, d: u32) -> f32 {
+    return v[row + d];
+}

@@ -1,0 +1,108 @@
+//! Side by side with the peers on the same models, machine and threads, in one run: tables and a picture in
+//! `benches/`.
+
+mod machine;
+mod peers;
+mod picture;
+mod report;
+
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde_json::Value;
+
+use crate::models::{self, GEMMA3, SMOLLM2};
+use crate::process::unspoken;
+use peers::Peers;
+
+/// Runs of each program, in turn; a table has their medians.
+const ROUNDS: usize = 3;
+const PREFILL: usize = 128;
+const DECODE: usize = 64;
+/// Tokens of the training steps.
+const TRAINED: [usize; 2] = [128, 256];
+
+/// One line of a table: what was measured of us and of the peer, in tokens a second.
+struct Row {
+    what: String,
+    peer: &'static str,
+    ours: Vec<f64>,
+    theirs: Vec<f64>,
+}
+
+impl Row {
+    fn new(what: String, peer: &'static str) -> Self {
+        Self { what, peer, ours: Vec::new(), theirs: Vec::new() }
+    }
+}
+
+/// What a token costs beside, as shares of the time of plain decoding.
+#[derive(Default)]
+struct Costs {
+    adapter: Vec<f64>,
+    group: Vec<f64>,
+}
+
+/// Measures, prints the table, and writes it with its picture.
+pub fn run() -> Result<()> {
+    models::fetch()?;
+    let program = unspoken()?;
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let peers = Peers::find();
+    let (mut rows, mut costs) = (Vec::new(), Costs::default());
+    for (name, file) in [("SmolLM2-135M Q4_1", SMOLLM2), ("Gemma-3-270M Q4_K_M", GEMMA3)] {
+        let model = models::folder().join(file);
+        let mut prefill = Row::new(format!("{name}, prefill {PREFILL}"), "llama.cpp");
+        let mut decode = Row::new(format!("{name}, decode {DECODE}"), "llama.cpp");
+        for round in 1..=ROUNDS {
+            eprintln!("{name}: round {round} of {ROUNDS}");
+            let v = json(ours(&program, threads, PREFILL).arg(&model))?;
+            let number = |key: &str| v[key].as_f64().with_context(|| format!("no {key}"));
+            prefill.ours.push(number("prefill_tokens_per_s")?);
+            decode.ours.push(number("decode_tokens_per_s")?);
+            if file == SMOLLM2 {
+                let with = number("decode_with_adapter_tokens_per_s")?;
+                costs.adapter.push(number("decode_tokens_per_s")? / with - 1.0);
+                costs.group.push(number("group_cost")?);
+            }
+            if let Some((theirs_prefill, theirs_decode)) = peers.llama(&model, threads, PREFILL, DECODE)? {
+                prefill.theirs.push(theirs_prefill);
+                decode.theirs.push(theirs_decode);
+            }
+        }
+        rows.extend([prefill, decode]);
+    }
+    let model = models::folder().join(SMOLLM2);
+    for length in TRAINED {
+        eprintln!("training steps of {length} tokens");
+        let mut row = Row::new(format!("SmolLM2-135M, LoRA step of {length}, r=16"), "PyTorch + PEFT, f32");
+        let v = json(ours(&program, threads, length).arg(&model))?;
+        row.ours.extend(v["train_tokens_per_s"].as_f64());
+        row.theirs.extend(peers.torch(threads, length)?);
+        rows.push(row);
+    }
+    report::write(&rows, &costs, &peers, threads)
+}
+
+fn ours(program: &std::path::Path, threads: usize, prompt: usize) -> Command {
+    let mut bench = Command::new(program);
+    bench.args(["bench", "--device", "cpu", "--json", "--runs", "3"]);
+    bench.args(["--threads", &threads.to_string(), "--prompt-tokens", &prompt.to_string()]);
+    bench.args(["--generate-tokens", &DECODE.to_string(), "--model"]);
+    bench
+}
+
+/// What a program prints, as JSON.
+fn json(command: &mut Command) -> Result<Value> {
+    let out = command.output().with_context(|| format!("{command:?}"))?;
+    let text = String::from_utf8_lossy(&out.stdout);
+    let parsed = serde_json::from_str(&text);
+    parsed.with_context(|| format!("{command:?} printed no JSON: {}", String::from_utf8_lossy(&out.stderr)))
+}
+
+/// The middle one; nothing for none.
+fn median(values: &[f64]) -> Option<f64> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted.get(sorted.len() / 2).copied()
+}

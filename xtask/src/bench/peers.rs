@@ -1,0 +1,73 @@
+//! The programs that we measure ourselves against, where the environment names them.
+
+use std::cell::RefCell;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::json;
+use crate::process::root;
+
+/// `LLAMA_BENCH`: llama.cpp's llama-bench. `TORCH_PYTHON`: a Python with `benches/peers/requirements.txt`.
+pub struct Peers {
+    llama: Option<PathBuf>,
+    torch: Option<PathBuf>,
+    versions: RefCell<Vec<String>>,
+}
+
+impl Peers {
+    pub fn find() -> Self {
+        let of = |variable: &str, what: &str| {
+            let path = std::env::var_os(variable).map(PathBuf::from);
+            if path.is_none() {
+                eprintln!("set {variable} to {what} for the comparison");
+            }
+            path
+        };
+        Self {
+            llama: of("LLAMA_BENCH", "llama.cpp's llama-bench"),
+            torch: of("TORCH_PYTHON", "a Python with benches/peers/requirements.txt"),
+            versions: RefCell::default(),
+        }
+    }
+
+    /// Tokens a second of prefill and of decoding.
+    pub fn llama(&self, model: &Path, threads: usize, prefill: usize, decode: usize) -> Result<Option<(f64, f64)>> {
+        let Some(program) = &self.llama else { return Ok(None) };
+        let mut bench = Command::new(program);
+        bench.args(["-p", &prefill.to_string(), "-n", &decode.to_string(), "-r", "3", "-o", "json"]);
+        let tests = json(bench.args(["-t", &threads.to_string(), "-m"]).arg(model))?;
+        let rate = |decodes: bool| {
+            let mut all = tests.as_array().into_iter().flatten();
+            let test = all.find(|t| (t["n_gen"].as_u64().unwrap_or(0) > 0) == decodes)?;
+            let (number, commit) = (&test["build_number"], test["build_commit"].as_str().unwrap_or("?"));
+            self.version(format!("llama.cpp build {number} ({commit})"));
+            test["avg_ts"].as_f64()
+        };
+        Ok(Some((rate(false).context("no prefill")?, rate(true).context("no decoding")?)))
+    }
+
+    /// Tokens a second of a LoRA step.
+    pub fn torch(&self, threads: usize, length: usize) -> Result<Option<f64>> {
+        let Some(python) = &self.torch else { return Ok(None) };
+        let mut step = Command::new(python);
+        step.arg(root().join("benches/peers/torch_lora_step.py"));
+        let v = json(step.args(["--threads", &threads.to_string(), "--lengths", &length.to_string()]))?;
+        let of = |key: &str| v[key].as_str().unwrap_or("?").to_owned();
+        self.version(format!("PyTorch {} with PEFT {}", of("torch"), of("peft")));
+        Ok(v["tokens_per_s"].as_f64())
+    }
+
+    /// What was met, for the report.
+    pub fn versions(&self) -> String {
+        self.versions.borrow().join(", ")
+    }
+
+    fn version(&self, version: String) {
+        let mut all = self.versions.borrow_mut();
+        if !all.contains(&version) {
+            all.push(version);
+        }
+    }
+}
