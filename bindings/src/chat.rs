@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use unspoken::engine as core;
 use unspoken::generate::SampleParams;
+use unspoken::model::KvType;
 use unspoken::{generate, text};
 
 use crate::{HostError, Profile, UnspokenError};
@@ -16,6 +17,17 @@ pub struct Message {
     pub role: String,
     /// What they say.
     pub content: String,
+}
+
+/// The type of the keys and values that a conversation keeps.
+#[derive(Clone, Copy, Debug, uniffi::Enum)]
+pub enum KvKind {
+    /// Floats.
+    F32,
+    /// Halves: half of the memory.
+    F16,
+    /// Eight bits: 28 % of the memory; for models with heads of a multiple of 32.
+    Q8,
 }
 
 /// What a conversation is made with.
@@ -35,6 +47,9 @@ pub struct ChatOptions {
     /// conversation is kept in the store.
     #[uniffi(default = None)]
     pub profile: Option<Arc<Profile>>,
+    /// The type of cached keys and values; floats if nothing is said.
+    #[uniffi(default = None)]
+    pub kv: Option<KvKind>,
 }
 
 impl From<ChatOptions> for core::ChatParams {
@@ -42,6 +57,11 @@ impl From<ChatOptions> for core::ChatParams {
         Self {
             system: o.system,
             context_tokens: o.context_tokens as usize,
+            kv: match o.kv {
+                None | Some(KvKind::F32) => KvType::F32,
+                Some(KvKind::F16) => KvType::F16,
+                Some(KvKind::Q8) => KvType::Q8_0,
+            },
             adapter: o.adapter.map(PathBuf::from),
             profile: o.profile.map(|p| p.0.clone()),
         }

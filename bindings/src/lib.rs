@@ -15,7 +15,7 @@ pub use adaptation::{
     Adaptation, AdaptationOptions, Budget, HeldOutReport, JobControl, JobListener, JobPhase, JobProgress, Outcome,
     RunEnd, StepReport,
 };
-pub use chat::{Chat, ChatOptions, Message, Reply, ReplyOptions, ReplyStream, StopReason, TextListener};
+pub use chat::{Chat, ChatOptions, KvKind, Message, Reply, ReplyOptions, ReplyStream, StopReason, TextListener};
 pub use critic::{Critic, Critique, StepCritique};
 pub use engine::{CriticOptions, DeviceKind, Engine, EngineOptions};
 pub use error::{HostError, UnspokenError};

@@ -132,6 +132,27 @@ typedef int32_t unspoken_device;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// The type of the keys and values that a conversation keeps.
+enum unspoken_kv
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // Floats.
+  UNSPOKEN_KV_F32 = 0,
+  // Halves: half of the memory.
+  UNSPOKEN_KV_F16 = 1,
+  // Eight bits: 28 % of the memory; for models with heads of a multiple of 32.
+  UNSPOKEN_KV_Q8_0 = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum unspoken_kv unspoken_kv;
+#else
+typedef int32_t unspoken_kv;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // Why a reply ended.
 enum unspoken_stop_reason
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -386,6 +407,8 @@ typedef struct {
   // The user, or null: the assistant is told what they prefer and answers in steps with their adapter, and the
   // conversation is kept in the store.
   const unspoken_profile *profile;
+  // An `unspoken_kv`.
+  int32_t kv;
 } unspoken_chat_params;
 
 // How a reply is made. Begin with `unspoken_reply_default_params`.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use unspoken::Code;
 use unspoken::engine::{Chat, ChatParams, Reply, ReplyParams};
 use unspoken::generate::{SampleParams, StopReason};
+use unspoken::model::KvType;
 use unspoken::text::Message;
 
 use crate::engine::{self, free, unspoken_engine};
@@ -35,6 +36,17 @@ struct ReplyObject {
     answer: Text,
 }
 
+/// The type of the keys and values that a conversation keeps.
+#[repr(i32)]
+pub enum unspoken_kv {
+    /// Floats.
+    F32 = 0,
+    /// Halves: half of the memory.
+    F16 = 1,
+    /// Eight bits: 28 % of the memory; for models with heads of a multiple of 32.
+    Q8_0 = 2,
+}
+
 /// What a conversation is made with. Begin with `unspoken_chat_default_params`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -50,6 +62,8 @@ pub struct unspoken_chat_params {
     /// The user, or null: the assistant is told what they prefer and answers in steps with their adapter, and the
     /// conversation is kept in the store.
     pub profile: *const unspoken_profile,
+    /// An `unspoken_kv`.
+    pub kv: i32,
 }
 
 /// How a reply is made. Begin with `unspoken_reply_default_params`.
@@ -115,6 +129,7 @@ pub extern "C" fn unspoken_chat_default_params() -> unspoken_chat_params {
         context_tokens: ChatParams::default().context_tokens,
         adapter: std::ptr::null(),
         profile: std::ptr::null(),
+        kv: unspoken_kv::F32 as i32,
     }
 }
 
@@ -382,7 +397,13 @@ unsafe fn chat_params(from: *const unspoken_chat_params) -> Result<ChatParams, F
     // SAFETY: the host's promise.
     let (system, adapter) = unsafe { (optional("system", p.system)?, path("adapter", p.adapter)?) };
     let profile = if p.profile.is_null() { None } else { Some(profile::profile(p.profile)?) };
-    Ok(ChatParams { system: system.map(Into::into), context_tokens: p.context_tokens, adapter, profile })
+    let kv = match p.kv {
+        0 => KvType::F32,
+        1 => KvType::F16,
+        2 => KvType::Q8_0,
+        other => return Err(Failure::argument(format!("kv {other}: expected 0, 1 or 2"))),
+    };
+    Ok(ChatParams { system: system.map(Into::into), context_tokens: p.context_tokens, kv, adapter, profile })
 }
 
 /// Reads the parameters of a reply.

@@ -59,6 +59,11 @@ fn each_sequence_of_a_batch_has_its_own_adapter() {
     }
 }
 
+fn request<'a>(prompt: &'a [u32], adapter: Option<&'a Adapter>) -> Request<'a> {
+    let sample = SampleParams { temperature: 0.0, ..SampleParams::default() };
+    Request { adapter, sample, ..Request::new(prompt, 4) }
+}
+
 /// Tokens that a turn has to compute, seen by the room that it takes: the cache is too small for two conversations.
 #[test]
 fn switching_back_keeps_what_was_computed_under_an_adapter() {
@@ -67,11 +72,6 @@ fn switching_back_keeps_what_was_computed_under_an_adapter() {
     let [a, b] = two(&model, "qwen3");
     let prompt: Vec<u32> = (0..40).map(|i| i * 13 % 200).collect();
     let longer = [&prompt[..], &prompt[..8]].concat();
-    let request = |prompt, adapter| Request {
-        adapter,
-        sample: SampleParams { temperature: 0.0, ..SampleParams::default() },
-        ..Request::new(prompt, 4)
-    };
     let fresh = |adapter| {
         let mut c = Context::new(&model, params(64)).unwrap();
         let done = generate_kept(&mut c, &tokenizer, request(&longer, adapter), &mut Kept::default(), |_, _| true);

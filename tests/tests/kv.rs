@@ -49,10 +49,14 @@ fn a_cache_of_halves_is_as_good_as_one_of_floats() {
     assert!(most < 1e-3 && other == 0, "{most}, {other}");
 }
 
+/// A value is off by up to 1/254 of the largest of its 32, where a half is off by up to 1/4096 of itself: 24 times as
+/// much on average for normally distributed values, and more where a few channels of the keys stand out, as here.
 #[test]
 fn a_cache_of_eight_bits_stays_close() {
-    let Some((most, mean, other)) = distance(KvType::Q8_0) else { return };
-    assert!(most < 1e-2 && mean < 2e-3 && other == 0, "{most}, {mean}, {other}");
+    let (Some((_, halves, _)), Some((most, mean, other))) = (distance(KvType::F16), distance(KvType::Q8_0)) else {
+        return;
+    };
+    assert!(mean < 64.0 * halves && most < 1e-2 && other == 0, "{most}, {mean} against {halves}, {other}");
 }
 
 /// Branches copy cells of any type; a batch of many tokens and one token at a time read the same ones.

@@ -25,6 +25,7 @@ from ._native import (
     CriticOptions,
     Critique,
     DeviceKind,
+    KvKind,
     EngineOptions,
     EvaluationReport,
     Feedback,
@@ -62,6 +63,7 @@ __all__ = [
     "CriticOptions",
     "Critique",
     "DeviceKind",
+    "KvKind",
     "Engine",
     "EngineOptions",
     "Evaluation",
@@ -198,6 +200,7 @@ class Engine(_Handle):
         context_tokens: int = 2048,
         adapter: Optional[Path] = None,
         profile: Optional["Profile"] = None,
+        kv: Optional[KvKind] = None,
     ) -> "Chat":
         """A conversation. With a profile the assistant knows the user and the conversation is kept."""
         options = ChatOptions(
@@ -205,6 +208,7 @@ class Engine(_Handle):
             context_tokens=context_tokens,
             adapter=None if adapter is None else os.fspath(adapter),
             profile=None if profile is None else profile._native(),
+            kv=kv,
         )
         return Chat(self._native().chat(options))
 
