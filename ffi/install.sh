@@ -4,7 +4,8 @@ set -euo pipefail
 prefix=${1:?install.sh PREFIX}
 cd "$(dirname "$0")/.."
 profile=${UNSPOKEN_PROFILE:-dist}
-cargo build --profile "$profile" --package unspoken-ffi
+# Without the rlib that the tests link, which keeps cargo from optimising across crates.
+cargo rustc --profile "$profile" --package unspoken-ffi --lib --crate-type cdylib,staticlib
 target=${CARGO_TARGET_DIR:-target}/${profile/dev/debug}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 case $(uname) in

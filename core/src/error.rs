@@ -222,7 +222,11 @@ impl Error {
 // No wildcards in these: a new variant must get its number.
 
 fn io(e: &std::io::Error) -> Code {
-    if e.kind() == ErrorKind::NotFound { Code::NotFound } else { Code::Io }
+    match e.kind() {
+        ErrorKind::NotFound => Code::NotFound,
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Code::DiskFull,
+        _ => Code::Io,
+    }
 }
 
 fn gguf(e: &GgufError) -> Code {

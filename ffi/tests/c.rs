@@ -24,57 +24,102 @@ fn there(program: &str) -> bool {
     there
 }
 
-/// Compiles a program of `tests/c`; nothing where there is no compiler.
+/// Compiles a program, named from this crate's folder; nothing where there is no compiler.
 fn compile(source: &str, compiler: &str, standard: &str) -> Option<PathBuf> {
     if !cfg!(target_os = "linux") || !there(compiler) {
         return None;
     }
-    let program = std::env::temp_dir().join(format!("unspoken-{}-{}", source.replace('.', "-"), std::process::id()));
+    let program = temporary(source);
     let mut cc = Command::new(compiler);
     cc.args([standard, "-Wall", "-Wextra", "-Werror", "-pedantic", "-O1", "-g"]);
-    cc.arg("-I").arg(root().join("include")).arg(root().join("tests/c").join(source)).arg("-o").arg(&program);
+    cc.arg("-I").arg(root().join("include")).arg(root().join(source)).arg("-o").arg(&program);
     cc.arg("-L").arg(libraries()).args(["-lunspoken_ffi", "-lpthread"]);
     let out = cc.arg(format!("-Wl,-rpath,{}", libraries().display())).output().unwrap();
     assert!(out.status.success(), "{}", String::from_utf8_lossy(&out.stderr));
     Some(program)
 }
 
-fn run(command: &mut Command) {
+/// A place for what a test makes of `name`.
+fn temporary(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("unspoken-{}-{}", name.replace(['/', '.'], "-"), std::process::id()))
+}
+
+/// Runs a program that must succeed; what it printed.
+fn output(command: &mut Command) -> String {
     let out = command.output().unwrap();
     let text = format!("{}{}", String::from_utf8_lossy(&out.stdout), String::from_utf8_lossy(&out.stderr));
     assert!(out.status.success(), "{command:?}\n{text}");
+    text
+}
+
+fn run(command: &mut Command) {
+    let text = output(command);
     assert!(text.contains("ok"), "{text}");
 }
 
-fn valgrind(program: &Path) {
+/// A program under valgrind; nothing where there is none.
+fn valgrind(program: &Path) -> Option<Command> {
     if !there("valgrind") {
-        return;
+        return None;
     }
     let mut command = Command::new("valgrind");
     // Threads that spin take turns; what the first threads leave in thread-local storage is "possibly" lost.
     command.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=definite,indirect"]);
     command.args(["--show-leak-kinds=definite,indirect", "--fair-sched=yes"]).arg(program).arg(tiny_model());
-    run(&mut command);
+    Some(command)
 }
 
 #[test]
 fn every_call_in_c() {
-    let Some(program) = compile("basics.c", "cc", "-std=c11") else { return };
+    let Some(program) = compile("tests/c/basics.c", "cc", "-std=c11") else { return };
     run(Command::new(&program).arg(tiny_model()));
-    valgrind(&program);
+    valgrind(&program).iter_mut().for_each(run);
+}
+
+#[test]
+fn users_in_c() {
+    let Some(program) = compile("tests/c/users.c", "cc", "-std=c11") else { return };
+    let store = temporary("store");
+    let with_store = |mut command: Command| {
+        let _ = std::fs::remove_dir_all(&store);
+        run(command.arg(&store));
+    };
+    let mut plain = Command::new(&program);
+    plain.arg(tiny_model());
+    with_store(plain);
+    valgrind(&program).into_iter().for_each(with_store);
+    let _ = std::fs::remove_dir_all(&store);
+}
+
+#[test]
+fn the_example_in_c() {
+    let Some(program) = compile("../examples/desktop-c/main.c", "cc", "-std=c11") else { return };
+    let mut plain = Command::new(&program);
+    plain.arg(tiny_model());
+    for (command, texts) in [(Some(plain), &["Hello", "And again"][..]), (valgrind(&program), &["Hello"])] {
+        let Some(mut command) = command else { continue };
+        // A GPU's driver is not what is tested.
+        command.env("VK_DRIVER_FILES", "/nowhere").env("VK_ICD_FILENAMES", "/nowhere");
+        let text = output(command.args(texts));
+        assert!(text.contains("on cpu") && text.lines().count() > texts.len(), "{text}");
+    }
+    // What it says where there is no model.
+    let out = Command::new(&program).args(["/nowhere.gguf", "Hello"]).output().unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&out.stderr).contains("/nowhere.gguf"));
 }
 
 #[test]
 fn eight_threads_in_c() {
-    let Some(program) = compile("threads.c", "cc", "-std=c11") else { return };
+    let Some(program) = compile("tests/c/threads.c", "cc", "-std=c11") else { return };
     run(Command::new(&program).arg(tiny_model()));
 }
 
 #[test]
 fn handles_that_free_themselves_in_cpp() {
-    let Some(program) = compile("raii.cpp", "c++", "-std=c++17") else { return };
+    let Some(program) = compile("tests/c/raii.cpp", "c++", "-std=c++17") else { return };
     run(Command::new(&program).arg(tiny_model()));
-    valgrind(&program);
+    valgrind(&program).iter_mut().for_each(run);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, ensure};
 
 use crate::models::{self, SMOLLM2};
-use crate::process::{self, cargo, install, root};
+use crate::process::{self, built, cargo, install, root, target};
 
 /// The Kotlin compiler, from npm.
 const KOTLIN: &str = "kotlin-compiler@2.4.20";
@@ -17,12 +17,13 @@ pub fn run() -> Result<()> {
     models::fetch()?;
     let out = target().join("bindings");
     std::fs::create_dir_all(&out)?;
-    let crates = ["--package", "unspoken-uniffi", "--package", "unspoken-ffi", "--package", "unspoken-bindgen"];
-    process::run(cargo(&["build"]).args(crates))?;
+    // The features of dependencies are those of all packages and tests: with others everything would be built anew after
+    // `cargo test`.
+    process::run(&mut cargo(&["build", "--workspace", "--lib", "--bins", "--test", "header"]))?;
     let library = target().join("debug").join(library_name("unspoken_uniffi"));
     for language in ["kotlin", "swift", "python"] {
         let folder = out.join(language);
-        let mut generate = Command::new(target().join("debug/unspoken-bindgen"));
+        let mut generate = Command::new(built("unspoken-bindgen"));
         generate.args(["generate", "--no-format", "--language", language, "--out-dir"]).arg(folder);
         process::run(generate.arg(&library))?;
     }
@@ -42,10 +43,10 @@ pub fn run() -> Result<()> {
         said.push((language, text));
         Ok(())
     };
-    scenario("rust", &mut cargo(&["run", "--quiet", "--package", "unspoken-tests", "--bin", "scenario", "--"]))?;
+    scenario("rust", &mut Command::new(built("scenario")))?;
     match c(&out)? {
         Some(mut program) => scenario("c", &mut program)?,
-        None => eprintln!("skipped: C needs cc"),
+        None => eprintln!("skipped: C"),
     }
     match python(&out, &library)? {
         Some(python) => {
@@ -58,11 +59,11 @@ pub fn run() -> Result<()> {
             process::run(&mut example)?;
             scenario("python", Command::new(&python).arg(tests.join("scenario.py")))?;
         }
-        None => eprintln!("skipped: Python needs python3 with venv"),
+        None => eprintln!("skipped: Python"),
     }
     match kotlin(&out)? {
         Some(mut program) => scenario("kotlin", &mut program)?,
-        None => eprintln!("skipped: Kotlin needs a JDK, npm and JNA (Debian: libjna-java)"),
+        None => eprintln!("skipped: Kotlin"),
     }
     swift()?;
     compare(&said)
@@ -90,7 +91,7 @@ fn compare(said: &[(&str, String)]) -> Result<()> {
 
 /// The scenario in C, linked to the shared library.
 fn c(out: &Path) -> Result<Option<Command>> {
-    if !there("cc") {
+    if !provided(&["gcc", "libc6-dev"], || there("cc")) {
         return Ok(None);
     }
     let program = out.join("scenario-c");
@@ -105,14 +106,12 @@ fn c(out: &Path) -> Result<Option<Command>> {
 
 /// A clean environment with the wheel in it; its interpreter.
 fn python(out: &Path, library: &Path) -> Result<Option<PathBuf>> {
-    if !there("python3") {
+    let can = || Command::new("python3").args(["-c", "import ensurepip, venv"]).status().is_ok_and(|s| s.success());
+    if !provided(&["python3", "python3-venv"], can) {
         return Ok(None);
     }
     let venv = out.join("venv");
-    let made = Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv).status();
-    if !made.is_ok_and(|s| s.success()) {
-        return Ok(None);
-    }
+    process::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&venv))?;
     let python = venv.join("bin/python");
     let mut pip = Command::new(&python);
     pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps", "./bindings/python"]);
@@ -123,7 +122,9 @@ fn python(out: &Path, library: &Path) -> Result<Option<PathBuf>> {
 
 /// The generated sources, the layer and the scenario, compiled; the command that runs them on the JVM.
 fn kotlin(out: &Path) -> Result<Option<Command>> {
-    if !there("java") || !there("npm") || install(&["libjna-java"], Path::new("/usr/share/java/jna.jar")).is_err() {
+    let jna = PathBuf::from("/usr/share/java/jna.jar");
+    let tools = provided(&["default-jre-headless"], || there("java")) && provided(&["npm"], || there("npm"));
+    if !tools || !provided(&["libjna-java"], || jna.exists()) {
         return Ok(None);
     }
     let npm = root().join(".cache/npm");
@@ -134,7 +135,6 @@ fn kotlin(out: &Path) -> Result<Option<Command>> {
     }
     let guide = out.join("Guide.kt");
     std::fs::write(&guide, kotlin_snippets(&std::fs::read_to_string(root().join("docs/kotlin.md"))?))?;
-    let jna = PathBuf::from("/usr/share/java/jna.jar");
     let coroutines = compiler.join("kotlinx-coroutines-core-jvm.jar");
     let jar = out.join("scenario.jar");
     let mut kotlinc = Command::new("java");
@@ -166,6 +166,11 @@ fn swift() -> Result<()> {
     process::run(Command::new("bash").arg("bindings/swift/build.sh").arg("--host"))
 }
 
+/// Whether what packages bring is there, if need be after their installation; says what to install where it is not.
+fn provided(packages: &[&str], there: impl Fn() -> bool) -> bool {
+    install(packages, there).inspect_err(|e| eprintln!("{e:#}")).is_ok()
+}
+
 fn there(program: &str) -> bool {
     let version = if program == "java" { "-version" } else { "--version" };
     Command::new(program).arg(version).output().is_ok_and(|o| o.status.success())
@@ -173,10 +178,6 @@ fn there(program: &str) -> bool {
 
 fn path_list(paths: &[&PathBuf]) -> Result<std::ffi::OsString> {
     Ok(std::env::join_paths(paths)?)
-}
-
-fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
 }
 
 fn library_name(name: &str) -> String {

@@ -3,6 +3,7 @@
 mod bench;
 mod bindings;
 mod demo;
+mod examples;
 mod models;
 mod process;
 mod test;

@@ -28,21 +28,32 @@ pub fn cargo(args: &[&str]) -> Command {
 /// The `unspoken` program, built for speed.
 pub fn unspoken() -> Result<PathBuf> {
     run(&mut cargo(&["build", "--release", "--package", "unspoken-cli"]))?;
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from);
-    Ok(target.join("release").join(if cfg!(windows) { "unspoken.exe" } else { "unspoken" }))
+    Ok(target().join("release").join(format!("unspoken{}", std::env::consts::EXE_SUFFIX)))
 }
 
-/// Installs Debian packages where `proof` is not there yet and the system is Debian's with root's rights.
-pub fn install(packages: &[&str], proof: &Path) -> Result<()> {
-    if proof.exists() {
+/// Cargo's folder.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// A program of this workspace, built for tests.
+pub fn built(name: &str) -> PathBuf {
+    target().join("debug").join(format!("{name}{}", std::env::consts::EXE_SUFFIX))
+}
+
+/// Installs Debian packages where what they bring is not `there` yet and the system is Debian's with root's rights; an
+/// error that names them elsewhere.
+pub fn install(packages: &[&str], there: impl Fn() -> bool) -> Result<()> {
+    if there() {
         return Ok(());
     }
+    let names = packages.join(" and ");
     let root = std::env::var("USER").is_ok_and(|u| u == "root") || Path::new("/root/.profile").exists();
-    ensure!(root && Path::new("/usr/bin/apt-get").exists(), "install {}", packages.join(" and "));
-    eprintln!("installing {}", packages.join(" "));
+    ensure!(root && Path::new("/usr/bin/apt-get").exists(), "install {names} (these are Debian's names)");
+    eprintln!("installing {names}");
     run(Command::new("apt-get").args(["-qq", "update"]))?;
     let mut install = Command::new("apt-get");
     run(install.args(["-qq", "-y", "install"]).args(packages).env("DEBIAN_FRONTEND", "noninteractive"))?;
-    ensure!(proof.exists(), "{} is not there after the installation", proof.display());
+    ensure!(there(), "{names}: still not there after the installation");
     Ok(())
 }

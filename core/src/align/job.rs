@@ -102,6 +102,28 @@ impl Default for AdaptParams {
     }
 }
 
+impl AdaptParams {
+    /// Numbers that nothing can be computed with.
+    fn check(&self, policy: &Assistant) -> Result<(), AlignError> {
+        self.cdpa.check()?;
+        let config = &policy.model.config;
+        let bad = |m: String| Err(AlignError::Params(m));
+        if self.batch == 0 || self.warm_start.batch == 0 {
+            return bad("a batch must be at least 1".into());
+        }
+        if !(1..=config.dim).contains(&self.rank) || !self.alpha.is_finite() {
+            return bad(format!("the rank is 1 to {}, the model's width, and alpha a number", config.dim));
+        }
+        if [self.optimizer.lr, self.warm_start.lr, self.floor].iter().any(|x| !x.is_finite() || *x < 0.0) {
+            return bad("learning rates are 0 or more".into());
+        }
+        if self.method != Method::Sft && self.cdpa.max_tokens > config.context_length {
+            return bad(format!("max_tokens is at most {}, the model's context", config.context_length));
+        }
+        Ok(())
+    }
+}
+
 /// Where a job stands.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct State {
@@ -128,7 +150,17 @@ pub struct Adaptation {
     /// The weights before the first step.
     start: Vec<f32>,
     folder: Option<PathBuf>,
+    keeper: Option<Keeper>,
     pub(super) log: RunLog,
+}
+
+/// Puts a checkpoint in the place of the one before.
+struct Keeper(Box<dyn Fn(&[u8]) -> std::io::Result<()> + Send + Sync>);
+
+impl std::fmt::Debug for Keeper {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Keeper")
+    }
 }
 
 const CHECKPOINT: &str = "checkpoint.gguf";
@@ -159,15 +191,12 @@ impl Adaptation {
         budget: &Budget,
     ) -> Result<Self, AlignError> {
         let bad = |m: &str| Err(AlignError::Params(m.into()));
-        params.cdpa.check()?;
+        params.check(&policy)?;
         if records.is_empty() {
             return bad("there are no records to learn from");
         }
         if critic.is_none() && params.method != Method::Sft {
             return bad("this method needs a critic");
-        }
-        if params.batch == 0 || params.warm_start.batch == 0 {
-            return bad("a batch must be at least 1");
         }
         let units = policy_units(&policy, records, params.supervision)?;
         if units.is_empty() && (params.method == Method::Sft || params.warm_start.passes > 0) {
@@ -193,12 +222,7 @@ impl Adaptation {
         let (mut trainer, state) = match saved {
             Some(path) => {
                 let checkpoint = Checkpoint::<State>::load(&model, &path)?;
-                if checkpoint.state.fingerprint != fingerprint {
-                    return Err(AlignError::Params(format!(
-                        "{} belongs to a job with other settings or records; remove it to begin anew",
-                        path.display()
-                    )));
-                }
+                check_fingerprint(&checkpoint, &fingerprint, &path.display().to_string())?;
                 checkpoint.trainer(&model, params.optimizer, capacity)?
             }
             None => {
@@ -212,7 +236,28 @@ impl Adaptation {
         }
         let log = RunLog::open(folder, state.step)?;
         let (records, folder) = (records.to_vec(), folder.map(Path::to_owned));
-        Ok(Self { policy, critic, trainer, records, units, params, cdpa, state, start, folder, log })
+        let keeper = None;
+        Ok(Self { policy, critic, trainer, records, units, params, cdpa, state, start, folder, keeper, log })
+    }
+
+    /// Hands every checkpoint to `keep`, for a job without a folder, and goes on from `saved`, the last one of them. What
+    /// `keep` is given holds no text, but weights that were learned from the user's.
+    ///
+    /// # Errors
+    /// A checkpoint of another job; memory that the device refuses.
+    pub fn keep_with(
+        &mut self,
+        saved: Option<Vec<u8>>,
+        keep: impl Fn(&[u8]) -> std::io::Result<()> + Send + Sync + 'static,
+    ) -> Result<(), AlignError> {
+        if let Some(bytes) = saved {
+            let model = self.policy.model.clone();
+            let checkpoint = Checkpoint::<State>::from_bytes(&model, bytes)?;
+            check_fingerprint(&checkpoint, &self.state.fingerprint, "the checkpoint")?;
+            self.state = checkpoint.restore(&mut self.trainer)?;
+        }
+        self.keeper = Some(Keeper(Box::new(keep)));
+        Ok(())
     }
 
     /// Steps of the warm start.
@@ -304,10 +349,14 @@ impl Adaptation {
 
     /// Writes the checkpoint.
     pub(super) fn save(&self) -> Result<(), AlignError> {
-        match &self.folder {
-            Some(folder) => Ok(self.trainer.save(&folder.join(CHECKPOINT), &self.state)?),
-            None => Ok(()),
+        if let Some(folder) = &self.folder {
+            self.trainer.save(&folder.join(CHECKPOINT), &self.state)?;
         }
+        if let Some(keeper) = &self.keeper {
+            let bytes = self.trainer.to_bytes(&self.state)?;
+            keeper.0(&bytes).map_err(|source| AlignError::Io { path: "the job's checkpoint".into(), source })?;
+        }
+        Ok(())
     }
 
     /// Measures the held-out items before the first step, once; a resumed job remembers.
@@ -379,6 +428,14 @@ fn capacity(
         }
     }
     Ok(params.pass_tokens.max(rows).max(longest))
+}
+
+fn check_fingerprint(checkpoint: &Checkpoint<State>, expected: &str, name: &str) -> Result<(), AlignError> {
+    if checkpoint.state.fingerprint == expected {
+        return Ok(());
+    }
+    let message = format!("{name} belongs to a job with other settings or records; remove it to begin anew");
+    Err(AlignError::Params(message))
 }
 
 /// What a checkpoint must have been begun with.

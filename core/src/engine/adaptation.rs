@@ -1,5 +1,6 @@
 //! Adapting to a user.
 
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use serde::Serialize;
@@ -14,7 +15,7 @@ use crate::align::{
 use crate::eval::choice_accuracy;
 use crate::generate::{CancelToken, Canceller};
 use crate::model::{Adapter, ContextParams};
-use crate::store::JobState;
+use crate::store::{JobState, StoreError, UserStore};
 
 /// Questions of the user's conversations that are learned from where the host names none.
 const QUESTIONS: usize = 32;
@@ -54,8 +55,7 @@ pub struct Outcome {
 
 /// A job that adapts the policy to a user. Clones are the same job; calls on it take turns.
 ///
-/// Nothing changes for the user before [`Adaptation::conclude`]. In a store without a key every step is safe on
-/// disk; in one with a key nothing unencrypted is written, so that a process that dies loses the job.
+/// Nothing changes for the user before [`Adaptation::conclude`]. Every step is safe on disk, encrypted where the store is.
 #[derive(Clone, Debug)]
 pub struct Adaptation(Arc<Inner>);
 
@@ -93,6 +93,7 @@ impl Profile {
                 Some(id) => user.job(id)?.id,
                 None => user.add_job("adaptation", &budget)?,
             };
+            // What lies in a folder is not encrypted.
             let folder = if user.store().is_encrypted() { None } else { Some(user.job_folder(id)?) };
             let start = self.adapter()?;
             let folder = folder.as_deref();
@@ -106,13 +107,14 @@ impl Profile {
                 folder,
                 &params.budget,
             );
-            let job = match made {
+            let sealed = |job: align::Adaptation| if folder.is_none() { keep_in(user, id, job) } else { Ok(job) };
+            let job = match made.map_err(Error::from).and_then(sealed) {
                 Ok(job) => job,
                 Err(e) => {
                     if params.job.is_none() {
                         user.delete_job(id)?;
                     }
-                    return Err(e.into());
+                    return Err(e);
                 }
             };
             let held_out = user.held_out()?.into_iter().map(|h| h.record).collect();
@@ -284,6 +286,18 @@ impl Adaptation {
         let r = choice_accuracy(policy, Some(adapter), &self.0.held_out, true)?;
         Ok(HeldOut { n: r.n, hits: r.hits, fitting_share: r.fitting_share })
     }
+}
+
+/// Keeps the job's checkpoints in an encrypted store, and goes on from the one that is there.
+fn keep_in(user: &UserStore, id: i64, mut job: align::Adaptation) -> Result<align::Adaptation, Error> {
+    let (saved, user) = (user.read_checkpoint(id)?, user.clone());
+    job.keep_with(saved, move |bytes| {
+        user.write_checkpoint(id, bytes).map_err(|e| match e {
+            StoreError::Full { .. } => io::Error::new(io::ErrorKind::StorageFull, e),
+            e => io::Error::other(e),
+        })
+    })?;
+    Ok(job)
 }
 
 fn concluded() -> Error {

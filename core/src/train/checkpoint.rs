@@ -8,7 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{AdamWParams, Trainer};
-use crate::gguf::{GgmlType, GgufFile, GgufWriter, write_atomic};
+use crate::gguf::{GgmlType, GgufError, GgufFile, GgufWriter, write_atomic};
 use crate::model::{Adapter, AdapterShape, Model, ModelError};
 
 const FORM: &str = "unspoken.checkpoint";
@@ -58,7 +58,27 @@ impl Trainer {
     /// # Errors
     /// What the system says; a lost device.
     pub fn save<S: Serialize>(&self, path: &Path, state: &S) -> Result<(), CheckpointError> {
-        let invalid = |message| CheckpointError::Invalid { path: path.display().to_string(), message };
+        let name = path.display().to_string();
+        self.write_checkpoint(&name, state, |file| write_atomic(path, |mut out| file.write(&mut out)))
+    }
+
+    /// As [`Trainer::save`], for who keeps it elsewhere.
+    ///
+    /// # Errors
+    /// A lost device.
+    pub fn to_bytes<S: Serialize>(&self, state: &S) -> Result<Vec<u8>, CheckpointError> {
+        let mut bytes = Vec::new();
+        self.write_checkpoint("checkpoint", state, |file| file.write(&mut bytes))?;
+        Ok(bytes)
+    }
+
+    fn write_checkpoint<S: Serialize>(
+        &self,
+        name: &str,
+        state: &S,
+        write: impl FnOnce(&GgufWriter<'_>) -> std::io::Result<()>,
+    ) -> Result<(), CheckpointError> {
+        let invalid = |message| CheckpointError::Invalid { path: name.to_owned(), message };
         let state = serde_json::to_string(state).map_err(|e| invalid(e.to_string()))?;
         let (model, device) = (self.model(), self.model().device());
         let values = self.adapter.read(device)?;
@@ -75,8 +95,7 @@ impl Trainer {
         for (name, values) in [("adapter", &values), ("adamw.m", &m), ("adamw.v", &v)] {
             file.tensor(name, &words, values);
         }
-        write_atomic(path, |mut out| file.write(&mut out))
-            .map_err(|source| CheckpointError::Io { path: path.display().to_string(), source })
+        write(&file).map_err(|source| CheckpointError::Io { path: name.to_owned(), source })
     }
 }
 
@@ -86,8 +105,20 @@ impl<S: DeserializeOwned> Checkpoint<S> {
     /// # Errors
     /// A file that is no checkpoint, belongs to another base, or has numbers that are not finite.
     pub fn load(model: &Model, path: &Path) -> Result<Self, CheckpointError> {
-        let invalid = |message: String| CheckpointError::Invalid { path: path.display().to_string(), message };
-        let file = GgufFile::open(path).map_err(|e| invalid(e.to_string()))?;
+        Self::read(model, &path.display().to_string(), GgufFile::open(path))
+    }
+
+    /// As [`Checkpoint::load`], from what [`Trainer::to_bytes`] gave.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`].
+    pub fn from_bytes(model: &Model, bytes: Vec<u8>) -> Result<Self, CheckpointError> {
+        Self::read(model, "checkpoint", GgufFile::from_bytes(bytes))
+    }
+
+    fn read(model: &Model, name: &str, file: Result<GgufFile, GgufError>) -> Result<Self, CheckpointError> {
+        let invalid = |message: String| CheckpointError::Invalid { path: name.to_owned(), message };
+        let file = file.map_err(|e| invalid(e.to_string()))?;
         let meta = file.metadata();
         let get = |key: &str| meta.str(key).map_err(|e| invalid(e.to_string()));
         if get("general.type")? != FORM {
@@ -119,6 +150,21 @@ impl<S: DeserializeOwned> Checkpoint<S> {
         let (values, m, v) = (tensor("adapter")?, tensor("adamw.m")?, tensor("adamw.v")?);
         let adapter = Adapter::from_fn(model, rank, alpha, |_, to| to.copy_from_slice(&values))?;
         Ok(Self { state, adapter, m, v, step })
+    }
+
+    /// Puts `trainer`, made for the same adapter's shape, where this one stood; gives the job's state.
+    ///
+    /// # Errors
+    /// An adapter of another shape; a lost device.
+    pub fn restore(self, trainer: &mut Trainer) -> Result<S, CheckpointError> {
+        if self.adapter.shape.words != trainer.adapter.shape.words {
+            let message = "its adapter has another shape".to_owned();
+            return Err(CheckpointError::Invalid { path: "checkpoint".into(), message });
+        }
+        let model = trainer.model().clone();
+        trainer.optimizer.restore(model.device(), &self.m, &self.v, self.step)?;
+        trainer.adapter = self.adapter;
+        Ok(self.state)
     }
 
     /// A trainer that stands where this one stood, and the job's state.

@@ -1,4 +1,4 @@
-//! One simulated user, day by day: `example-personalize MODEL USER STORE [SECONDS]`.
+//! One simulated user, day by day: `example-personalize MODEL USER STORE [SECONDS [DAYS]]`.
 
 use std::path::PathBuf;
 
@@ -13,9 +13,10 @@ const QUESTION: &str = "I travel alone next week. How can my family know that I 
 fn main() -> Result<(), Error> {
     let mut args = std::env::args_os().skip(1).map(PathBuf::from);
     let (Some(model), Some(user), Some(store)) = (args.next(), args.next(), args.next()) else {
-        return Err(Error::argument("arguments", "example-personalize MODEL USER STORE [SECONDS]"));
+        return Err(Error::argument("arguments", "example-personalize MODEL USER STORE [SECONDS [DAYS]]"));
     };
-    let seconds = args.next().and_then(|s| s.to_str()?.parse().ok()).unwrap_or(60.0);
+    let mut number = || args.next().and_then(|s| s.to_str()?.parse::<f64>().ok());
+    let (seconds, days) = (number().unwrap_or(60.0), number().map(|d| d as usize));
     let user = User::read(&user)?;
     let engine = Engine::load(&EngineParams { store: Some(store), ..EngineParams::new(model) }.with_critic(None))?;
     let profile = engine.profile(&user.name)?;
@@ -25,7 +26,7 @@ fn main() -> Result<(), Error> {
     let measure = |p: &Profile| p.evaluation()?.run(&user.held_out, true, |_, _| true);
     let before = (ask(&engine, &profile)?, measure(&profile)?);
 
-    for (day, preference) in user.preferences.iter().enumerate() {
+    for (day, preference) in user.preferences.iter().enumerate().take(days.unwrap_or(usize::MAX)) {
         println!("\n== day {}: {} says {preference:?}", day + 1, user.name);
         profile.state(preference)?;
         let chat = engine.chat(ChatParams { profile: Some(profile.clone()), ..ChatParams::default() })?;
