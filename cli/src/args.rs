@@ -171,9 +171,15 @@ pub struct Critique {
     /// Measure the critic instead, on the chains of preference records (JSON lines, or a folder of them)
     #[arg(long, conflicts_with_all = ["preference", "query", "response"])]
     pub report: Vec<PathBuf>,
-    /// With --report: only these topics; may be given several times
-    #[arg(long, requires = "report")]
+    /// With --report: only these topics
+    #[arg(long, requires = "report", value_delimiter = ',')]
     pub topic: Vec<String>,
+    /// With --report: what of the records is critiqued
+    #[arg(long, default_value = "chains", value_enum, requires = "report")]
+    pub of: Learn,
+    /// With --report: records at the most, spread over all
+    #[arg(long, requires = "report")]
+    pub limit: Option<usize>,
     /// How scores are read
     #[arg(long, default_value = "verdict", value_enum)]
     pub reader: Reader,
@@ -204,8 +210,11 @@ pub struct TrainCritic {
     #[arg(long)]
     pub model: PathBuf,
     /// Files of preference records (JSON lines), or folders of them
-    #[arg(long, required = true)]
+    #[arg(long, required_unless_present = "council")]
     pub data: Vec<PathBuf>,
+    /// Rows that `council` wrote for critics (critic.jsonl), besides
+    #[arg(long)]
+    pub council: Vec<PathBuf>,
     /// Passes over the training chains
     #[arg(long, default_value_t = 3)]
     pub epochs: usize,
@@ -224,6 +233,9 @@ pub struct TrainCritic {
     /// Rank of the adapter
     #[arg(long, default_value_t = 16)]
     pub rank: usize,
+    /// Blocks that the adapter acts in, from the last one down; all if not given. Fewer are faster to train
+    #[arg(long)]
+    pub blocks: Option<usize>,
     /// LoRA's alpha; twice the rank if not given
     #[arg(long)]
     pub alpha: Option<f32>,
@@ -236,9 +248,15 @@ pub struct TrainCritic {
     /// Share of each topic's records that only validate
     #[arg(long, default_value_t = 0.1)]
     pub validation: f32,
-    /// Topics that nothing is learned from; reported apart; may be given several times
-    #[arg(long)]
+    /// Topics that nothing is learned from; reported apart
+    #[arg(long, value_delimiter = ',')]
     pub hold_out_topics: Vec<String>,
+    /// Topics that only validate
+    #[arg(long, value_delimiter = ',')]
+    pub validation_topics: Vec<String>,
+    /// What of a record is learned to critique
+    #[arg(long, default_value = "chains", value_enum)]
+    pub learn: Learn,
     /// Steps between validations; 0 for one at the end of each epoch
     #[arg(long, default_value_t = 0)]
     pub evaluate_every: usize,
@@ -288,11 +306,20 @@ pub struct Adapt {
     #[arg(long)]
     pub data: Vec<PathBuf>,
     /// With --data: topics that nothing is learned from
-    #[arg(long, requires = "data")]
+    #[arg(long, requires = "data", value_delimiter = ',')]
     pub hold_out_topics: Vec<String>,
-    /// With --data: share of each topic's records that only the guard sees
+    /// With --data: topics that only the guard sees
+    #[arg(long, requires = "data", value_delimiter = ',')]
+    pub validation_topics: Vec<String>,
+    /// With --data: share of each other topic's records that only the guard sees
     #[arg(long, default_value_t = 0.1)]
     pub validation: f32,
+    /// What the members of a group are: chains that the policy draws, or the replies that a record offers
+    #[arg(long, default_value = "chains", value_enum)]
+    pub rollouts: Rollouts,
+    /// Who scores replies that are offered: the critic, or the record, which says which one fits
+    #[arg(long, default_value = "critic", value_enum)]
+    pub reward: Reward,
     /// How the policy is adapted
     #[arg(long, default_value = "cdpa", value_enum)]
     pub method: Method,
@@ -356,6 +383,9 @@ pub struct Adapt {
     /// Rank of the adapter
     #[arg(long, default_value_t = 8)]
     pub rank: usize,
+    /// Blocks that a new adapter acts in, from the last one down; all if not given. Fewer are faster to train
+    #[arg(long)]
+    pub blocks: Option<usize>,
     /// LoRA's alpha; twice the rank if not given
     #[arg(long)]
     pub alpha: Option<f32>,
@@ -371,6 +401,9 @@ pub struct Adapt {
     /// Keep the adapter even where the held-out items got worse
     #[arg(long)]
     pub no_guard: bool,
+    /// Measure nothing before and after, but for the guard; `eval` does that for several adapters at once
+    #[arg(long)]
+    pub no_measure: bool,
     /// Held-out items that are answered and critiqued before and after; 0 for none
     #[arg(long, default_value_t = 3)]
     pub show: usize,
@@ -404,6 +437,24 @@ pub enum Learn {
     Replies,
     /// Both.
     Both,
+}
+
+/// `--rollouts`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Rollouts {
+    /// Drawn by the policy.
+    Chains,
+    /// Offered by the record.
+    Replies,
+}
+
+/// `--reward`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Reward {
+    /// The critic's scores.
+    Critic,
+    /// What the record says.
+    Labels,
 }
 
 /// `--scale`.

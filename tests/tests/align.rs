@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use unspoken::align::{
     AdaptParams, Adaptation, AlignError, Assistant, Budget, CdpaParams, Chain, ChainKind, ChainStep, ChoiceOption,
-    Control, Critic, CriticParams, CriticTraining, CriticTrainingParams, Gate, HeldOut, Host, Method, Phase, Progress,
-    Reader, Record, RefineParams, RefineWhen, RunEnd, Split, StepEnd, Verdict, WarmStart, critic_report, critic_rows,
-    train_rows,
+    Control, Critic, CriticParams, CriticTraining, CriticTrainingParams, Estimator, Gate, HeldOut, Host, Method, Phase,
+    Progress, Reader, Record, RefineParams, RefineWhen, Reward, Rollouts, RunEnd, Split, StepEnd, Supervision, Verdict,
+    WarmStart, critic_report, critic_rows, train_rows,
 };
+use unspoken::eval::choice_accuracy;
 use unspoken::generate::{Canceller, SampleParams};
 use unspoken::model::{Adapter, ContextParams, ModelError};
-use unspoken::train::{AdamWParams, Trainer};
+use unspoken::train::{AdamWParams, Group, Trainer};
 use unspoken_tests::{SMOLLM2, cpu, model, tiny_model};
 
 fn record(i: usize) -> Record {
@@ -178,7 +179,7 @@ fn a_critic_checkpoint_of_other_settings_is_refused() {
 #[test]
 fn rows_of_a_chain_learn_together_as_they_would_alone() {
     let a = assistant();
-    let chains = critic_rows(&a, &records(2), 3.0).unwrap();
+    let chains = critic_rows(&a, &records(2), Supervision::Chains, 3.0).unwrap();
     let rows: Vec<_> = chains.iter().flat_map(|c| &c.rows).collect();
     assert_eq!(rows.len(), 12);
     let of = |capacity: usize| {
@@ -231,7 +232,7 @@ fn the_critique_follows_the_preference() {
 #[test]
 fn a_report_counts_what_it_saw() {
     let mut critic = critic();
-    let report = critic_report(&mut critic, &records(2), &mut |_| true).unwrap();
+    let report = critic_report(&mut critic, &records(2), Supervision::Both, &mut |_| true).unwrap();
     assert_eq!((report.records, report.steps, report.pairs), (2, 12, 2));
     assert!(report.seconds_per_step > 0.0 && report.tokens_per_step > 10.0);
     let verdict = report.verdict;
@@ -428,4 +429,120 @@ fn the_guard_keeps_what_helps_and_takes_back_what_harms() {
         assert_eq!(bits(job.adapter()), if verdict == Verdict::Committed { learned } else { start });
         std::fs::remove_dir_all(path).unwrap();
     }
+}
+
+// --- Replies that records offer ---
+
+/// A question with three replies, each of which suits another user.
+fn asked(i: usize) -> Record {
+    let option = |k: usize| ChoiceOption {
+        text: format!("Reply {k} to {i}."),
+        violates: (k != 1).then(|| "is another one".to_owned()),
+        fits: (k != 1).then(|| format!("I want reply {k}.")),
+    };
+    Record { preference: "I want reply 1.".into(), options: (0..3).map(option).collect(), ..record(i) }
+}
+
+fn by_replies(method: Method, reward: Reward, lr: f32) -> AdaptParams {
+    let mut p = params(method);
+    (p.warm_start.passes, p.optimizer.lr, p.steps) = (0, lr, 8);
+    (p.cdpa.rollouts, p.cdpa.reward, p.cdpa.prompts) = (Rollouts::Replies, reward, 3);
+    p
+}
+
+#[test]
+fn replies_are_compared_for_every_user_and_the_fitting_ones_rise() {
+    let all: Vec<Record> = (0..2).map(asked).collect();
+    let p = by_replies(Method::Grpo, Reward::Labels, 1e-2);
+    let mut job = Adaptation::open(assistant(), None, &all, p, None, None, &Budget::default()).unwrap();
+    let askers: Vec<Record> = all.iter().flat_map(|r| r.counterbalanced().unwrap()).collect();
+    let share = |a: &Assistant, adapter| choice_accuracy(a, Some(adapter), &askers, true).unwrap().fitting_share;
+    let adapter = job.adapter().clone();
+    let before = share(job.policy(), &adapter);
+    let mut seen = std::collections::BTreeSet::new();
+    while !job.is_done() {
+        let StepEnd::Done(step) = job.step(&mut go).unwrap() else { panic!("interrupted") };
+        let groups = step.groups.unwrap();
+        assert_eq!((step.cost.generated, step.cost.critiqued, groups.critiques.1), (0, 0, 0));
+        assert_eq!(groups.rewards.iter().flatten().filter(|r| **r == 1.0).count(), groups.records.len());
+        assert!(groups.zero.active_tokens == groups.zero.tokens && groups.drift == 0.0, "{groups:?}");
+        seen.extend(groups.records);
+    }
+    assert_eq!(seen.len(), 6, "every user of every question: {seen:?}");
+    let after = share(job.policy(), &adapter);
+    assert!(after > before + 0.05, "{before} {after}");
+}
+
+#[test]
+fn of_replies_with_one_step_every_estimator_but_by_position_says_the_same() {
+    let end = |estimator| {
+        let mut p = by_replies(Method::Cdpa, Reward::Critic, 1e-3);
+        (p.steps, p.cdpa.estimator, p.cdpa.refine.when) = (2, estimator, RefineWhen::Never);
+        let all = [asked(0)];
+        let mut job = Adaptation::open(assistant(), Some(critic()), &all, p, None, None, &Budget::default()).unwrap();
+        job.run(&Budget::default(), &mut go).unwrap();
+        assert!(job.spent().critiqued > 0);
+        bits(job.adapter())
+    };
+    let outcome = end(Estimator::Outcome);
+    assert_eq!(end(Estimator::StepIndex), outcome);
+    assert_eq!(end(Estimator::ReturnToGo), outcome);
+}
+
+#[test]
+fn only_offered_replies_have_labels() {
+    let mut p = by_replies(Method::Grpo, Reward::Labels, 1e-3);
+    p.cdpa.rollouts = Rollouts::Chains;
+    let open = |p: AdaptParams| Adaptation::open(assistant(), None, &[asked(0)], p, None, None, &Budget::default());
+    assert!(matches!(open(p), Err(AlignError::Params(_))));
+    let p = by_replies(Method::Grpo, Reward::Critic, 1e-3);
+    assert!(matches!(open(p), Err(AlignError::Params(_))), "no critic");
+}
+
+#[test]
+fn an_adapter_of_the_upper_blocks_learns_there_only_and_is_the_same_from_its_file() {
+    let a = assistant();
+    let layers = a.model.config.n_layers;
+    assert!(layers > 1);
+    let upper = Adapter::upper(&a.model, 1, 4, 8.0, 1).unwrap();
+    assert_eq!(upper.shape.first, layers - 1);
+    assert!(upper.shape.pairs().all(|(layer, _)| layer == layers - 1));
+    assert!(Adapter::upper(&a.model, 0, 4, 8.0, 1).is_err());
+    assert_eq!(
+        Adapter::upper(&a.model, 99, 4, 8.0, 1).unwrap().shape,
+        Adapter::new(&a.model, 4, 8.0, 1).unwrap().shape
+    );
+    // The gradient of its pairs is that which an adapter of all blocks has there: with B = 0 both are the base.
+    let whole = Adapter::new(&a.model, 4, 8.0, 1).unwrap();
+    let (from, n) = (whole.shape.words - upper.shape.words, upper.shape.words);
+    let cpu = cpu();
+    let mut values = whole.read(&cpu).unwrap();
+    values[from..].copy_from_slice(&upper.read(&cpu).unwrap());
+    whole.write(&cpu, &values).unwrap();
+    let gradients = |adapter: Adapter| {
+        let mut t = Trainer::new(&a.model, adapter, AdamWParams::default(), 64).unwrap();
+        let (prompt, answer) = ([1, 2, 3, 4], [5, 6, 7]);
+        t.log_probs(&Group { prompt: &prompt, answers: vec![&answer[..]] }).unwrap();
+        t.backward(&[-1.0, -0.5, 0.25]).unwrap();
+        t.gradients().unwrap()
+    };
+    let (got, want) = (gradients(upper.clone()), gradients(whole));
+    assert_eq!(got.len(), n);
+    assert!(got.iter().any(|g| *g != 0.0));
+    assert_eq!(got, want[from..]);
+    // As a job: trained, saved, and read again.
+    let path = folder("upper");
+    let mut p = params(Method::Sft);
+    p.blocks = 1;
+    let mut job = Adaptation::open(a, None, &records(2), p, None, Some(&path), &Budget::default()).unwrap();
+    job.run(&Budget { steps: Some(2), ..Budget::default() }, &mut go).unwrap();
+    let mut p = params(Method::Sft);
+    p.blocks = 1;
+    let mut job = Adaptation::open(assistant(), None, &records(2), p, None, Some(&path), &Budget::default()).unwrap();
+    assert_eq!(job.steps_done(), 2);
+    job.run(&Budget::default(), &mut go).unwrap();
+    let file = job.commit().unwrap().unwrap();
+    let loaded = Adapter::load(&job.policy().model, &file).unwrap();
+    assert_eq!((&loaded.shape, bits(&loaded)), (&job.adapter().shape, bits(job.adapter())));
+    std::fs::remove_dir_all(path).unwrap();
 }

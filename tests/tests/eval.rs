@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use unspoken::align::{Assistant, Critic, CriticParams, Record, TpoParams, read_jsonl};
+use unspoken::align::{AnswerScorer, Assistant, Critic, CriticParams, Record, TpoParams, read_jsonl};
 use unspoken::eval::{
     By, EvalError, Form, Item, Judge, Method, Plan, Question, Report, Setting, Subject, choice_accuracy, compare,
     measure,
@@ -82,6 +82,30 @@ fn a_letter_is_read_after_a_list_in_the_seeds_order() {
     assert_eq!(choice.right, best == place);
     let share = 1.0 / scores.iter().map(|s| f64::from(s - scores[place]).exp()).sum::<f64>();
     assert!((choice.share.unwrap() - share).abs() < 1e-3, "{choice:?} {share}");
+}
+
+#[test]
+fn a_lift_is_what_the_preference_adds() {
+    let Some(mut a) = assistant() else { return };
+    let item = Item::from(&records()[2]);
+    let setting = Setting { form: Form::Profile, ..ZERO };
+    let answers: Vec<Vec<u32>> = item.options.iter().map(|o| a.tokenizer.encode(o, Specials::Text).unwrap()).collect();
+    let means = |messages: &[Message]| {
+        let prompt = a.prompt(messages, "").unwrap();
+        AnswerScorer::default().means(&a.model, None, &prompt, &answers).unwrap()
+    };
+    let with = means(&unspoken::align::reply_messages(&item.preference, &item.question));
+    let without = means(&[Message::user(&item.question)]);
+    let lift: Vec<f64> = with.iter().zip(&without).map(|(a, b)| f64::from(a - b)).collect();
+    let share = 1.0 / lift.iter().map(|l| (l - lift[item.fitting]).exp()).sum::<f64>();
+    let mut subject = Subject::new(&mut a, None, None);
+    let choice = subject.choose(&item, setting, By::Lift, 0).unwrap();
+    assert_eq!(choice.right, (0..lift.len()).all(|i| i == item.fitting || lift[i] < lift[item.fitting]));
+    assert!((choice.share.unwrap() - share).abs() < 1e-4, "{choice:?} {share}");
+    // What is unsaid lifts nothing, and thoughts are another prompt.
+    for s in [Setting { form: Form::Unsaid, ..setting }, Setting { method: Method::Cot, ..setting }] {
+        assert!(!s.chooses(By::Lift) && subject.choose(&item, s, By::Lift, 0).is_err());
+    }
 }
 
 #[test]

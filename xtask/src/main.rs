@@ -1,4 +1,4 @@
-//! `cargo xtask models | demo | test | bindings | bench`.
+//! `cargo xtask models | demo | result | test | bindings | bench`.
 
 mod bench;
 mod bindings;
@@ -6,6 +6,7 @@ mod demo;
 mod examples;
 mod models;
 mod process;
+mod result;
 mod test;
 
 use clap::{Parser, Subcommand};
@@ -24,6 +25,8 @@ enum Command {
     Models,
     /// The main job on a real model: answer, critique, adapt, answer better; under ten minutes on two cores
     Demo,
+    /// The result of the method: a critic and policies by every method, trained on some topics and measured on others
+    Result(result::Params),
     /// Format, lints, licences, and every test on every device that there is
     Test,
     /// The library in C, Python and Kotlin: built, run and compared
@@ -36,6 +39,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Models => models::fetch(),
         Command::Demo => demo::run(),
+        Command::Result(p) => result::run(&p),
         Command::Test => test::run(),
         Command::Bindings => bindings::run(),
         Command::Bench => bench::run(),

@@ -14,6 +14,10 @@ pub struct Eval {
     /// held-out records)
     #[arg(long)]
     pub data: PathBuf,
+    /// Of DeepPref, ask each question for all four users whom one of its options suits; questions without are left
+    /// out. Who ignores the preference is right once in four times
+    #[arg(long)]
+    pub counterbalanced: bool,
     /// Only these topics
     #[arg(long, value_delimiter = ',')]
     pub topics: Vec<String>,
@@ -130,6 +134,8 @@ pub enum Form {
 pub enum By {
     /// The likeliest option by its text.
     Text,
+    /// The option that gains most by the preference.
+    Lift,
     /// The likeliest letter of a list.
     Letter,
     /// No choices.

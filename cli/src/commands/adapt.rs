@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use unspoken::align::{
     AdaptParams, Adaptation, Aggregation, Assistant, Budget, CdpaParams, Control, Critic, CriticParams, Estimator,
-    HeldOut, Method, Phase, Progress, Record, RefineParams, RefineWhen, Scale, SplitParams, Supervision, User,
-    WarmStart, split,
+    HeldOut, Method, Phase, Progress, Record, RefineParams, RefineWhen, Reward, Rollouts, Scale, SplitParams,
+    Supervision, User, WarmStart, split,
 };
 use unspoken::eval::choice_accuracy;
 use unspoken::generate::SampleParams;
@@ -112,7 +112,12 @@ fn data(a: &Adapt) -> Result<Data> {
         let user = User::read(file)?;
         return Ok(Data { name: user.name, train: user.train, held_out: user.held_out, test: Vec::new() });
     }
-    let params = SplitParams { validation: a.validation, hold_out_topics: a.hold_out_topics.clone(), seed: a.seed };
+    let params = SplitParams {
+        validation: a.validation,
+        hold_out_topics: a.hold_out_topics.clone(),
+        validation_topics: a.validation_topics.clone(),
+        seed: a.seed,
+    };
     let s = split(&records::read(&a.data)?, &params)?;
     Ok(Data { name: "the records".into(), train: s.train, held_out: s.validation, test: s.test })
 }
@@ -123,7 +128,8 @@ fn critic(
     device: &unspoken::device::Device,
     context: ContextParams,
 ) -> Result<Option<Critic>> {
-    if a.method == args::Method::Sft && a.critic.is_none() && a.critic_adapter.is_none() {
+    let none = a.method == args::Method::Sft || a.reward == args::Reward::Labels;
+    if none && a.critic.is_none() && a.critic_adapter.is_none() {
         return Ok(None);
     }
     let assistant = match &a.critic {
@@ -154,6 +160,14 @@ fn params(a: &Adapt) -> AdaptParams {
     let supervised = matches!(method, Method::Sft | Method::Rft);
     let lr = a.lr.unwrap_or(if supervised { 1e-3 } else { 2e-4 });
     let cdpa = CdpaParams {
+        rollouts: match a.rollouts {
+            args::Rollouts::Chains => Rollouts::Chains,
+            args::Rollouts::Replies => Rollouts::Replies,
+        },
+        reward: match a.reward {
+            args::Reward::Critic => Reward::Critic,
+            args::Reward::Labels => Reward::Labels,
+        },
         group: a.group,
         prompts: a.prompts,
         max_tokens: a.max_tokens,
@@ -188,19 +202,25 @@ fn params(a: &Adapt) -> AdaptParams {
         method,
         steps: a.steps,
         rank: a.rank,
+        blocks: a.blocks.unwrap_or(usize::MAX),
         alpha: a.alpha.unwrap_or(2.0 * a.rank as f32),
         optimizer: AdamWParams { lr, ..AdamWParams::default() },
         floor: if supervised { 0.1 } else { 1.0 },
         warm_start: WarmStart { passes: a.warm_start, lr: a.warm_start_lr, ..WarmStart::default() },
         cdpa,
         batch: a.batch,
-        supervision: match a.learn {
-            args::Learn::Chains => Supervision::Chains,
-            args::Learn::Replies => Supervision::Replies,
-            args::Learn::Both => Supervision::Both,
-        },
+        supervision: supervision(a.learn),
         seed: a.seed,
         ..AdaptParams::default()
+    }
+}
+
+/// `--learn`.
+pub fn supervision(learn: args::Learn) -> Supervision {
+    match learn {
+        args::Learn::Chains => Supervision::Chains,
+        args::Learn::Replies => Supervision::Replies,
+        args::Learn::Both => Supervision::Both,
     }
 }
 
@@ -208,6 +228,9 @@ fn params(a: &Adapt) -> AdaptParams {
 fn measure(job: &mut Adaptation, a: &Adapt, data: &Data) -> Result<Value> {
     let adapter = job.adapter().clone();
     let mut out = json!({});
+    if a.no_measure {
+        return Ok(out);
+    }
     for (key, records) in [("choice", &data.held_out), ("test", &data.test)] {
         if records.is_empty() {
             continue;

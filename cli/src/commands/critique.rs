@@ -2,10 +2,11 @@
 
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
-use unspoken::align::{Assistant, Critic, CriticParams, CriticReport, Reader, Record, critic_report};
+use unspoken::align::{Assistant, Critic, CriticParams, CriticReport, Reader, Record, Supervision, critic_report};
 use unspoken::generate::SampleParams;
 use unspoken::model::{Adapter, ContextParams};
 
+use super::adapt::supervision;
 use crate::args::{self, Args, Critique};
 use crate::output::{bar, print};
 use crate::records;
@@ -22,7 +23,11 @@ pub fn run(args: &Args, a: &Critique) -> Result<()> {
         let mut records = records::read(&a.report)?;
         records.retain(|r| a.topic.is_empty() || a.topic.contains(&r.topic));
         ensure!(!records.is_empty(), "there are no records of these topics");
-        let value = serde_json::to_value(report(&mut critic, &records)?)?;
+        if let Some(n) = a.limit {
+            let every = records.len().div_ceil(n.max(1)).max(1);
+            records = records.into_iter().step_by(every).take(n).collect();
+        }
+        let value = serde_json::to_value(report(&mut critic, &records, supervision(a.of))?)?;
         return print(args.json, &value, || figures(&value));
     }
     let (query, response) = (a.query.as_deref().unwrap_or_default(), a.response.as_deref().unwrap_or_default());
@@ -44,9 +49,9 @@ pub fn reader(r: args::Reader) -> Reader {
 }
 
 /// Measures a critic, with a bar.
-pub fn report(critic: &mut Critic, records: &[Record]) -> Result<CriticReport> {
+pub fn report(critic: &mut Critic, records: &[Record], of: Supervision) -> Result<CriticReport> {
     let progress = bar(records.len(), "critiquing");
-    let report = critic_report(critic, records, &mut |done| {
+    let report = critic_report(critic, records, of, &mut |done| {
         progress.set_position(done as u64);
         true
     })?;
@@ -76,6 +81,14 @@ pub fn figures(r: &Value) -> String {
             number(&x["mae"]),
             number(&x["spearman"])
         );
+        if !x["reply_pairs"].is_null() {
+            out += &format!(
+                ", fitting reply above another {}, above all {} of {}",
+                percent(&x["reply_pairs"]),
+                percent(&x["reply_choice"]),
+                r["reply_records"]
+            );
+        }
     }
     out
 }

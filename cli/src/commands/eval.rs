@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use indicatif::ProgressBar;
-use unspoken::align::{Assistant, Critic, CriticParams, TpoParams, User};
+use unspoken::align::{Assistant, Critic, CriticParams, Record, TpoParams, User};
 use unspoken::device::Device;
 use unspoken::eval::{
     Arm, By, Form, Item, Judge, Method, Plan, Question, Report, Setting, Shown, Subject, compare, draw, measure,
@@ -24,6 +24,7 @@ const SEQUENCE: usize = 2048;
 
 pub fn run(args: &Args, a: &Eval) -> Result<()> {
     let start = Instant::now();
+    ensure!(!a.counterbalanced || a.suite == Suite::Deeppref, "PrefEval has one user for each question");
     ensure!(a.samples > 0, "--samples must be at least 1");
     ensure!(a.max_tokens > 0 && a.max_tokens < SEQUENCE, "--max-tokens must be from 1 to {}", SEQUENCE - 1);
     let forms = forms(a);
@@ -211,7 +212,11 @@ fn items(a: &Eval, forms: &[Form]) -> Result<Vec<Item>> {
                 ensure!(records.iter().any(|r| r.topic == *t), "topic {t:?} is not in {}", a.data.display());
             }
             let chosen = records.iter().filter(|r| a.topics.is_empty() || a.topics.contains(&r.topic));
-            chosen.map(Item::from).collect()
+            if a.counterbalanced {
+                chosen.filter_map(Record::counterbalanced).flatten().map(|r| Item::from(&r)).collect()
+            } else {
+                chosen.map(Item::from).collect()
+            }
         }
     };
     if let Some(n) = a.limit {
@@ -262,6 +267,7 @@ fn settings(a: &Eval, forms: &[Form]) -> Vec<Setting> {
 fn by(b: args::By) -> Option<By> {
     match b {
         args::By::Text => Some(By::Text),
+        args::By::Lift => Some(By::Lift),
         args::By::Letter => Some(By::Letter),
         args::By::None => None,
     }

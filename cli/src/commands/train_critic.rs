@@ -6,11 +6,12 @@ use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use unspoken::align::{
     Assistant, Budget, Control, Critic, CriticParams, CriticTraining, CriticTrainingParams, Phase, Progress, Record,
-    RunEnd, SplitParams, split,
+    RunEnd, SplitParams, council_records, read_lines, split,
 };
 use unspoken::model::ContextParams;
 use unspoken::train::AdamWParams;
 
+use super::adapt::supervision;
 use super::critique::{figures, report};
 use crate::args::{Args, TrainCritic};
 use crate::output::{bar, print};
@@ -22,12 +23,22 @@ pub fn run(args: &Args, a: &TrainCritic) -> Result<()> {
     // Room for the critiques of the report.
     let context = ContextParams { cache_tokens: 4096, ..ContextParams::default() };
     let assistant = Assistant::open(&a.model, &device, context)?;
-    let all = records::read(&a.data)?;
-    let splitting = SplitParams { validation: a.validation, hold_out_topics: a.hold_out_topics.clone(), seed: a.seed };
+    let mut all = records::read(&a.data)?;
+    for path in &a.council {
+        all.extend(council_records(&read_lines(path)?));
+    }
+    let splitting = SplitParams {
+        validation: a.validation,
+        hold_out_topics: a.hold_out_topics.clone(),
+        validation_topics: a.validation_topics.clone(),
+        seed: a.seed,
+    };
     let split = split(&all, &splitting)?;
     ensure!(!split.train.is_empty(), "there are no records to learn from");
     let params = CriticTrainingParams {
         rank: a.rank,
+        blocks: a.blocks.unwrap_or(usize::MAX),
+        supervision: supervision(a.learn),
         alpha: a.alpha.unwrap_or(2.0 * a.rank as f32),
         optimizer: AdamWParams { lr: a.lr, weight_decay: a.weight_decay, ..AdamWParams::default() },
         warmup: a.warmup,
@@ -65,7 +76,11 @@ pub fn run(args: &Args, a: &TrainCritic) -> Result<()> {
     let mut measure = |records: &[Record]| -> Result<Value> {
         let every = records.len().div_ceil(a.report_records.max(1)).max(1);
         let some: Vec<Record> = records.iter().step_by(every).take(a.report_records).cloned().collect();
-        if some.is_empty() { Ok(Value::Null) } else { Ok(serde_json::to_value(report(&mut critic, &some)?)?) }
+        if some.is_empty() {
+            Ok(Value::Null)
+        } else {
+            Ok(serde_json::to_value(report(&mut critic, &some, supervision(a.learn))?)?)
+        }
     };
     let (validation, test) = (measure(&split.validation)?, measure(&split.test)?);
     let value = json!({

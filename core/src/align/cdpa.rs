@@ -1,7 +1,7 @@
 //! CDPA: critique-driven policy alignment. What a step of it is made of: constants, and the update by the groups
 //! of rollouts. The reference policy is the same weights with the adapter off.
 
-use super::rollouts::RolloutGroup;
+use super::rollouts::{Origin, RolloutGroup};
 use super::{AlignError, Estimator, RefineParams, RefineWhen, Scale, advantages};
 use crate::generate::SampleParams;
 use crate::model::ModelError;
@@ -21,9 +21,36 @@ pub enum Aggregation {
     Constant,
 }
 
+/// What the members of a group are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rollouts {
+    /// Chains that the policy draws.
+    #[default]
+    Chains,
+    /// The replies that the record offers, all of them, each of one step: the policy is asked for a plain reply, and
+    /// what it would have to draw very often to meet is compared in one group. Where a record has replies for other
+    /// users, these ask, too.
+    Replies,
+}
+
+/// Who scores the members of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reward {
+    /// The critic.
+    #[default]
+    Critic,
+    /// The record itself, which says what each of its replies violates: 1 for the one that fits, −1 for the others. No
+    /// critic is asked: what a critic without error would lead to.
+    Labels,
+}
+
 /// Constants of CDPA.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CdpaParams {
+    /// What the members of a group are.
+    pub rollouts: Rollouts,
+    /// Who scores them.
+    pub reward: Reward,
     /// Rollouts of a prompt; at least 2.
     pub group: usize,
     /// Prompts in a step.
@@ -49,6 +76,8 @@ pub struct CdpaParams {
 impl Default for CdpaParams {
     fn default() -> Self {
         Self {
+            rollouts: Rollouts::default(),
+            reward: Reward::default(),
             group: 4,
             prompts: 1,
             max_tokens: 160,
@@ -77,6 +106,9 @@ impl CdpaParams {
         }
         if self.prompts == 0 || self.max_tokens == 0 || self.epochs == 0 {
             return bad("prompts, tokens and epochs must be at least 1");
+        }
+        if self.reward == Reward::Labels && self.rollouts != Rollouts::Replies {
+            return bad("only the replies that a record offers have labels");
         }
         let p = &self.policy;
         if !(0.0..1.0).contains(&p.clip_low) || p.clip_high.is_nan() || p.clip_high < 0.0 {
@@ -145,6 +177,8 @@ pub(super) fn update(
         groups.iter().map(|g| advantages(&g.rewards(), params.estimator, params.scale)).collect();
     let mut passes = passes(groups, trainer.capacity())?;
     let mut out = Update::default();
+    // What the policy thought of given answers before the first step.
+    let mut given: Vec<Vec<Vec<f32>>> = Vec::new();
     if params.policy.beta > 0.0 {
         for pass in &mut passes {
             pass.reference = Some(trainer.tree_reference(&pass.tree)?);
@@ -154,15 +188,23 @@ pub(super) fn update(
     for epoch in 0..params.epochs {
         let (mut n, mut kl, mut clipped, mut drift) = (0, 0.0, 0.0, 0.0);
         let mut teaches = false;
-        for pass in &passes {
+        for (at, pass) in passes.iter().enumerate() {
             let now = trainer.tree_log_probs(&pass.tree)?;
             out.tokens += pass.tree.tokens();
+            if epoch == 0 {
+                given.push(now.clone());
+            }
             let group = &groups[pass.group];
             let mut grad = Vec::with_capacity(pass.tree.scored());
             for (i, member) in pass.members.clone().enumerate() {
                 let weight = weight(group, member, params) / groups.len() as f32;
                 let a = &advantages[pass.group][member];
-                let o = match &group.members[member].old {
+                let old = match &group.members[member].origin {
+                    Origin::Drawn(old) => Some(old),
+                    Origin::Given => Some(&given[at][i]),
+                    Origin::Refined => None,
+                };
+                let o = match old {
                     Some(old) => {
                         let reference = pass.reference.as_ref().map_or(&now[i], |r| &r[i]);
                         let tokens = policy_tokens(&now[i], old, reference, a, weight);
@@ -237,7 +279,7 @@ mod tests {
     fn group(lengths: &[usize]) -> RolloutGroup {
         let member = |n: &usize| Member {
             tokens: vec![1; *n],
-            old: Some(vec![-1.0; *n]),
+            origin: Origin::Drawn(vec![-1.0; *n]),
             text: String::new(),
             critique: Critique { steps: Vec::new(), score: None },
             rewards: Rewards::default(),

@@ -90,6 +90,31 @@ pub struct PathRow {
     pub final_score: f32,
 }
 
+/// Rows as records that a critic learns from: neighbours with the same preference and question become one, which offers
+/// no replies.
+pub fn council_records(rows: &[CriticRow]) -> Vec<Record> {
+    let same = |a: &CriticRow, b: &CriticRow| (&a.preference, &a.question) == (&b.preference, &b.question);
+    let chain = |r: &CriticRow| Chain {
+        kind: if r.final_score > 0.0 { ChainKind::Good } else { ChainKind::Flawed },
+        steps: r
+            .process
+            .iter()
+            .zip(&r.label)
+            .map(|(text, l)| ChainStep { text: text.clone(), critique: l.critique.clone(), score: l.score })
+            .collect(),
+        final_score: r.final_score,
+    };
+    let records = rows.chunk_by(same).enumerate().map(|(i, of)| Record {
+        id: format!("council-{:04}", i + 1),
+        topic: "council".into(),
+        preference: of[0].preference.clone(),
+        question: of[0].question.clone(),
+        chains: of.iter().map(chain).collect(),
+        options: Vec::new(),
+    });
+    records.collect()
+}
+
 impl ThoughtNode {
     /// Nodes of this subtree, itself included.
     pub fn size(&self) -> usize {
@@ -289,6 +314,10 @@ mod tests {
         assert_eq!(processes, ["a>a1", "a>a2", "b>b1", "c"]);
         assert!((rows[1].final_score - 0.0).abs() < 1e-6 && rows[1].label[1].critique == "on a2");
         rows.iter().for_each(|r| r.check().unwrap());
+        let records = council_records(&rows);
+        assert_eq!((records.len(), records[0].chains.len(), records[0].preference.as_str()), (1, 4, "pref"));
+        let chain = &records[0].chains[1];
+        assert_eq!((chain.kind, chain.steps[1].critique.as_str()), (ChainKind::Flawed, "on a2"));
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! How good a critic is: against the scores of records, and in telling good chains from flawed ones.
+//! How good a critic is: against the scores of records, in telling good chains from flawed ones, and in finding the
+//! reply that fits.
 
 use std::time::Instant;
 
 use serde::Serialize;
 
-use super::{AlignError, ChainKind, Critic, Record};
+use super::{AlignError, ChainKind, Critic, Critique, Record, Supervision};
 
 /// A critic's figures for one reader. Failed steps are in none of them; they are counted apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -18,6 +19,11 @@ pub struct ReaderReport {
     pub pairwise_accuracy: Option<f64>,
     /// Of the same records: both scores the same.
     pub tie_rate: Option<f64>,
+    /// Of the replies that records offer, each paired with the one that fits: that one's score is higher. A tie is no
+    /// hit.
+    pub reply_pairs: Option<f64>,
+    /// The reply that fits has the highest score, alone.
+    pub reply_choice: Option<f64>,
 }
 
 /// What a critic can do.
@@ -29,8 +35,10 @@ pub struct CriticReport {
     pub steps: usize,
     /// Share of them that failed.
     pub failure_rate: f64,
-    /// Pairs compared.
+    /// Pairs of chains compared.
     pub pairs: usize,
+    /// Records whose replies were critiqued.
+    pub reply_records: usize,
     /// Seconds a step.
     pub seconds_per_step: f64,
     /// Tokens a step.
@@ -47,38 +55,58 @@ struct Scored {
     read: [Vec<Option<f32>>; 2],
 }
 
-/// Critiques the chains of `records` and compares. `go_on` is asked after each record and may end it early.
+/// The scores of the replies of one record, and which of them fits.
+struct Replies {
+    fitting: usize,
+    read: [Vec<Option<f32>>; 2],
+}
+
+/// What either reader says of the steps of a critique.
+fn read(critique: &Critique) -> [Vec<Option<f32>>; 2] {
+    [|s: &super::StepCritique| s.stated, |s: &super::StepCritique| s.verdict]
+        .map(|f| critique.steps.iter().map(f).collect())
+}
+
+/// Critiques chains and replies of `records`, as `of` says, and compares. `go_on` is asked after each record and may
+/// end it early.
 ///
 /// # Errors
 /// A chain that does not fit in the critic's context; a lost device.
 pub fn critic_report(
     critic: &mut Critic,
     records: &[Record],
+    of: Supervision,
     go_on: &mut dyn FnMut(usize) -> bool,
 ) -> Result<CriticReport, AlignError> {
     let start = Instant::now();
-    let (mut pairs, mut all) = (Vec::new(), Vec::new());
+    let (mut pairs, mut all, mut offered) = (Vec::new(), Vec::new(), Vec::new());
     let (mut steps, mut failed, mut tokens, mut seen) = (0, 0, 0, 0);
     for r in records {
-        let texts: Vec<String> = r.chains.iter().map(|c| super::sft::chain_text(&c.steps)).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let critiques = critic.critique_all(&r.preference, &r.question, &texts)?;
-        let mut scored = Vec::new();
-        for (chain, critique) in r.chains.iter().zip(&critiques) {
-            steps += critique.steps.len();
-            failed += critique.steps.iter().filter(|s| s.failed).count();
-            tokens += critique.steps.iter().map(|s| s.tokens).sum::<usize>();
-            scored.push(Scored {
-                truth: chain.steps.iter().map(|s| s.score).collect(),
-                read: [|s: &super::StepCritique| s.stated, |s: &super::StepCritique| s.verdict]
-                    .map(|f| critique.steps.iter().map(f).collect()),
-            });
+        let mut critique = |texts: &[&str]| -> Result<Vec<Critique>, AlignError> {
+            let critiques = critic.critique_all(&r.preference, &r.question, texts)?;
+            for step in critiques.iter().flat_map(|c| &c.steps) {
+                steps += 1;
+                failed += usize::from(step.failed);
+                tokens += step.tokens;
+            }
+            Ok(critiques)
+        };
+        if of != Supervision::Replies {
+            let texts: Vec<String> = r.chains.iter().map(|c| super::sft::chain_text(&c.steps)).collect();
+            let critiques = critique(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let kind = |kind| r.chains.iter().position(|c| c.kind == kind);
+            if let (Some(good), Some(flawed)) = (kind(ChainKind::Good), kind(ChainKind::Flawed)) {
+                pairs.push((all.len() + good, all.len() + flawed));
+            }
+            let chains = r.chains.iter().zip(&critiques);
+            let truth = |c: &super::Chain| c.steps.iter().map(|s| s.score).collect();
+            all.extend(chains.map(|(chain, c)| Scored { truth: truth(chain), read: read(c) }));
         }
-        let of = |kind| r.chains.iter().position(|c| c.kind == kind);
-        if let (Some(good), Some(flawed)) = (of(ChainKind::Good), of(ChainKind::Flawed)) {
-            pairs.push((all.len() + good, all.len() + flawed));
+        if let Some(fitting) = r.fitting().filter(|_| of != Supervision::Chains) {
+            let critiques = critique(&r.options.iter().map(|o| o.text.as_str()).collect::<Vec<_>>())?;
+            let scores = |which: usize| critiques.iter().map(|c| read(c)[which].first().copied().flatten()).collect();
+            offered.push(Replies { fitting, read: [scores(0), scores(1)] });
         }
-        all.extend(scored);
         seen += 1;
         if !go_on(seen) {
             break;
@@ -91,14 +119,15 @@ pub fn critic_report(
         steps,
         failure_rate: per_step(failed as f64),
         pairs: pairs.len(),
+        reply_records: offered.len(),
         seconds_per_step: per_step(seconds),
         tokens_per_step: per_step(tokens as f64),
-        stated: reader(&all, &pairs, 0),
-        verdict: reader(&all, &pairs, 1),
+        stated: reader(&all, &pairs, &offered, 0),
+        verdict: reader(&all, &pairs, &offered, 1),
     })
 }
 
-fn reader(all: &[Scored], pairs: &[(usize, usize)], which: usize) -> ReaderReport {
+fn reader(all: &[Scored], pairs: &[(usize, usize)], offered: &[Replies], which: usize) -> ReaderReport {
     let both: Vec<(f64, f64)> = all
         .iter()
         .flat_map(|s| s.truth.iter().zip(&s.read[which]))
@@ -111,12 +140,25 @@ fn reader(all: &[Scored], pairs: &[(usize, usize)], which: usize) -> ReaderRepor
     };
     let compared: Vec<(f32, f32)> =
         pairs.iter().filter_map(|(g, f)| Some((mean(&all[*g])?, mean(&all[*f])?))).collect();
+    let (mut above, mut reply_pairs, mut chosen, mut choices) = (0, 0, 0, 0);
+    for r in offered {
+        let Some(fitting) = r.read[which].get(r.fitting).copied().flatten() else { continue };
+        let others = r.read[which].iter().enumerate().filter(|(i, _)| *i != r.fitting).filter_map(|(_, s)| *s);
+        let (n, hits) = others.fold((0, 0), |(n, hits), s| (n + 1, hits + usize::from(fitting > s)));
+        (reply_pairs, above) = (reply_pairs + n, above + hits);
+        // A choice is one among all of them.
+        if n + 1 == r.read[which].len() {
+            (choices, chosen) = (choices + 1, chosen + usize::from(hits == n));
+        }
+    }
     let mae = both.iter().map(|(t, s)| (t - s).abs()).sum::<f64>() / both.len().max(1) as f64;
     ReaderReport {
         mae: (!both.is_empty()).then_some(mae),
         spearman: spearman(&both),
         pairwise_accuracy: share(compared.iter().filter(|(g, f)| g > f).count(), compared.len()),
         tie_rate: share(compared.iter().filter(|(g, f)| g == f).count(), compared.len()),
+        reply_pairs: share(above, reply_pairs),
+        reply_choice: share(chosen, choices),
     }
 }
 
@@ -169,10 +211,18 @@ mod tests {
             scored(&[0.5], &[None]),
             scored(&[-0.5], &[Some(0.0)]),
         ];
-        let r = reader(&all, &[(0, 1), (2, 3)], 0);
+        let replies = |fitting, read: &[Option<f32>]| Replies { fitting, read: [read.to_vec(), read.to_vec()] };
+        let offered = [
+            replies(1, &[Some(0.1), Some(0.4), Some(-0.3)]),
+            replies(0, &[Some(0.1), Some(0.1), None]),
+            replies(2, &[Some(0.1), Some(0.4), None]),
+        ];
+        let r = reader(&all, &[(0, 1), (2, 3)], &offered, 0);
         assert!((r.mae.unwrap() - 0.25).abs() < 1e-9);
         // The second pair has no score on one side: it is not compared.
         assert_eq!((r.pairwise_accuracy, r.tie_rate), (Some(1.0), Some(0.0)));
-        assert_eq!(reader(&all[2..3], &[], 1), ReaderReport::default());
+        // Two pairs won, a tie; of the choices only the first was among all.
+        assert_eq!((r.reply_pairs, r.reply_choice), (Some(2.0 / 3.0), Some(1.0)));
+        assert_eq!(reader(&all[2..3], &[], &[], 1), ReaderReport::default());
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
 use super::run_log::{self, RunLog};
-use super::sft::{CriticChain, Row, critic_rows, rows_loss, train_rows};
+use super::sft::{CriticChain, Row, Supervision, critic_rows, rows_loss, train_rows};
 use super::{AlignError, Assistant, Split};
 use crate::model::Adapter;
 use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
@@ -20,6 +20,10 @@ use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
 pub struct CriticTrainingParams {
     /// Rank of the adapter.
     pub rank: usize,
+    /// Blocks of the model, from the last one down, that it acts in; all where there are fewer.
+    pub blocks: usize,
+    /// What of a record is learned to critique.
+    pub supervision: Supervision,
     /// LoRA's alpha.
     pub alpha: f32,
     /// The optimizer; its rate is the highest one.
@@ -52,6 +56,8 @@ impl Default for CriticTrainingParams {
     fn default() -> Self {
         Self {
             rank: 16,
+            blocks: usize::MAX,
+            supervision: Supervision::Chains,
             alpha: 32.0,
             optimizer: AdamWParams { lr: 1e-3, ..AdamWParams::default() },
             warmup: 0.05,
@@ -167,8 +173,8 @@ impl CriticTraining {
             return bad("warmup is a share of the steps, in [0, 1]");
         }
         run_log::folder(folder)?;
-        let train = critic_rows(&assistant, &split.train, params.score_weight)?;
-        let all = critic_rows(&assistant, &split.validation, params.score_weight)?;
+        let train = critic_rows(&assistant, &split.train, params.supervision, params.score_weight)?;
+        let all = critic_rows(&assistant, &split.validation, params.supervision, params.score_weight)?;
         let every = all.len().div_ceil(params.validation_chains.max(1)).max(1);
         // An odd stride takes good and flawed chains in turn.
         let validation: Vec<_> = all.into_iter().step_by(if every > 1 { every | 1 } else { 1 }).collect();
@@ -198,7 +204,7 @@ impl CriticTraining {
                 checkpoint.trainer(&model, params.optimizer, capacity)?
             }
             None => {
-                let adapter = Adapter::new(&model, params.rank, params.alpha, params.seed)?;
+                let adapter = Adapter::upper(&model, params.blocks, params.rank, params.alpha, params.seed)?;
                 let state = State {
                     fingerprint,
                     step: 0,

@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
-use super::cdpa::CdpaParams;
+use super::cdpa::{CdpaParams, Reward, Rollouts};
 use super::guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 use super::lengths::Lengths;
 use super::run_log::{self, RunLog};
@@ -57,6 +57,8 @@ pub struct AdaptParams {
     pub steps: usize,
     /// Rank of a new adapter.
     pub rank: usize,
+    /// Blocks of the model, from the last one down, that a new adapter acts in; all where there are fewer.
+    pub blocks: usize,
     /// LoRA's alpha of a new adapter.
     pub alpha: f32,
     /// The optimizer; its rate is the highest one of the method.
@@ -87,6 +89,7 @@ impl Default for AdaptParams {
             method: Method::default(),
             steps: 8,
             rank: 8,
+            blocks: usize::MAX,
             alpha: 16.0,
             optimizer: AdamWParams::default(),
             warmup: 0,
@@ -195,7 +198,7 @@ impl Adaptation {
         if records.is_empty() {
             return bad("there are no records to learn from");
         }
-        if critic.is_none() && params.method != Method::Sft {
+        if critic.is_none() && params.method != Method::Sft && params.cdpa.reward == Reward::Critic {
             return bad("this method needs a critic");
         }
         let units = policy_units(&policy, records, params.supervision)?;
@@ -209,9 +212,20 @@ impl Adaptation {
             Some(from) => {
                 from.check_base(&model)?;
                 let values = from.read(device)?;
-                Adapter::from_fn(&model, from.shape.rank, from.alpha, |_, to| to.copy_from_slice(&values))?
+                Adapter::from_fn(&model, from.shape.rank, from.shape.first, from.alpha, |_, to| {
+                    to.copy_from_slice(&values)
+                })?
             }
-            None => Adapter::new(&model, params.rank, params.alpha, params.seed)?,
+            None => Adapter::upper(&model, params.blocks, params.rank, params.alpha, params.seed)?,
+        };
+        // Replies are offered to all users whom one of them suits.
+        let askers: Vec<Record>;
+        let records = match params.cdpa.rollouts {
+            Rollouts::Replies if params.method != Method::Sft => {
+                askers = records.iter().flat_map(|r| r.counterbalanced().unwrap_or_else(|| vec![r.clone()])).collect();
+                askers.as_slice()
+            }
+            _ => records,
         };
         let capacity = capacity(&policy, records, &units, &params)?;
         let for_activations = super::memory::check(&policy, adapter.shape.rank, capacity, budget)?;
@@ -424,7 +438,12 @@ fn capacity(
     let mut longest = 0;
     if params.method != Method::Sft {
         for r in records {
-            longest = longest.max(super::rollouts::prompt(policy, r)?.len() + params.cdpa.max_tokens);
+            let prompt = policy.prompt(&super::rollouts::messages(params.cdpa.rollouts, r), "")?.len();
+            longest = longest.max(prompt + params.cdpa.max_tokens);
+            if params.cdpa.rollouts == Rollouts::Replies {
+                let answers = super::rollouts::offered(policy, r)?;
+                longest = longest.max(prompt + answers.iter().map(|a| a.tokens.len()).max().unwrap_or(0));
+            }
         }
     }
     Ok(params.pass_tokens.max(rows).max(longest))

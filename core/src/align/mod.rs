@@ -37,10 +37,10 @@ pub use answer_scorer::AnswerScorer;
 pub use assistant::Assistant;
 pub use best_of_n::{Candidate, Search, best_of_n};
 pub use budget::{Budget, Control, Gate, Host, Phase, Progress, RunEnd, Spent};
-pub use cdpa::{Aggregation, CdpaParams};
+pub use cdpa::{Aggregation, CdpaParams, Reward, Rollouts};
 pub use cost::Cost;
 pub use council::{Council, CouncilParams, Expansion, Journal, Persona, TreeSeed, default_personas};
-pub use council_tree::{CriticRow, Label, PathRow, ThoughtNode, TreeRecord, TreeResponse};
+pub use council_tree::{CriticRow, Label, PathRow, ThoughtNode, TreeRecord, TreeResponse, council_records};
 pub use critic_report::{CriticReport, ReaderReport, critic_report};
 pub use critic_training::{CriticStep, CriticTraining, CriticTrainingParams, CriticTrainingReport};
 pub use deeppref::{

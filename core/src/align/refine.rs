@@ -1,9 +1,9 @@
 //! Feedback in words: the policy answers again with the critique at hand, and a better answer joins the group
 //! (after Critique-GRPO, arXiv 2506.03106).
 
-use super::cdpa::CdpaParams;
-use super::rollouts::{Member, RolloutGroup, draw};
-use super::{AlignError, Assistant, Critic, Critique, Estimator, Record, Scale, advantages, policy_messages};
+use super::cdpa::{CdpaParams, Rollouts};
+use super::rollouts::{self, Member, Origin, RolloutGroup, draw};
+use super::{AlignError, Assistant, Critic, Critique, Estimator, Record, Scale, advantages};
 use crate::generate::SampleParams;
 use crate::model::Adapter;
 use crate::text::Message;
@@ -75,14 +75,14 @@ pub(super) fn refine(
     let Some(worst) = group.extreme(false).filter(|_| wanted) else { return Ok(out) };
     out.tried = 1;
     let old = &group.members[worst];
-    let prompt = policy.prompt(&messages(record, &old.text, &old.critique), "")?;
+    let prompt = policy.prompt(&messages(params.rollouts, record, &old.text, &old.critique), "")?;
     let drawn = draw(policy, adapter, &prompt, 1, params.max_tokens, sample, go_on)?;
     let Some(drawn) = drawn.into_iter().next() else { return Ok(out) };
     let critiques = critic.critique_while(&record.preference, &record.question, &[&drawn.text], go_on)?;
     let Some(critique) = critiques.into_iter().next() else { return Ok(out) };
     out.tokens = (drawn.tokens.len(), critique.steps.iter().map(|s| s.tokens).sum());
     // The answer will be trained as one to the plain prompt, so what the policy thought of it here is not π_old.
-    let member = Member::new(&policy.tokenizer, drawn.tokens, None, drawn.text, critique);
+    let member = Member::new(&policy.tokenizer, drawn.tokens, Origin::Refined, drawn.text, critique);
     let better = member.rewards.outcome().zip(old.rewards.outcome()).is_some_and(|(new, old)| new > old);
     if better {
         group.members.push(member);
@@ -93,14 +93,17 @@ pub(super) fn refine(
 }
 
 /// What the policy is asked.
-fn messages(record: &Record, answer: &str, critique: &Critique) -> Vec<Message> {
-    let mut messages = policy_messages(&record.preference, &record.question);
+fn messages(rollouts: Rollouts, record: &Record, answer: &str, critique: &Critique) -> Vec<Message> {
+    let mut messages = rollouts::messages(rollouts, record);
     messages.push(Message::new("assistant", answer));
     let mut ask = String::from("A reviewer who knows me says:\n");
     for (i, s) in critique.steps.iter().enumerate().filter(|(_, s)| !s.failed) {
         ask += &format!("Step {}: {}\n", i + 1, s.critique);
     }
-    ask += "Answer my question again, in steps, so that the reviewer has nothing left to say.";
+    ask += match rollouts {
+        Rollouts::Chains => "Answer my question again, in steps, so that the reviewer has nothing left to say.",
+        Rollouts::Replies => "Answer my question again, in one sentence, so that the reviewer has nothing left to say.",
+    };
     messages.push(Message::user(ask));
     messages
 }

@@ -1,16 +1,27 @@
 //! Groups: rollouts of one prompt, each with its critique and the rewards of its steps.
 
-use super::{AlignError, Assistant, Critic, Critique, Record, Rewards, policy_messages};
+use super::cdpa::Rollouts;
+use super::{AlignError, Assistant, Critic, Critique, Record, Rewards, StepCritique, policy_messages, reply_messages};
 use crate::generate::{Request, SampleParams, generate};
 use crate::model::Adapter;
-use crate::text::{Tokenizer, split_steps, token_steps};
+use crate::text::{Message, Specials, Tokenizer, split_steps, token_steps};
+
+/// Where a member of a group comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Origin {
+    /// The policy drew it: log π_old of each token, from the sampler.
+    Drawn(Vec<f32>),
+    /// The record offers it; π_old is what the policy thinks of it before the first step on the group.
+    Given,
+    /// The policy wrote it to another prompt, with the critique at hand.
+    Refined,
+}
 
 /// An answer in a group.
 #[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) tokens: Vec<u32>,
-    /// log π_old of each token, from the sampler; nothing for a refined answer, which was written to another prompt.
-    pub(super) old: Option<Vec<f32>>,
+    pub(super) origin: Origin,
     pub(super) text: String,
     pub(super) critique: Critique,
     pub(super) rewards: Rewards,
@@ -20,7 +31,7 @@ impl Member {
     pub(super) fn new(
         tokenizer: &Tokenizer,
         tokens: Vec<u32>,
-        old: Option<Vec<f32>>,
+        origin: Origin,
         text: String,
         critique: Critique,
     ) -> Self {
@@ -28,7 +39,7 @@ impl Member {
             steps: critique.steps.iter().map(|s| s.score).collect(),
             token_steps: steps_of(tokenizer, &tokens),
         };
-        Self { tokens, old, text, critique, rewards }
+        Self { tokens, origin, text, critique, rewards }
     }
 }
 
@@ -55,7 +66,7 @@ impl RolloutGroup {
 /// An answer as it was drawn.
 pub(super) struct Drawn {
     pub(super) tokens: Vec<u32>,
-    pub(super) log_probs: Vec<f32>,
+    pub(super) origin: Origin,
     pub(super) text: String,
 }
 
@@ -72,12 +83,25 @@ pub(super) fn draw(
     let request = Request { adapter: Some(adapter), n, sample, ..Request::new(prompt, max_tokens) };
     let tokenizer = policy.tokenizer.clone();
     let done = generate(&mut policy.context, &tokenizer, vec![request], |_, _| go_on())?;
-    Ok(done.into_iter().map(|c| Drawn { tokens: c.tokens, log_probs: c.log_probs, text: c.text }).collect())
+    Ok(done.into_iter().map(|c| Drawn { tokens: c.tokens, origin: Origin::Drawn(c.log_probs), text: c.text }).collect())
 }
 
-/// The prompt of a record.
-pub(super) fn prompt(policy: &Assistant, record: &Record) -> Result<Vec<u32>, AlignError> {
-    policy.prompt(&policy_messages(&record.preference, &record.question), "")
+/// What the policy is asked.
+pub(super) fn messages(rollouts: Rollouts, record: &Record) -> Vec<Message> {
+    match rollouts {
+        Rollouts::Chains => policy_messages(&record.preference, &record.question),
+        Rollouts::Replies => reply_messages(&record.preference, &record.question),
+    }
+}
+
+/// The replies that a record offers, as the policy would give them.
+pub(super) fn offered(policy: &Assistant, record: &Record) -> Result<Vec<Drawn>, AlignError> {
+    let each = record.options.iter().map(|o| {
+        let mut tokens = policy.tokenizer.encode(&o.text, Specials::Text)?;
+        tokens.extend(policy.tokenizer.eos());
+        Ok(Drawn { tokens, origin: Origin::Given, text: o.text.clone() })
+    });
+    each.collect()
 }
 
 /// A group of the answers drawn, all their steps critiqued as one batch.
@@ -92,8 +116,27 @@ pub(super) fn critiqued(
     let texts: Vec<&str> = drawn.iter().map(|d| d.text.as_str()).collect();
     let critiques = critic.critique_while(&record.preference, &record.question, &texts, go_on)?;
     let members = drawn.into_iter().zip(critiques);
-    let members = members.map(|(d, c)| Member::new(&policy.tokenizer, d.tokens, Some(d.log_probs), d.text, c));
+    let members = members.map(|(d, c)| Member::new(&policy.tokenizer, d.tokens, d.origin, d.text, c));
     Ok(RolloutGroup { prompt, members: members.collect() })
+}
+
+/// A group of the replies that a record offers, each scored by what the record says of it.
+pub(super) fn labelled(policy: &Assistant, record: &Record, prompt: Vec<u32>, offered: Vec<Drawn>) -> RolloutGroup {
+    let members = offered.into_iter().zip(&record.options).map(|(d, o)| {
+        let score = Some(if o.violates.is_none() { 1.0 } else { -1.0 });
+        let step = StepCritique {
+            text: d.text.clone(),
+            critique: o.violates.clone().unwrap_or_default(),
+            score,
+            stated: score,
+            verdict: None,
+            failed: false,
+            tokens: 0,
+        };
+        let critique = Critique { steps: vec![step], score };
+        Member::new(&policy.tokenizer, d.tokens, d.origin, d.text, critique)
+    });
+    RolloutGroup { prompt, members: members.collect() }
 }
 
 /// The step of each token. The token that ends the answer belongs to the last step: ending is its doing.

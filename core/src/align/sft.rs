@@ -96,44 +96,67 @@ pub fn policy_units(
     Ok(units)
 }
 
-/// A chain as the critic learns it.
+/// What the critic learns as one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CriticChain {
     /// Which record it is of, counted from 0.
     pub record: usize,
-    /// A row for each step, with the steps before it in the prompt.
+    /// Of a chain, a row for each step, with the steps before it in the prompt; of the replies to one user, a row for
+    /// each.
     pub rows: Vec<Row>,
 }
 
-/// The chains of records as the critic learns them. A token of verdict and score counts `score_weight` times as much
-/// as one of the critique (1: as the paper).
+/// What the critic learns to say of a reply that fits, and of one for which the record has no words.
+const FITS: &str = "Fits what this user wants.";
+const FITS_ANOTHER: &str = "Fits another user, not this one.";
+/// What it learns to give them: the middle of the rubric's bands for what serves a user, and for what does not.
+const REPLY_SCORES: [f32; 2] = [0.8, -0.7];
+
+/// What the critic learns of records: their chains, the replies that they offer, to every user whom one of them suits,
+/// or both. A token of verdict and score counts `score_weight` times as much as one of the critique (1: as the paper).
 ///
 /// # Errors
 /// As [`policy_rows`].
 pub fn critic_rows(
     assistant: &Assistant,
     records: &[Record],
+    supervision: Supervision,
     score_weight: f32,
 ) -> Result<Vec<CriticChain>, AlignError> {
+    let row = |r: &Record, steps: &[&str], step: usize, critique: &str, score: f32| -> Result<Row, AlignError> {
+        let messages = pers_genprm::messages(&r.preference, &r.question, steps, step);
+        let answer = pers_genprm::answer(critique, score);
+        let mut row = row(assistant, &messages, "Critique:", &answer)?;
+        let from = pers_genprm::verdict_at(&answer);
+        let offsets = assistant.tokenizer.offsets(&row.answer);
+        for (weight, range) in row.weights.iter_mut().zip(&offsets) {
+            if range.start >= from {
+                *weight = score_weight;
+            }
+        }
+        Ok(row)
+    };
     let mut chains = Vec::new();
     for (record, r) in records.iter().enumerate() {
-        for chain in &r.chains {
+        for chain in r.chains.iter().filter(|_| supervision != Supervision::Replies) {
             let texts: Vec<&str> = chain.steps.iter().map(|s| s.text.as_str()).collect();
-            let mut rows = Vec::new();
-            for (i, step) in chain.steps.iter().enumerate() {
-                let messages = pers_genprm::messages(&r.preference, &r.question, &texts, i);
-                let answer = pers_genprm::answer(&step.critique, step.score);
-                let mut row = row(assistant, &messages, "Critique:", &answer)?;
-                let from = pers_genprm::verdict_at(&answer);
-                let offsets = assistant.tokenizer.offsets(&row.answer);
-                for (weight, range) in row.weights.iter_mut().zip(&offsets) {
-                    if range.start >= from {
-                        *weight = score_weight;
-                    }
-                }
-                rows.push(row);
-            }
-            chains.push(CriticChain { record, rows });
+            let steps = chain.steps.iter().enumerate();
+            let rows: Result<_, _> = steps.map(|(i, s)| row(r, &texts, i, &s.critique, s.score)).collect();
+            chains.push(CriticChain { record, rows: rows? });
+        }
+        if supervision == Supervision::Chains || r.options.is_empty() {
+            continue;
+        }
+        for user in r.counterbalanced().unwrap_or_else(|| vec![r.clone()]) {
+            let rows = user.options.iter().map(|o| {
+                let (critique, score) = match &o.violates {
+                    None => (FITS, REPLY_SCORES[0]),
+                    Some(_) if user.id != r.id => (FITS_ANOTHER, REPLY_SCORES[1]),
+                    Some(how) => (how.as_str(), REPLY_SCORES[1]),
+                };
+                row(&user, &[&o.text], 0, critique, score)
+            });
+            chains.push(CriticChain { record, rows: rows.collect::<Result<_, AlignError>>()? });
         }
     }
     Ok(chains)

@@ -12,13 +12,15 @@ pub struct SplitParams {
     pub validation: f32,
     /// Topics that are held out whole: their records are only measured.
     pub hold_out_topics: Vec<String>,
+    /// Topics of which all records go to the validation.
+    pub validation_topics: Vec<String>,
     /// The same seed gives the same split, whatever the order of the records.
     pub seed: u64,
 }
 
 impl Default for SplitParams {
     fn default() -> Self {
-        Self { validation: 0.1, hold_out_topics: Vec::new(), seed: 0 }
+        Self { validation: 0.1, hold_out_topics: Vec::new(), validation_topics: Vec::new(), seed: 0 }
     }
 }
 
@@ -42,13 +44,17 @@ pub fn split(records: &[Record], params: &SplitParams) -> Result<Split, AlignErr
         return Err(AlignError::Params(format!("validation share {}, expected 0 to below 1", params.validation)));
     }
     let topics: BTreeSet<&str> = records.iter().map(|r| r.topic.as_str()).collect();
-    if let Some(missing) = params.hold_out_topics.iter().find(|t| !topics.contains(t.as_str())) {
+    if let Some(missing) =
+        params.hold_out_topics.iter().chain(&params.validation_topics).find(|t| !topics.contains(t.as_str()))
+    {
         let known = topics.into_iter().collect::<Vec<_>>().join(", ");
         return Err(AlignError::Params(format!("no record has the topic {missing:?}; there are {known}")));
     }
     let held_out = |r: &Record| params.hold_out_topics.contains(&r.topic);
-    let seen: Vec<Record> = records.iter().filter(|r| !held_out(r)).cloned().collect();
-    let (train, validation) = split_by_topic(&seen, params.validation, params.seed);
+    let validates = |r: &Record| params.validation_topics.contains(&r.topic) && !held_out(r);
+    let seen: Vec<Record> = records.iter().filter(|r| !held_out(r) && !validates(r)).cloned().collect();
+    let (train, mut validation) = split_by_topic(&seen, params.validation, params.seed);
+    validation.extend(records.iter().filter(|r| validates(r)).cloned());
     let mut test: Vec<Record> = records.iter().filter(|r| held_out(r)).cloned().collect();
     test.sort_by(|a, b| (&a.topic, &a.id).cmp(&(&b.topic, &b.id)));
     Ok(Split { train, validation, test })

@@ -5,7 +5,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use super::budget::{Host, Phase, RunEnd, Spent, ask};
-use super::cdpa::{Update, update};
+use super::cdpa::{Reward, Rollouts, Update, update};
 use super::job::{Adaptation, Method, StepEnd};
 use super::refine::{Refined, refine};
 use super::rollouts::{self, RolloutGroup};
@@ -182,9 +182,7 @@ impl Adaptation {
         let (rolling, reading, again) =
             (progress(Phase::Rollouts), progress(Phase::Critiques), progress(Phase::Refinement));
         let record = &self.records[record];
-        let Some(critic) = self.critic.as_mut() else {
-            return Err(AlignError::Params("this method needs a critic".into()));
-        };
+        let critic = self.critic.as_mut().filter(|_| self.cdpa.reward == Reward::Critic);
         let params = &self.cdpa;
         let mut sample = params.sample;
         // Random numbers of its own for every group of every step.
@@ -203,19 +201,28 @@ impl Adaptation {
             ended.is_none()
         };
         let start = Instant::now();
-        let prompt = rollouts::prompt(&self.policy, record)?;
+        let prompt = self.policy.prompt(&rollouts::messages(params.rollouts, record), "")?;
         let adapter = &self.trainer.adapter;
-        let drawn =
-            rollouts::draw(&mut self.policy, adapter, &prompt, params.group, params.max_tokens, sample, &mut || {
-                go_on(&rolling)
-            })?;
-        report.cost.generated += drawn.iter().map(|d| d.tokens.len() as u64).sum::<u64>();
+        let drawn = match params.rollouts {
+            Rollouts::Chains => {
+                let (n, max) = (params.group, params.max_tokens);
+                let drawn =
+                    rollouts::draw(&mut self.policy, adapter, &prompt, n, max, sample, &mut || go_on(&rolling))?;
+                report.cost.generated += drawn.iter().map(|d| d.tokens.len() as u64).sum::<u64>();
+                drawn
+            }
+            Rollouts::Replies => rollouts::offered(&self.policy, record)?,
+        };
         report.cost.generating += start.elapsed().as_secs_f64();
         let start = Instant::now();
-        let mut group = if go_on(&reading) {
-            rollouts::critiqued(&self.policy, critic, record, prompt, drawn, &mut || go_on(&reading))?
-        } else {
-            RolloutGroup { prompt, members: Vec::new() }
+        let go = go_on(&reading);
+        let (mut group, critic) = match critic {
+            _ if !go => (RolloutGroup { prompt, members: Vec::new() }, None),
+            Some(critic) => {
+                let group = rollouts::critiqued(&self.policy, critic, record, prompt, drawn, &mut || go_on(&reading))?;
+                (group, Some(critic))
+            }
+            None => (rollouts::labelled(&self.policy, record, prompt, drawn), None),
         };
         let steps = || group.members.iter().flat_map(|m| &m.critique.steps);
         report.cost.critiqued += steps().map(|s| s.tokens as u64).sum::<u64>();
@@ -226,7 +233,8 @@ impl Adaptation {
         out.rewards.extend(group.members.iter().map(|m| m.rewards.outcome()));
         out.lengths.extend(group.members.iter().map(|m| m.tokens.len()));
 
-        if method == Method::Cdpa && go_on(&again) {
+        // Without a critic there are no words to answer to.
+        if let Some(critic) = critic.filter(|_| method == Method::Cdpa && go_on(&again)) {
             let start = Instant::now();
             // A stream of its own: the rollouts took those from 0 on.
             let sample = crate::generate::SampleParams { seed: sample.seed ^ 0x5bd1_e995, ..sample };

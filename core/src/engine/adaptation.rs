@@ -97,7 +97,7 @@ impl Profile {
             let folder = if user.store().is_encrypted() { None } else { Some(user.job_folder(id)?) };
             let start = self.adapter()?;
             let folder = folder.as_deref();
-            let AdaptParams { rank, alpha, seed, .. } = params.method;
+            let AdaptParams { rank, blocks, alpha, seed, .. } = params.method;
             let made = align::Adaptation::open(
                 policy,
                 critic,
@@ -122,7 +122,7 @@ impl Profile {
             let start = match start {
                 Some(a) => a.read(device)?,
                 // What a new one begins with, also where the job goes on from its checkpoint.
-                None => Adapter::new(&engine.0.policy.model, rank, alpha, seed)?.read(device)?,
+                None => Adapter::upper(&engine.0.policy.model, blocks, rank, alpha, seed)?.read(device)?,
             };
             let job = Mutex::new(Some(job));
             let canceller = Canceller::default();

@@ -143,7 +143,7 @@ pub fn measure(
         return Err(EvalError::Params("nothing to measure: it needs items and a seed".into()));
     }
     let mut measures = Vec::new();
-    for by in plan.choices.iter().copied().filter(|by| plan.setting.method.chooses(*by)) {
+    for by in plan.choices.iter().copied().filter(|by| plan.setting.chooses(*by)) {
         match choices(subject, items, plan, by, on_item)? {
             Some(m) => measures.push(m),
             None => return Ok(None),

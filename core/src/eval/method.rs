@@ -28,6 +28,9 @@ pub enum Method {
 pub enum By {
     /// The likeliest option as the answer, by mean log-likelihood of its tokens.
     Text,
+    /// The option whose mean log-likelihood rises most when the preference is told: what an option gains by its wording
+    /// alone is taken off (after Holtzman et al., arXiv 2104.08315).
+    Lift,
     /// The likeliest letter after a list of the options, in an order by seed.
     Letter,
 }
@@ -49,9 +52,14 @@ impl Method {
         matches!(self, Self::BestOfN { .. } | Self::Tpo(_))
     }
 
-    /// Whether a choice can be read off it in this way: a search draws whole options, not letters.
+    /// Whether a choice can be read off it in this way: a search draws whole options, not letters; a lift needs the same
+    /// prompt without the preference.
     pub fn chooses(self, by: By) -> bool {
-        by == By::Text || !self.searches()
+        match by {
+            By::Text => true,
+            By::Lift => matches!(self, Self::ZeroShot | Self::Reminder),
+            By::Letter => !self.searches(),
+        }
     }
 
     /// Whether seeds make a difference.
@@ -65,6 +73,7 @@ impl By {
     pub fn name(self) -> &'static str {
         match self {
             Self::Text => "choice by text",
+            Self::Lift => "choice by lift",
             Self::Letter => "choice by letter",
         }
     }

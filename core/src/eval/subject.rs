@@ -25,6 +25,13 @@ pub struct Setting {
     pub turns: usize,
 }
 
+impl Setting {
+    /// Whether a choice can be read in this way: as [`Method::chooses`]; what is unsaid lifts nothing.
+    pub fn chooses(self, by: By) -> bool {
+        self.method.chooses(by) && !(by == By::Lift && self.form == Form::Unsaid)
+    }
+}
+
 /// A policy under test.
 #[derive(Debug)]
 pub struct Subject<'a> {
@@ -84,17 +91,17 @@ impl<'a> Subject<'a> {
         if item.options.len() < 2 || item.options.len() > LETTERS.len() || item.fitting >= item.options.len() {
             return Err(AlignError::Params(format!("{} options of item {}", item.options.len(), item.id)));
         }
+        if !s.chooses(by) {
+            return Err(AlignError::Params(format!("no {} with {}, {}", by.name(), s.method.name(), s.form.name())));
+        }
         if s.method.searches() {
-            if by == By::Letter {
-                return Err(AlignError::Params(format!("{} draws whole options, not letters", s.method.name())));
-            }
             let found = self.search(item, s, &dialogue(item, s.form, s.method, s.turns, "")?, seed, true)?;
             let right = found.answer().text == item.options[item.fitting];
             return Ok(Choice { right, share: None, cost: found.cost });
         }
         let order = item.order(seed);
         let (task, answers, fitting) = match by {
-            By::Text => (String::new(), item.options.clone(), item.fitting),
+            By::Text | By::Lift => (String::new(), item.options.clone(), item.fitting),
             By::Letter => {
                 let shown = order.iter().zip(LETTERS).map(|(o, l)| format!("{l}. {}", item.options[*o]));
                 let task = format!(
@@ -117,10 +124,16 @@ impl<'a> Subject<'a> {
                 format!("{thoughts}\n{ANSWER}")
             }
             (_, By::Letter) => ANSWER.to_owned(),
-            (_, By::Text) => String::new(),
+            (_, By::Text | By::Lift) => String::new(),
         };
-        let (scores, scoring) = score(self.policy, &mut self.scorer, self.adapter, &messages, &begun, &answers)?;
+        let (mut scores, scoring) = score(self.policy, &mut self.scorer, self.adapter, &messages, &begun, &answers)?;
         cost += scoring;
+        if by == By::Lift {
+            let blind = dialogue(item, Form::Unsaid, Method::ZeroShot, s.turns, &task)?;
+            let (without, scoring) = score(self.policy, &mut self.scorer, self.adapter, &blind, &begun, &answers)?;
+            cost += scoring;
+            scores.iter_mut().zip(without).for_each(|(score, without)| *score -= without);
+        }
         let (right, share) = decide(&scores, fitting);
         Ok(Choice { right, share: Some(share), cost })
     }

@@ -83,10 +83,13 @@ impl Adapter {
         let alpha = meta.f32("adapter.lora.alpha")?;
         let rank = file.tensors().iter().filter(|t| t.name.ends_with(".lora_a") && t.shape.len() == 2);
         let rank = rank.map(|t| t.shape[1] as usize).max().unwrap_or(0);
+        // Blocks below the first one that the file names stay as they are.
+        let blocks = file.tensors().iter().filter_map(|t| t.name.strip_prefix("blk.")?.split('.').next()?.parse().ok());
+        let first = blocks.min().unwrap_or(0).min(model.config.n_layers.saturating_sub(1));
         let mut used = 0;
         let mut problem = None;
         let mut acts = false;
-        let adapter = Self::from_fn(model, rank, alpha, |shape, values| {
+        let adapter = Self::from_fn(model, rank, first, alpha, |shape, values| {
             for (layer, &Pair { tensor, inp, out, a, b }) in shape.pairs() {
                 for (suffix, at, dims) in [("lora_a", a, [inp, rank]), ("lora_b", b, [rank, out])] {
                     let name = format!("blk.{layer}.{tensor}.weight.{suffix}");

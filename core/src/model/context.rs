@@ -67,8 +67,10 @@ pub struct Context {
     /// logits; 256 MiB at first. What doesn't fit is computed again. A change takes hold when a pass needs more
     /// room than the ones before it.
     pub activation_bytes: usize,
-    /// What every block keeps for a backward pass, with room for so many tokens.
+    /// What every block from `kept_first` on keeps for a backward pass, with room for so many tokens.
     pub(super) kept_of: Vec<Kept>,
+    /// The first block that keeps something: none goes back further.
+    pub(super) kept_first: usize,
     pub(super) kept_tokens: usize,
     pub(super) kept: bool,
     pub(super) pass: Option<(Pass, Inputs)>,
@@ -103,6 +105,7 @@ impl Context {
             grad: None,
             activation_bytes: ACTIVATION_BYTES,
             kept_of: Vec::new(),
+            kept_first: 0,
             kept_tokens: 0,
             kept: false,
             pass: None,

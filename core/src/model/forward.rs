@@ -10,6 +10,11 @@ use crate::device::{Buffer, Recording};
 /// Tokens to which the room for kept activations is rounded.
 const KEPT_ROUND: usize = 64;
 
+/// The first block that an adapter of the pass acts in: where a backward pass ends.
+fn first(pass: &Pass) -> usize {
+    pass.groups.iter().filter_map(|g| g.adapter.as_ref()).map(|a| a.shape.first).min().unwrap_or(0)
+}
+
 impl Context {
     /// Runs the spans through all blocks in one batch; keys and values join the cache. Rows of the batch
     /// are the spans' tokens in order. Returns how many there are.
@@ -68,7 +73,8 @@ impl Context {
         let (pass, inputs, moves) = begun;
         let act = self.activations(&pass)?;
         let model = self.model.clone();
-        let kept = if keep { self.kept(pass.n_tokens)? } else { Vec::new() };
+        let first = first(&pass);
+        let kept = if keep { self.kept(pass.n_tokens, first)? } else { Vec::new() };
         let mut rec = Recording::new();
         if moves > 0 {
             let p = params::Rows { n: moves as u32, width: self.cache.cell_words() as u32 };
@@ -80,7 +86,7 @@ impl Context {
         model.embedding.embed(&mut rec, pass.n_tokens, &inputs.ids, &act.x, model.config.embedding_scale)?;
         let mut pending = None;
         for index in 0..model.config.n_layers {
-            let own = kept.get(index);
+            let own = index.checked_sub(first).and_then(|i| kept.get(i));
             let act = own.map_or_else(|| act.clone(), |kept| kept.forward(&act));
             let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache: &self.cache };
             layer.before(&mut rec, pending.as_ref())?;
@@ -102,17 +108,17 @@ impl Context {
     }
 
     /// Room for what the blocks keep of a pass, grown where needed.
-    fn kept(&mut self, n_tokens: usize) -> Result<Vec<Kept>, ModelError> {
+    fn kept(&mut self, n_tokens: usize, first: usize) -> Result<Vec<Kept>, ModelError> {
         let c = &self.model.config;
-        if self.kept_tokens < n_tokens || self.kept_of.is_empty() {
+        if self.kept_tokens < n_tokens || self.kept_first != first || self.kept_of.is_empty() {
             // Freed before more is asked for.
             (self.kept_tokens, self.kept_of) = (0, Vec::new());
             let tokens = n_tokens.next_multiple_of(KEPT_ROUND);
             let fits = tokens * Kept::widest(c) <= self.model.device.max_buffer_words();
             let whole = if fits { self.activation_bytes / (4 * tokens * Kept::inside_words(c)) } else { 0 };
             let kept: Result<_, _> =
-                (0..c.n_layers).map(|i| Kept::new(&self.model.device, c, tokens, i < whole)).collect();
-            (self.kept_tokens, self.kept_of) = (tokens, kept?);
+                (0..c.n_layers - first).map(|i| Kept::new(&self.model.device, c, tokens, i < whole)).collect();
+            (self.kept_tokens, self.kept_first, self.kept_of) = (tokens, first, kept?);
         }
         Ok(self.kept_of.clone())
     }
@@ -189,11 +195,12 @@ impl Context {
         let act = self.activations(&pass)?;
         let grad = self.gradients(&pass)?;
         let model = self.model.clone();
-        let kept = self.kept(pass.n_tokens)?;
+        let first = first(&pass);
+        let kept = self.kept(pass.n_tokens, first)?;
         let mut rec = Recording::new();
         self.head.backward(&model, &mut rec, grad_log_probs, &grad.x)?;
-        for index in (0..model.config.n_layers).rev() {
-            let own = &kept[index];
+        for index in (first..model.config.n_layers).rev() {
+            let own = &kept[index - first];
             let act = own.backward(&act);
             let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache: &self.cache };
             if own.whole() {

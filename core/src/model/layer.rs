@@ -160,7 +160,7 @@ impl Layer<'_> {
             Projection::O | Projection::Down => (0, out),
         };
         self.pass.groups.iter().filter_map(move |g| {
-            let adapter = g.adapter.as_ref()?;
+            let adapter = g.adapter.as_ref().filter(|a| a.shape.first <= self.index)?;
             let (row0, n, layer) = (g.row0, g.n, self.index);
             Some(Site { adapter, layer, projection: p, row0, n, inp, out, column, stride, ax: &self.act.ax })
         })

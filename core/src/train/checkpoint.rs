@@ -89,6 +89,7 @@ impl Trainer {
             .str("general.architecture", &model.config.architecture)
             .str(BASE, &self.adapter.base)
             .u32("rank", self.adapter.shape.rank as u32)
+            .u32("first_block", self.adapter.shape.first as u32)
             .f32("alpha", self.adapter.alpha)
             .u32("step", step)
             .str(STATE, &state);
@@ -129,12 +130,15 @@ impl<S: DeserializeOwned> Checkpoint<S> {
         }
         let state = serde_json::from_str(get(STATE)?).map_err(|e| invalid(format!("its state: {e}")))?;
         let number = |key: &str| meta.u32(key).map_err(|e| invalid(e.to_string()));
-        let (rank, step) = (number("rank")? as usize, number("step")?);
+        let (rank, first, step) = (number("rank")? as usize, number("first_block")? as usize, number("step")?);
         let alpha = meta.f32("alpha").map_err(|e| invalid(e.to_string()))?;
         if rank == 0 || rank > 256 {
             return Err(invalid(format!("rank {rank}")));
         }
-        let words = AdapterShape::new(&model.config, rank).words;
+        if first >= model.config.n_layers {
+            return Err(invalid(format!("first block {first} of {}", model.config.n_layers)));
+        }
+        let words = AdapterShape::new(&model.config, rank, first).words;
         let tensor = |name: &str| -> Result<Vec<f32>, CheckpointError> {
             let t = file.tensor(name).ok_or_else(|| invalid(format!("tensor {name} is missing")))?;
             if t.kind != GgmlType::F32 || t.shape != [words as u64] {
@@ -148,7 +152,7 @@ impl<S: DeserializeOwned> Checkpoint<S> {
             }
         };
         let (values, m, v) = (tensor("adapter")?, tensor("adamw.m")?, tensor("adamw.v")?);
-        let adapter = Adapter::from_fn(model, rank, alpha, |_, to| to.copy_from_slice(&values))?;
+        let adapter = Adapter::from_fn(model, rank, first, alpha, |_, to| to.copy_from_slice(&values))?;
         Ok(Self { state, adapter, m, v, step })
     }
 
