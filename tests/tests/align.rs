@@ -233,7 +233,8 @@ fn the_critique_follows_the_preference() {
 fn a_report_counts_what_it_saw() {
     let mut critic = critic();
     let report = critic_report(&mut critic, &records(2), Supervision::Both, &mut |_| true).unwrap();
-    assert_eq!((report.records, report.steps, report.pairs), (2, 12, 2));
+    // Six steps of chains and two replies each.
+    assert_eq!((report.records, report.steps, report.pairs, report.reply_records), (2, 16, 2, 2));
     assert!(report.seconds_per_step > 0.0 && report.tokens_per_step > 10.0);
     let verdict = report.verdict;
     assert!(report.failure_rate < 1.0 && verdict.mae.is_some() && verdict.pairwise_accuracy.is_some());
