@@ -157,8 +157,11 @@ pub struct Adaptation {
     pub(super) log: RunLog,
 }
 
+/// Takes the bytes of a checkpoint.
+type Keep = dyn Fn(&[u8]) -> std::io::Result<()> + Send + Sync;
+
 /// Puts a checkpoint in the place of the one before.
-struct Keeper(Box<dyn Fn(&[u8]) -> std::io::Result<()> + Send + Sync>);
+struct Keeper(Box<Keep>);
 
 impl std::fmt::Debug for Keeper {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
