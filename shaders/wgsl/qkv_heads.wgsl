@@ -1,10 +1,5 @@
 const LANES = 32u;
 
-fn raw(i: u32, h: u32, d: u32) -> f32 {
-    let value = qkv[i * p.head_dim + d];
-    return value + select(0.0, extras[h * p.head_dim + d], p.bias != 0u);
-}
-
 // Where the row of head h begins in the cache: keys come first, then values.
 fn cache_row(t: u32, h: u32) -> u32 {
     return (cells[t] * p.n_kv_heads + (h - p.n_heads) % p.n_kv_heads) * row_words();

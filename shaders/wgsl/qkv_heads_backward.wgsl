@@ -1,10 +1,5 @@
 const LANES = 32u;
 
-fn raw(i: u32, h: u32, d: u32) -> f32 {
-    let value = qkv[i * p.head_dim + d];
-    return value + select(0.0, extras[h * p.head_dim + d], p.bias != 0u);
-}
-
 fn gradient(t: u32, h: u32, d: u32) -> f32 {
     if h < p.n_heads {
         return dq[(t * p.n_heads + h) * p.head_dim + d];

@@ -1,5 +1,7 @@
 //! `attention` and `attention_delta`, plain.
 
+use std::ops::Range;
+
 use super::cache_rows::CacheRows;
 use super::math::{dot, exp, max_of};
 use super::{Slot, Team};
@@ -31,11 +33,24 @@ impl<'a> Map<'a> {
         self.words[table + pos / size] as usize * size + pos % size
     }
 
+    /// The cells of positions of sequence `s`, in order: one division a block instead of one a position.
+    #[inline(always)]
+    pub(super) fn cells(&self, s: usize, positions: Range<usize>) -> impl Iterator<Item = usize> {
+        let (size, max) = (self.p.block_size as usize, self.p.max_blocks as usize);
+        let table = &self.words[2 * self.p.n_tokens as usize + s * max..][..max];
+        (positions.start / size..positions.end.div_ceil(size)).flat_map(move |block| {
+            let (begin, cell) = (block * size, table[block] as usize * size);
+            let first = positions.start.max(begin) - begin;
+            let end = positions.end.min(begin + size) - begin;
+            cell + first..cell + end
+        })
+    }
+
     /// The positions that a token at `pos` sees.
     #[inline(always)]
-    pub(super) fn visible(&self, pos: usize) -> std::ops::RangeInclusive<usize> {
+    pub(super) fn visible(&self, pos: usize) -> Range<usize> {
         let first = if self.p.window > 0 { (pos + 1).saturating_sub(self.p.window as usize) } else { 0 };
-        first..=pos
+        first..pos + 1
     }
 }
 
@@ -52,17 +67,17 @@ pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team
             let (seq, pos) = map.token(t);
             let g = h / (heads / groups);
             let q = &q[i * dim..(i + 1) * dim];
-            let at = |pos| map.cell(seq, pos) * groups + g;
+            let places = || map.cells(seq, map.visible(pos)).map(|cell| cell * groups + g);
             scores.clear();
-            scores.extend(map.visible(pos).map(|pos| p.scale * dot(q, k.row(at(pos), &mut row))));
+            scores.extend(places().map(|at| p.scale * dot(q, k.row(at, &mut row))));
             let max = max_of(&scores);
             scores.iter_mut().for_each(|x| *x = exp(*x - max));
             let sum: f32 = scores.iter().sum();
             let out = s[4].f32_mut(i * dim..(i + 1) * dim);
             out.fill(0.0);
-            for (pos, score) in map.visible(pos).zip(&scores) {
+            for (at, score) in places().zip(&scores) {
                 let weight = score / sum;
-                for (o, v) in out.iter_mut().zip(v.row(at(pos), &mut row)) {
+                for (o, v) in out.iter_mut().zip(v.row(at, &mut row)) {
                     *o += weight * v;
                 }
             }

@@ -21,8 +21,8 @@ pub(super) unsafe fn dq(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
             let (q, dout) = (&q[i * dim..][..dim], &dout[i * dim..][..dim]);
             let dq = s[6].f32_mut(i * dim..(i + 1) * dim);
             dq.fill(0.0);
-            for pos in map.visible(pos) {
-                let at = (map.cell(seq, pos) * groups + g) * dim;
+            for cell in map.cells(seq, map.visible(pos)) {
+                let at = (cell * groups + g) * dim;
                 let (k, v) = (&k[at..][..dim], &v[at..][..dim]);
                 let prob = exp(p.scale * dot(q, k) - stats[2 * i]);
                 let ds = p.scale * prob * (dot(dout, v) - stats[2 * i + 1]);

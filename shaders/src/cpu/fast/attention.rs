@@ -80,8 +80,8 @@ pub(super) struct Rows<'a> {
 impl Keys {
     #[inline(always)]
     pub(super) fn of(map: &Map<'_>, block: &Run) -> Self {
-        let first = *map.visible(block.pos).start();
-        let cells: Vec<usize> = (first..block.pos + block.len).map(|pos| map.cell(block.seq, pos)).collect();
+        let first = map.visible(block.pos).start;
+        let cells: Vec<usize> = map.cells(block.seq, first..block.pos + block.len).collect();
         let stride = cells.len().next_multiple_of(COLS);
         Self { cells, first, stride }
     }
@@ -90,7 +90,7 @@ impl Keys {
     #[inline(always)]
     pub(super) fn visible(&self, map: &Map<'_>, pos: usize) -> std::ops::Range<usize> {
         let seen = map.visible(pos);
-        seen.start().saturating_sub(self.first)..(seen.end() + 1).saturating_sub(self.first)
+        seen.start.saturating_sub(self.first)..seen.end.saturating_sub(self.first)
     }
 
     /// The keys' rows of group `g` in one side of the cache; packed ones are unpacked to `loaded` once.

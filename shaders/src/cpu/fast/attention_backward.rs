@@ -133,14 +133,15 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
 /// both sequences. `None` where there are none.
 #[inline(always)]
 fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run) -> Option<Keys> {
-    let last = queries.pos + queries.len - 1;
-    let oldest = *map.visible(queries.pos).start();
-    if block.pos > last || block.pos + block.len <= oldest {
+    let end = queries.pos + queries.len;
+    let oldest = map.visible(queries.pos).start;
+    if block.pos >= end || block.pos + block.len <= oldest {
         return None;
     }
-    let seen = (block.pos..block.pos + block.len).take_while(|pos| *pos <= last);
-    let cells: Vec<usize> = seen
-        .map(|pos| (map.cell(block.seq, pos), map.cell(queries.seq, pos)))
+    let seen = block.pos..end.min(block.pos + block.len);
+    let cells: Vec<usize> = map
+        .cells(block.seq, seen.clone())
+        .zip(map.cells(queries.seq, seen))
         .take_while(|(own, theirs)| own == theirs)
         .map(|(own, _)| own)
         .collect();

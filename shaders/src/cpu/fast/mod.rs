@@ -28,12 +28,11 @@ macro_rules! with_unpack {
     ($q:expr, $avx2:expr, $run:path, $args:tt) => {{
         #[cfg(target_arch = "x86_64")]
         if $avx2 {
-            use pairs_avx2::Pairs;
             use unpack_avx2::{Avx2, Q4K, Q6K, Q40, Q41, Q50, Q80};
             match $q {
-                QuantType::Q4_0 => return with_unpack!(@ $run, Pairs<Q40>, true, $args),
-                QuantType::Q4_1 => return with_unpack!(@ $run, Pairs<Q41>, true, $args),
-                QuantType::Q5_0 => return with_unpack!(@ $run, Pairs<Q50>, true, $args),
+                QuantType::Q4_0 => return with_unpack!(@ $run, Avx2<Q40>, true, $args),
+                QuantType::Q4_1 => return with_unpack!(@ $run, Avx2<Q41>, true, $args),
+                QuantType::Q5_0 => return with_unpack!(@ $run, Avx2<Q50>, true, $args),
                 QuantType::Q8_0 => return with_unpack!(@ $run, Avx2<Q80>, true, $args),
                 QuantType::Q4_K => return with_unpack!(@ $run, Avx2<Q4K>, true, $args),
                 QuantType::Q6_K => return with_unpack!(@ $run, Avx2<Q6K>, true, $args),

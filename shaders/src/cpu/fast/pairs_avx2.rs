@@ -1,15 +1,15 @@
 //! Dot products in integers with AVX2, two groups at a time, for types that keep 32 weights as 16 bytes of nibbles.
 //!
 //! Bytes are taken as 16-bit words: a word's two bytes have two low and two high nibbles, which a shift and a mask
-//! single out without widening anything. The activations lie in the order that this gives ([`Order::Pairs`]).
+//! single out without widening anything. The activations lie in the order that this gives ([`super::unpack::Order::Pairs`]).
 
 use std::arch::x86_64::*;
 
-use super::unpack::{Order, Row, Unpack};
-use super::unpack_avx2::{Q40, Q41, Q50, Registers, ask_ahead, dots, expand, over, sum};
+use super::unpack::Row;
+use super::unpack_avx2::{Q40, Q41, Q50, ask_ahead, sum};
 
 /// Types that come in pairs of groups. The methods may be called only where AVX2, FMA and F16C are there.
-pub(crate) trait Paired: Registers {
+pub(super) trait Paired: Copy {
     /// Weights of groups `g` and `g + 1` as words, the first group in the low half: even bytes' low nibbles, their
     /// high ones, odd bytes' low ones, their high ones.
     unsafe fn words(&self, g: usize) -> [__m256i; 4];
@@ -17,73 +17,47 @@ pub(crate) trait Paired: Registers {
     unsafe fn scales(&self, g: usize, n: usize) -> __m256;
 }
 
-/// A type's unpacking, its dot products by pairs.
-#[derive(Clone, Copy)]
-pub(crate) struct Pairs<R>(R);
-
-impl<R: Paired> Unpack for Pairs<R> {
-    const GROUP: usize = 32;
-    const INTEGERS: Option<Order> = Some(Order::Pairs);
-
-    fn new(words: &[u32], planes: &[u32; 4]) -> Self {
-        Self(over(words, planes))
-    }
-
-    #[inline(always)]
-    unsafe fn expand(&self, first: usize, out: &mut [f32]) {
-        // SAFETY: passed on from the caller.
-        unsafe { expand(&self.0, first, out) }
-    }
-
-    #[inline(always)]
-    unsafe fn dot(&self, first: usize, x: &Row<'_>) -> f32 {
-        // SAFETY: passed on from the caller; a row's integers are filled up to whole fours of groups.
-        unsafe {
-            let (first, groups) = (first / 32, x.values.len() / 32);
-            let (mut sums, mut minimums) = ([_mm256_setzero_ps(); 2], _mm256_setzero_ps());
-            let mut g = 0;
-            while g < groups {
-                let n = match groups - g {
-                    1 => 1,
-                    2 | 3 => 2,
-                    _ => 4,
-                };
-                let scales = self.0.scales(first + g, n);
-                let scales = _mm256_mul_ps(scales, _mm256_loadu_ps(x.pairs.as_ptr().add(g).cast()));
-                minimums = _mm256_add_ps(minimums, scales);
-                let q = x.q.as_ptr().add(32 * g);
-                sums[0] = self.pair(first + g, q, scales, _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2), sums[0]);
-                if n == 4 {
-                    let lanes = _mm256_setr_epi32(4, 4, 4, 4, 6, 6, 6, 6);
-                    sums[1] = self.pair(first + g + 2, q.add(64), scales, lanes, sums[1]);
-                }
-                g += n;
+/// A row in integers, whose weights begin at group `first`, four groups at a time.
+#[inline(always)]
+pub(super) unsafe fn row_of_pairs<R: Paired>(r: &R, first: usize, x: &Row<'_>) -> f32 {
+    // SAFETY: passed on from the caller; a row's integers are filled up to whole fours of groups.
+    unsafe {
+        let groups = x.values.len() / 32;
+        let (mut sums, mut minimums) = ([_mm256_setzero_ps(); 2], _mm256_setzero_ps());
+        let mut g = 0;
+        while g < groups {
+            let n = match groups - g {
+                1 => 1,
+                2 | 3 => 2,
+                _ => 4,
+            };
+            let scales = r.scales(first + g, n);
+            let scales = _mm256_mul_ps(scales, _mm256_loadu_ps(x.pairs.as_ptr().add(g).cast()));
+            minimums = _mm256_add_ps(minimums, scales);
+            let q = x.q.as_ptr().add(32 * g);
+            sums[0] = pair(r, first + g, q, scales, _mm256_setr_epi32(0, 0, 0, 0, 2, 2, 2, 2), sums[0]);
+            if n == 4 {
+                let lanes = _mm256_setr_epi32(4, 4, 4, 4, 6, 6, 6, 6);
+                sums[1] = pair(r, first + g + 2, q.add(64), scales, lanes, sums[1]);
             }
-            // Minimums lie in the odd lanes.
-            let odd = _mm256_blend_ps::<0b1010_1010>(_mm256_setzero_ps(), minimums);
-            sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), odd))
+            g += n;
         }
-    }
-
-    #[inline(always)]
-    unsafe fn dots<const M: usize, const FMA: bool>(&self, first: usize, x: [&[f32]; M]) -> [f32; M] {
-        // SAFETY: passed on from the caller.
-        unsafe { dots(&self.0, first, x) }
+        // Minimums lie in the odd lanes.
+        let odd = _mm256_blend_ps::<0b1010_1010>(_mm256_setzero_ps(), minimums);
+        sum(_mm256_add_ps(_mm256_add_ps(sums[0], sums[1]), odd))
     }
 }
 
-impl<R: Paired> Pairs<R> {
-    /// Adds groups `g` and `g + 1`, their scales in two lanes of `scales`.
-    #[inline(always)]
-    unsafe fn pair(&self, g: usize, x: *const i16, scales: __m256, lanes: __m256i, sum: __m256) -> __m256 {
-        // SAFETY: passed on from the caller.
-        unsafe {
-            let w = self.0.words(g);
-            let product = |i: usize| _mm256_madd_epi16(w[i], _mm256_loadu_si256(x.add(16 * i).cast()));
-            let even = _mm256_add_epi32(product(0), product(1));
-            let all = _mm256_add_epi32(even, _mm256_add_epi32(product(2), product(3)));
-            _mm256_fmadd_ps(_mm256_cvtepi32_ps(all), _mm256_permutevar8x32_ps(scales, lanes), sum)
-        }
+/// Adds groups `g` and `g + 1`, their scales in two lanes of `scales`.
+#[inline(always)]
+unsafe fn pair<R: Paired>(r: &R, g: usize, x: *const i16, scales: __m256, lanes: __m256i, sum: __m256) -> __m256 {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let w = r.words(g);
+        let product = |i: usize| _mm256_madd_epi16(w[i], _mm256_loadu_si256(x.add(16 * i).cast()));
+        let even = _mm256_add_epi32(product(0), product(1));
+        let all = _mm256_add_epi32(even, _mm256_add_epi32(product(2), product(3)));
+        _mm256_fmadd_ps(_mm256_cvtepi32_ps(all), _mm256_permutevar8x32_ps(scales, lanes), sum)
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::arch::x86_64::*;
 
+use super::pairs_avx2::row_of_pairs;
 use super::unpack::{Order, Row, Unpack};
 
 /// Thirty-two weights.
@@ -9,14 +10,43 @@ pub(super) type Group = [__m256; 4];
 
 /// Expands a group in registers. The methods may be called only where AVX2, FMA and F16C are there.
 pub(super) trait Registers: Copy {
+    /// The order of the integers that [`Registers::row`] reads.
+    const ORDER: Order;
+
     fn over(planes: [*const u8; 4]) -> Self;
     unsafe fn group(&self, g: usize) -> Group;
+    /// Σ w x over a row in integers, whose weights begin at group `first`.
+    unsafe fn row(&self, first: usize, x: &Row<'_>) -> f32;
 }
 
 /// Dot products in integers, a group at a time.
-trait Single: Registers {
+trait Single: Copy {
     /// Adds the part of group `g` of a row, whose weights begin at group `first`, to a dot product in integers.
     unsafe fn dot_at(&self, first: usize, g: usize, x: &Integers, sums: &mut Sums);
+}
+
+/// A row by [`Single::dot_at`].
+#[inline(always)]
+unsafe fn row_of_groups<R: Single>(r: &R, first: usize, x: &Row<'_>) -> f32 {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let groups = x.values.len() / 32;
+        let x = Integers { q: x.q.as_ptr(), pairs: x.pairs.as_ptr() };
+        let zero = Sums { products: _mm256_setzero_ps(), minimums: _mm_setzero_ps() };
+        // Two sums, so that one addition need not wait for the other.
+        let (mut a, mut b) = (zero, zero);
+        let mut g = 0;
+        while g + 2 <= groups {
+            r.dot_at(first, g, &x, &mut a);
+            r.dot_at(first, g + 1, &x, &mut b);
+            g += 2;
+        }
+        if g < groups {
+            r.dot_at(first, g, &x, &mut a);
+        }
+        let minimums = _mm_add_ps(a.minimums, b.minimums);
+        sum(_mm256_add_ps(a.products, b.products)) + _mm_cvtss_f32(_mm_shuffle_ps(minimums, minimums, 1))
+    }
 }
 
 /// A row in integers: values, and (scale, sum of the values in f32) of each group.
@@ -101,82 +131,49 @@ unsafe fn one_half(p: *const u8) -> __m128 {
 #[derive(Clone, Copy)]
 pub(crate) struct Avx2<R>(R);
 
-impl<R: Single> Unpack for Avx2<R> {
+impl<R: Registers> Unpack for Avx2<R> {
     const GROUP: usize = 32;
-    const INTEGERS: Option<Order> = Some(Order::Natural);
+    const INTEGERS: Option<Order> = Some(R::ORDER);
 
     fn new(words: &[u32], planes: &[u32; 4]) -> Self {
-        Self(over(words, planes))
+        Self(R::over(planes.map(|w| words[w as usize..].as_ptr().cast())))
     }
 
     #[inline(always)]
     unsafe fn expand(&self, first: usize, out: &mut [f32]) {
         // SAFETY: passed on from the caller.
-        unsafe { expand(&self.0, first, out) }
+        unsafe {
+            for (g, out) in out.chunks_exact_mut(32).enumerate() {
+                let group = self.0.group(first / 32 + g);
+                for (i, v) in group.into_iter().enumerate() {
+                    _mm256_storeu_ps(out.as_mut_ptr().add(8 * i), v);
+                }
+            }
+        }
     }
 
     #[inline(always)]
     unsafe fn dot(&self, first: usize, x: &Row<'_>) -> f32 {
         // SAFETY: passed on from the caller.
-        unsafe {
-            let groups = x.pairs.len();
-            let x = Integers { q: x.q.as_ptr(), pairs: x.pairs.as_ptr() };
-            let zero = Sums { products: _mm256_setzero_ps(), minimums: _mm_setzero_ps() };
-            // Two sums, so that one addition need not wait for the other.
-            let (mut a, mut b) = (zero, zero);
-            let mut g = 0;
-            while g + 2 <= groups {
-                self.0.dot_at(first / 32, g, &x, &mut a);
-                self.0.dot_at(first / 32, g + 1, &x, &mut b);
-                g += 2;
-            }
-            if g < groups {
-                self.0.dot_at(first / 32, g, &x, &mut a);
-            }
-            let minimums = _mm_add_ps(a.minimums, b.minimums);
-            sum(_mm256_add_ps(a.products, b.products)) + _mm_cvtss_f32(_mm_shuffle_ps(minimums, minimums, 1))
-        }
+        unsafe { self.0.row(first / 32, x) }
     }
 
+    /// A row with several tokens, its weights expanded once.
     #[inline(always)]
     unsafe fn dots<const M: usize, const FMA: bool>(&self, first: usize, x: [&[f32]; M]) -> [f32; M] {
         // SAFETY: passed on from the caller.
-        unsafe { dots(&self.0, first, x) }
-    }
-}
-
-pub(super) fn over<R: Registers>(words: &[u32], planes: &[u32; 4]) -> R {
-    R::over(planes.map(|w| words[w as usize..].as_ptr().cast()))
-}
-
-#[inline(always)]
-pub(super) unsafe fn expand<R: Registers>(r: &R, first: usize, out: &mut [f32]) {
-    // SAFETY: passed on from the caller.
-    unsafe {
-        for (g, out) in out.chunks_exact_mut(32).enumerate() {
-            let group = r.group(first / 32 + g);
-            for (i, v) in group.into_iter().enumerate() {
-                _mm256_storeu_ps(out.as_mut_ptr().add(8 * i), v);
-            }
-        }
-    }
-}
-
-/// A row with several tokens, its weights expanded once.
-#[inline(always)]
-pub(super) unsafe fn dots<R: Registers, const M: usize>(r: &R, first: usize, x: [&[f32]; M]) -> [f32; M] {
-    // SAFETY: passed on from the caller.
-    unsafe {
-        let mut sums = [_mm256_setzero_ps(); M];
-        for g in 0..x[0].len() / 32 {
-            let group = r.group(first / 32 + g);
-            for (sum, x) in sums.iter_mut().zip(&x) {
-                for (i, w) in group.into_iter().enumerate() {
-                    *sum = _mm256_fmadd_ps(w, _mm256_loadu_ps(x.as_ptr().add(32 * g + 8 * i)), *sum);
+        unsafe {
+            let mut sums = [_mm256_setzero_ps(); M];
+            for g in 0..x[0].len() / 32 {
+                let group = self.0.group(first / 32 + g);
+                for (sum, x) in sums.iter_mut().zip(&x) {
+                    for (i, w) in group.into_iter().enumerate() {
+                        *sum = _mm256_fmadd_ps(w, _mm256_loadu_ps(x.as_ptr().add(32 * g + 8 * i)), *sum);
+                    }
                 }
             }
+            sums.map(|v| sum(v))
         }
-        sums.map(|v| sum(v))
     }
 }
 
@@ -326,6 +323,8 @@ macro_rules! registers {
         pub(crate) struct $name(pub(super) [*const u8; 4]);
 
         impl Registers for $name {
+            const ORDER: Order = registers!(@order $($x)?);
+
             fn over(planes: [*const u8; 4]) -> Self { Self(planes) }
 
             #[inline(always)]
@@ -333,6 +332,12 @@ macro_rules! registers {
                 let $p = &self.0;
                 // SAFETY: the group is inside of the planes and the instructions are there.
                 unsafe { $body }
+            }
+
+            #[inline(always)]
+            unsafe fn row(&self, first: usize, x: &Row<'_>) -> f32 {
+                // SAFETY: passed on from the caller.
+                unsafe { registers!(@row $($x)?)(self, first, x) }
             }
         }
 
@@ -345,6 +350,11 @@ macro_rules! registers {
             }
         })?
     )*};
+    // Types without a product of one group have one of pairs.
+    (@order $x:ident) => { Order::Natural };
+    (@order) => { Order::Pairs };
+    (@row $x:ident) => { row_of_groups };
+    (@row) => { row_of_pairs };
 }
 
 registers! {
