@@ -4,7 +4,7 @@ use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use unspoken_kernels::cpu::{self, Barrier, Form, Slot, Team};
+use unspoken_kernels::cpu::{self, Barrier, Form, Level, Slot, Team};
 
 use super::buffer::{Memory, Words};
 use super::{Buffer, DeviceError, Recording};
@@ -13,13 +13,12 @@ use super::{Buffer, DeviceError, Recording};
 #[derive(Debug)]
 pub struct CpuDevice {
     pool: rayon::ThreadPool,
-    threads: usize,
     form: Form,
     name: String,
     /// Words of the largest buffer.
     max_words: usize,
-    /// One pass, read or write at a time: what makes [`Words`] sound.
-    lock: Mutex<()>,
+    /// One pass, read or write at a time: what makes [`Words`] sound. Where the threads meet, too.
+    lock: Mutex<Barrier>,
 }
 
 impl CpuDevice {
@@ -28,7 +27,17 @@ impl CpuDevice {
     /// # Errors
     /// [`DeviceError::Threads`] where the system starts none.
     pub fn new(threads: Option<usize>) -> Result<Self, DeviceError> {
-        Self::with_form(threads, Form::Fast)
+        Self::with_form(threads, Form::Fast(Level::best()))
+    }
+
+    /// As [`CpuDevice::new`] with the best instructions that are there and not above `level`: how tests run the forms
+    /// for lesser machines.
+    ///
+    /// # Errors
+    /// As [`CpuDevice::new`].
+    pub fn with_level(threads: Option<usize>, level: Level) -> Result<Self, DeviceError> {
+        let level = Level::here().take_while(|l| *l <= level).last().unwrap_or(Level::Portable);
+        Self::with_form(threads, Form::Fast(level))
     }
 
     /// As [`CpuDevice::new`] with the plain kernels: the reference in tests.
@@ -48,8 +57,13 @@ impl CpuDevice {
             .thread_name(|i| format!("unspoken-{i}"))
             .build()
             .map_err(|e| DeviceError::Threads { threads, message: e.to_string() })?;
-        let name = format!("cpu ({threads} threads, {})", cpu::fast::instruction_set());
-        Ok(Self { pool, threads, form, name, max_words: u32::MAX as usize, lock: Mutex::new(()) })
+        let level = match form {
+            Form::Plain => "plain",
+            Form::Fast(level) => level.name(),
+        };
+        let name = format!("cpu ({threads} threads, {level})");
+        let lock = Mutex::new(Barrier::new(threads));
+        Ok(Self { pool, form, name, max_words: u32::MAX as usize, lock })
     }
 
     /// The same with buffers of at most `words` words: to see how a device with a small limit fares.
@@ -108,10 +122,9 @@ impl CpuDevice {
                 .collect();
             slots.push(bound?);
         }
-        let _guard = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let barrier = Barrier::new(self.threads);
+        let barrier = &*self.lock.lock().unwrap_or_else(PoisonError::into_inner);
         self.pool.broadcast(|ctx| {
-            let team = Team::new(ctx.index(), &barrier);
+            let team = Team::new(ctx.index(), barrier);
             for (dispatch, slots) in recording.dispatches().iter().zip(&slots) {
                 // SAFETY: bindings were checked when recorded, the lock is held, and the floor above
                 // gives only indices and sizes that fit (its invariant).

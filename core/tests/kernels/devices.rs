@@ -1,6 +1,6 @@
 //! Buffers and passes of the devices.
 
-use unspoken::device::{DeviceError, Recording};
+use unspoken::device::{Device, DeviceError, Recording};
 use unspoken_kernels::{Kernel, params};
 
 use crate::harness::{Random, devices, floats, plain};
@@ -43,7 +43,7 @@ fn wrong_ranges_and_sizes_are_refused() {
 fn buffers_of_another_device_are_refused() {
     let foreign = plain().alloc(4).unwrap();
     // The CPU devices share their memory, so only others can tell.
-    for device in &devices()[1..] {
+    for device in devices().iter().filter(|d| !matches!(d, Device::Cpu(_))) {
         assert!(matches!(device.read(&foreign, 0..4), Err(DeviceError::ForeignBuffer)));
         assert!(matches!(device.write(&foreign, 0, &[1]), Err(DeviceError::ForeignBuffer)));
         let own = device.alloc(4).unwrap();

@@ -3,6 +3,7 @@
 use std::sync::{Arc, OnceLock};
 
 use unspoken::device::{CpuDevice, Device, Recording};
+use unspoken_kernels::cpu::Level;
 use unspoken_kernels::{Access, Holds, Kernel, Params, QuantType};
 
 /// The plain CPU device: the reference.
@@ -15,7 +16,8 @@ pub fn plain() -> &'static Device {
 pub fn devices() -> &'static [Device] {
     static DEVICES: OnceLock<Vec<Device>> = OnceLock::new();
     DEVICES.get_or_init(|| {
-        let mut devices = vec![Device::Cpu(Arc::new(CpuDevice::new(Some(2)).unwrap()))];
+        let on = |level| Device::Cpu(Arc::new(CpuDevice::with_level(Some(2), level).unwrap()));
+        let mut devices: Vec<_> = Level::here().map(on).collect();
         devices.extend(gpus());
         devices
     })

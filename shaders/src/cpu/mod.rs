@@ -12,6 +12,7 @@ mod cache_rows;
 mod elementwise;
 pub mod fast;
 mod heads;
+mod level;
 mod logits;
 mod math;
 mod matmul_f32;
@@ -21,6 +22,7 @@ mod rows;
 mod slot;
 mod team;
 
+pub use level::Level;
 pub use slot::Slot;
 pub use team::{Barrier, Team};
 
@@ -31,37 +33,42 @@ use crate::{Kernel, Params, RawParams, params};
 pub enum Form {
     /// The plain reference.
     Plain,
-    /// Tiled and vectorised.
-    Fast,
+    /// Tiled and vectorised, with instructions that this machine has ([`Level::is_here`]).
+    Fast(Level),
 }
 
 /// Runs one thread's share of a dispatch. All threads of the team call it with the same arguments.
 ///
 /// # Safety
 /// The slots must be those that [`Kernel::bindings`] lists, long enough for what the parameters say,
-/// written ones distinct from all others, and every index in index bindings in range.
+/// written ones distinct from all others, and every index in index bindings in range. The form's instructions
+/// are there.
 pub unsafe fn run(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
     // SAFETY: passed on from the caller; the instructions are there.
     unsafe {
-        #[cfg(target_arch = "x86_64")]
-        if form == Form::Fast && fast::has_avx2() {
-            return run_avx2(kernel, raw, slots, team);
+        match form {
+            #[cfg(target_arch = "x86_64")]
+            Form::Fast(level) if level >= Level::Avx2 => run_avx2(kernel, raw, slots, team, form),
+            _ => body(kernel, raw, slots, team, form),
         }
-        body::<false>(kernel, raw, slots, team, form);
     }
 }
 
-/// The same code, compiled for wider registers.
+/// The same code, compiled for wider registers. The few loops that gain from still wider ones look at the level when they
+/// run: compiled again for each, all would take several times as long to build.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn run_avx2(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>) {
+unsafe fn run_avx2(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
     // SAFETY: passed on from the caller.
-    unsafe { body::<true>(kernel, raw, slots, team, Form::Fast) }
+    unsafe { body(kernel, raw, slots, team, form) }
 }
 
 #[inline(always)]
-unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
-    let fast = form == Form::Fast;
+unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
+    let (fast, level) = match form {
+        Form::Plain => (false, Level::Portable),
+        Form::Fast(level) => (true, level),
+    };
     // SAFETY: passed on from the caller.
     unsafe {
         match kernel {
@@ -71,21 +78,21 @@ unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot]
                     Kernel::MatmulGated(_) => fast::Job::gated(&params::MatmulGated::from_raw(raw)),
                     _ => fast::Job::plain(params::MatmulQ::from_raw(raw)),
                 };
-                fast::matmul_q(q, &job, slots, team, AVX2)
+                fast::matmul_q(q, &job, slots, team, level)
             }
             Kernel::MatmulQ(q) => matmul_q::forward(q, &params::MatmulQ::from_raw(raw), slots, team),
             Kernel::MatmulGated(q) => matmul_q::gated(q, &params::MatmulGated::from_raw(raw), slots, team),
             Kernel::MatmulQT(q) => {
                 let p = params::MatmulQ::from_raw(raw);
                 if fast {
-                    fast::matmul_q_transposed(q, &p, slots, team, AVX2)
+                    fast::matmul_q_transposed(q, &p, slots, team, level)
                 } else {
                     matmul_q::transposed(q, &p, slots, team)
                 }
             }
             Kernel::MatmulF32 => {
                 let p = params::MatmulF32::from_raw(raw);
-                if fast { fast::matmul_f32(&p, slots, team, AVX2) } else { matmul_f32::run(&p, slots, team) }
+                if fast { fast::matmul_f32(&p, slots, team, level) } else { matmul_f32::run(&p, slots, team) }
             }
             Kernel::RmsNorm => rms_norm::forward(&params::RmsNorm::from_raw(raw), slots, team),
             Kernel::RmsNormBackward => rms_norm::backward(&params::RmsNorm::from_raw(raw), slots, team),
@@ -97,13 +104,13 @@ unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot]
             Kernel::MoveRows => rows::move_rows(&params::Rows::from_raw(raw), slots, team),
             Kernel::Attention(kv) => {
                 let p = params::Attention::from_raw(raw);
-                if fast { fast::attention(kv, &p, slots, team, AVX2) } else { attention::forward(kv, &p, slots, team) }
+                if fast { fast::attention(kv, &p, slots, team, level) } else { attention::forward(kv, &p, slots, team) }
             }
             Kernel::AttentionDelta => attention::delta(&params::Attention::from_raw(raw), slots, team),
             Kernel::AttentionBackwardQ => {
                 let p = params::Attention::from_raw(raw);
                 if fast {
-                    fast::attention_backward_q(&p, slots, team, AVX2)
+                    fast::attention_backward_q(&p, slots, team, level)
                 } else {
                     attention_backward::dq(&p, slots, team)
                 }
@@ -111,7 +118,7 @@ unsafe fn body<const AVX2: bool>(kernel: Kernel, raw: &RawParams, slots: &[Slot]
             Kernel::AttentionBackwardKv => {
                 let p = params::Attention::from_raw(raw);
                 if fast {
-                    fast::attention_backward_kv(&p, slots, team, AVX2)
+                    fast::attention_backward_kv(&p, slots, team, level)
                 } else {
                     attention_backward::dkv(&p, slots, team)
                 }

@@ -1,6 +1,12 @@
 //! Threads that walk one list of dispatches together.
 
+use std::cell::UnsafeCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A cache line of scratch.
+#[derive(Clone, Copy, Debug)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [u32; 16]);
 
 /// A barrier that spins first: dispatches are microseconds apart, a futex would cost more than the work.
 #[derive(Debug)]
@@ -9,12 +15,22 @@ pub struct Barrier {
     arrived: AtomicUsize,
     generation: AtomicUsize,
     next: AtomicUsize,
+    scratch: UnsafeCell<Vec<Line>>,
 }
+
+// SAFETY: the scratch is resized by one thread while the others wait; its words are shared as those of slots are.
+unsafe impl Sync for Barrier {}
 
 impl Barrier {
     /// For `count` threads.
     pub const fn new(count: usize) -> Self {
-        Self { count, arrived: AtomicUsize::new(0), generation: AtomicUsize::new(0), next: AtomicUsize::new(0) }
+        Self {
+            count,
+            arrived: AtomicUsize::new(0),
+            generation: AtomicUsize::new(0),
+            next: AtomicUsize::new(0),
+            scratch: UnsafeCell::new(Vec::new()),
+        }
     }
 
     fn wait(&self) {
@@ -72,6 +88,23 @@ impl<'a> Team<'a> {
             };
             (i < n).then_some(i)
         })
+    }
+
+    /// Memory of `words` words that all threads share until the dispatch ends, at a multiple of 64 bytes, with
+    /// anything in it. All threads ask for the same, once in a dispatch and before they take chunks.
+    pub(super) fn scratch(&self, words: usize) -> *mut f32 {
+        let lines = words.div_ceil(16);
+        let memory = self.barrier.scratch.get();
+        if self.index == 0 {
+            // SAFETY: since the barrier before the dispatch no thread has used it, and the others wait below.
+            let memory = unsafe { &mut *memory };
+            if memory.len() < lines {
+                memory.resize(lines, Line([0; 16]));
+            }
+        }
+        self.sync();
+        // SAFETY: nobody resizes it before the next dispatch.
+        unsafe { (*memory).as_mut_ptr().cast() }
     }
 
     /// A fixed, contiguous share of `0..n`: for cheap elementwise work.

@@ -4,17 +4,23 @@
 use super::super::attention::{self, Map};
 use super::super::cache_rows::CacheRows;
 use super::super::math::{exp, max_of, sum_of};
-use super::super::{Slot, Team};
+use super::super::{Level, Slot, Team};
 use super::pack;
 use super::runs::{self, Run};
-use super::tile::{COLS, Strided, Target, panel};
+use super::tile::{COLS, Panel, Strided, Target, panel_of};
 use crate::{KvType, params};
 
 /// Tokens of a block.
 pub(super) const BLOCK: usize = 24;
 
 #[inline(always)]
-pub(crate) unsafe fn forward<const FMA: bool>(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+pub(crate) unsafe fn forward<const FMA: bool>(
+    kv: KvType,
+    p: &params::Attention,
+    s: &[Slot],
+    team: &Team<'_>,
+    level: Level,
+) {
     // SAFETY: the contract of `cpu::run`.
     let map = unsafe { Map::new(s[3].u32(), p) };
     let blocks = runs::blocks(&map, p.n_tokens as usize, BLOCK);
@@ -32,7 +38,7 @@ pub(crate) unsafe fn forward<const FMA: bool>(kv: KvType, p: &params::Attention,
         for chunk in team.chunks(blocks.len() * groups) {
             // The longest first: they take the longest.
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
-            let keys = Keys::of(&map, block);
+            let keys = Keys::of(&map, block, panel_of(level));
             // The heads of a group share keys and values, so each is packed once for all of them.
             let (h0, per) = (g * (heads / groups), heads / groups);
             let a = Strided { ptr: q.as_ptr().add((block.row * heads + h0) * dim), row: heads * dim, col: 1 };
@@ -45,7 +51,7 @@ pub(crate) unsafe fn forward<const FMA: bool>(kv: KvType, p: &params::Attention,
             }
             let out = s[4].f32_ptr().add((block.row * heads + h0) * dim);
             let v = keys.rows(&v, g, p, &mut loaded_v);
-            keys.weighted::<FMA>(block.len, per, &scores, &v, p, &mut packed, out);
+            keys.weighted(block.len, per, &scores, &v, p, &mut packed, out);
         }
     }
 }
@@ -69,6 +75,8 @@ pub(super) struct Keys {
     pub(super) first: usize,
     /// Words of a row of scores: the keys, filled up to whole panels.
     pub(super) stride: usize,
+    /// What multiplies them.
+    pub(super) panel: Panel,
 }
 
 /// Rows of keys or values as floats, and where each begins.
@@ -79,11 +87,11 @@ pub(super) struct Rows<'a> {
 
 impl Keys {
     #[inline(always)]
-    pub(super) fn of(map: &Map<'_>, block: &Run) -> Self {
+    pub(super) fn of(map: &Map<'_>, block: &Run, panel: Panel) -> Self {
         let first = map.visible(block.pos).start;
         let cells: Vec<usize> = map.cells(block.seq, first..block.pos + block.len).collect();
         let stride = cells.len().next_multiple_of(COLS);
-        Self { cells, first, stride }
+        Self { cells, first, stride, panel }
     }
 
     /// The columns that a token at `pos` sees.
@@ -144,7 +152,7 @@ impl Keys {
                 for h in 0..per {
                     let ptr = out.as_mut_ptr().add(h * block.len * self.stride + j * COLS);
                     let c = Target { ptr, row: self.stride, cols: COLS, accumulate: false, alpha: scale };
-                    panel::<FMA>(block.len, dim, Strided { ptr: a.ptr.add(h * dim), ..a }, packed.as_ptr(), c);
+                    (self.panel)(block.len, dim, Strided { ptr: a.ptr.add(h * dim), ..a }, packed.as_ptr(), c);
                 }
             }
         }
@@ -152,7 +160,7 @@ impl Keys {
 
     /// `out[t, h, :] = Σ_key a[h, t, key] rows[key, :]` for `n` tokens and `per` heads.
     #[inline(always)]
-    pub(super) unsafe fn weighted<const FMA: bool>(
+    pub(super) unsafe fn weighted(
         &self,
         n: usize,
         per: usize,
@@ -175,7 +183,7 @@ impl Keys {
                 unsafe {
                     let ptr = out.add(h * dim + d0);
                     let c = Target { ptr, row: heads * dim, cols, accumulate: false, alpha: 1.0 };
-                    panel::<FMA>(n, self.cells.len(), a, packed.as_ptr(), c);
+                    (self.panel)(n, self.cells.len(), a, packed.as_ptr(), c);
                 }
             }
         }

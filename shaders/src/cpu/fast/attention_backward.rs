@@ -3,10 +3,10 @@
 use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
 use super::super::math::exp;
-use super::super::{Slot, Team};
+use super::super::{Level, Slot, Team};
 use super::attention::{BLOCK, Keys};
 use super::runs::{self, Run};
-use super::tile::{COLS, Strided, Target, panel};
+use super::tile::{COLS, Panel, Strided, Target, panel_of};
 use crate::{KvType, params};
 
 /// Scratch of one thread.
@@ -82,7 +82,7 @@ impl<'a> Inputs<'a> {
 }
 
 #[inline(always)]
-pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let per = heads / groups;
     let mut w = Scratch::default();
@@ -92,18 +92,18 @@ pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team
         let blocks = runs::blocks(&x.map, p.n_tokens as usize, BLOCK);
         for chunk in team.chunks(blocks.len() * groups) {
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
-            let keys = Keys::of(&x.map, block);
+            let keys = Keys::of(&x.map, block, panel_of(level));
             x.gradients::<FMA>(block, &keys, g, &mut w);
             let out = s[6].f32_ptr().add((block.row * heads + g * per) * dim);
             let mut none = Vec::new();
             let k = keys.rows(&x.k, g, p, &mut none);
-            keys.weighted::<FMA>(block.len, per, &w.d_scores, &k, p, &mut w.packed, out);
+            keys.weighted(block.len, per, &w.d_scores, &k, p, &mut w.packed, out);
         }
     }
 }
 
 #[inline(always)]
-pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
     let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
     let h0 = |g: usize| g * (p.n_heads as usize / groups);
     let mut w = Scratch::default();
@@ -119,11 +119,11 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
                 std::slice::from_raw_parts_mut(out(7).add(t * groups * dim), dim).fill(0.0);
             }
             for queries in &blocks {
-                let Some(keys) = shared_keys(&x.map, block, queries) else { continue };
+                let Some(keys) = shared_keys(&x.map, block, queries, panel_of(level)) else { continue };
                 x.gradients::<FMA>(queries, &keys, g, &mut w);
                 let (dout, q) = (x.head(x.dout, queries.row, h0(g)), x.head(x.q, queries.row, h0(g)));
-                add_transposed::<FMA>(&keys, queries.len, &w.probs, dout, p, &mut w.packed, out(7));
-                add_transposed::<FMA>(&keys, queries.len, &w.d_scores, q, p, &mut w.packed, out(6));
+                add_transposed(&keys, queries.len, &w.probs, dout, p, &mut w.packed, out(7));
+                add_transposed(&keys, queries.len, &w.d_scores, q, p, &mut w.packed, out(6));
             }
         }
     }
@@ -132,7 +132,7 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
 /// The keys of `block` that tokens of `queries` may see: those at its beginning that are the same cells in
 /// both sequences. `None` where there are none.
 #[inline(always)]
-fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run) -> Option<Keys> {
+fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run, panel: Panel) -> Option<Keys> {
     let end = queries.pos + queries.len;
     let oldest = map.visible(queries.pos).start;
     if block.pos >= end || block.pos + block.len <= oldest {
@@ -146,12 +146,12 @@ fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run) -> Option<Keys> {
         .map(|(own, _)| own)
         .collect();
     let stride = cells.len().next_multiple_of(COLS);
-    (!cells.is_empty()).then_some(Keys { cells, first: block.pos, stride })
+    (!cells.is_empty()).then_some(Keys { cells, first: block.pos, stride, panel })
 }
 
 /// `out[key, :] += Σ_h Σ_t a[h, t, key] b[t, h, :]` over the heads of a group, whose first one `b` begins with.
 #[inline(always)]
-unsafe fn add_transposed<const FMA: bool>(
+unsafe fn add_transposed(
     keys: &Keys,
     tokens: usize,
     a: &[f32],
@@ -174,7 +174,7 @@ unsafe fn add_transposed<const FMA: bool>(
                 packed[i * COLS..][..cols].copy_from_slice(row);
             }
             let c = Target { ptr: out.add(d0), row: groups * dim, cols, accumulate: true, alpha: 1.0 };
-            panel::<FMA>(keys.cells.len(), per * tokens, a, packed.as_ptr(), c);
+            (keys.panel)(keys.cells.len(), per * tokens, a, packed.as_ptr(), c);
         }
     }
 }

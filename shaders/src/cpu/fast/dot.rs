@@ -16,13 +16,47 @@ const LANES: usize = 8;
 #[inline(always)]
 pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
+    // SAFETY: the contract of `cpu::run`.
+    unsafe {
+        let w = U::new(s[1].u32(), &p.planes);
+        let x = &s[0].f32()[p.x_offset as usize..];
+        let one = Row::new(&x[..p.k as usize], if job.tokens() == 1 { U::INTEGERS } else { None });
+        rows::<FMA>(job, s, team, &Expanded::<U, FMA> { w, one, x, stride: p.x_stride as usize });
+    }
+}
+
+/// What multiplies rows of W with every token. A trait, for a closure's body would lack the caller's instructions.
+pub(super) trait Dots {
+    /// The products of the row that begins at flat index `first`.
+    ///
+    /// # Safety
+    /// The row is inside of W, and the instructions of the form are there.
+    unsafe fn dots(&self, first: usize, sums: &mut [f32]);
+}
+
+struct Expanded<'a, U, const FMA: bool> {
+    w: U,
+    one: Row<'a>,
+    x: &'a [f32],
+    stride: usize,
+}
+
+impl<U: Unpack, const FMA: bool> Dots for Expanded<'_, U, FMA> {
+    #[inline(always)]
+    unsafe fn dots(&self, first: usize, sums: &mut [f32]) {
+        // SAFETY: passed on from the caller.
+        unsafe { row::<U, FMA>(&self.w, first, &self.one, self.x, self.stride, sums) }
+    }
+}
+
+/// The product by `dots`.
+#[inline(always)]
+pub(super) unsafe fn rows<const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>, dots: &impl Dots) {
+    let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     let mut sums = [0.0f32; 16];
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
-        let w = U::new(s[1].u32(), &p.planes);
-        let x = &s[0].f32()[p.x_offset as usize..];
-        let one = Row::new(&x[..k], if tokens == 1 { U::INTEGERS } else { None });
         let rows = (n / (8 * team.count)).clamp(*ROWS.start(), *ROWS.end());
         let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * rows } else { 0 }];
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
@@ -32,7 +66,7 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], 
             for half in 0..job.halves() {
                 for i in start..end {
                     let first = (p.w_row0 as usize + half * n + i) * k;
-                    row::<U, FMA>(&w, first, &one, x, p.x_stride as usize, &mut sums[..tokens]);
+                    dots.dots(first, &mut sums[..tokens]);
                     for (t, sum) in sums[..tokens].iter().enumerate() {
                         if half == 0 {
                             let y = s[2].f32_ptr().add(y0 + t * stride + i);

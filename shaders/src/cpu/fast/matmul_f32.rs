@@ -1,19 +1,26 @@
 //! `matmul_f32` by tiles.
 
-use super::super::{Slot, Team};
-use super::tile::{COLS, ROWS, Strided, Target, panel};
+use super::super::math::dot;
+use super::super::{Level, Slot, Team};
+use super::pack;
+use super::tile::{COLS, Strided, Target, panel_of, rows_of};
 use crate::params;
 
 /// Depth of a packed panel: sixteen columns of it fit in a first-level cache.
 const DEPTH: usize = 256;
 
 #[inline(always)]
-pub(crate) unsafe fn run<const FMA: bool>(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
+pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
+    if p.m == 1 && p.a_col == 1 && p.b_row == 1 && p.k as usize > 2 * COLS {
+        // SAFETY: passed on from the caller.
+        return unsafe { one_row(p, s, team) };
+    }
+    let panel = panel_of(level);
     let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
     // Enough chunks for the threads to share, yet rows enough in each to pay for packing.
     let panels = n.div_ceil(COLS);
     let wanted = (4 * team.count).div_ceil(panels).max(1);
-    let rows = m.div_ceil(wanted).max(4 * ROWS).next_multiple_of(ROWS);
+    let rows = m.div_ceil(wanted).max(24).next_multiple_of(rows_of(level));
     let row_chunks = m.div_ceil(rows);
     let mut packed = [0.0f32; DEPTH * COLS];
     // SAFETY: the contract of `cpu::run`; a chunk of C is written by one thread.
@@ -25,7 +32,8 @@ pub(crate) unsafe fn run<const FMA: bool>(p: &params::MatmulF32, s: &[Slot], tea
             let cols = COLS.min(n - n0);
             for k0 in (0..depth).step_by(DEPTH) {
                 let len = DEPTH.min(depth - k0);
-                pack(b.add(k0 * p.b_row as usize + n0 * p.b_col as usize), p, len, cols, &mut packed);
+                let from = b.add(k0 * p.b_row as usize + n0 * p.b_col as usize);
+                columns(from, p, len, cols, &mut packed, level);
                 let a = Strided {
                     ptr: a.add(m0 * p.a_row as usize + k0 * p.a_col as usize),
                     row: p.a_row as usize,
@@ -38,15 +46,39 @@ pub(crate) unsafe fn run<const FMA: bool>(p: &params::MatmulF32, s: &[Slot], tea
                     accumulate: p.accumulate != 0 || k0 > 0,
                     alpha: p.alpha,
                 };
-                panel::<FMA>(rows.min(m - m0), len, a, packed.as_ptr(), c);
+                panel(rows.min(m - m0), len, a, packed.as_ptr(), c);
             }
+        }
+    }
+}
+
+/// One row of C against columns of B that lie as they are multiplied: nothing is packed.
+#[inline(always)]
+unsafe fn one_row(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
+    let k = p.k as usize;
+    // SAFETY: the contract of `cpu::run`; a column of C is written by one thread.
+    unsafe {
+        let a = &s[0].f32()[p.a_offset as usize..][..k];
+        for n in team.share(p.n as usize) {
+            let b = &s[1].f32()[p.b_offset as usize + n * p.b_col as usize..][..k];
+            let at = p.c_offset as usize + n;
+            let c = &mut s[2].f32_mut(at..at + 1)[0];
+            let product = p.alpha * dot(a, b);
+            *c = if p.accumulate != 0 { *c + product } else { product };
         }
     }
 }
 
 /// Sixteen columns of B, `len` deep; missing columns are zero.
 #[inline(always)]
-unsafe fn pack(b: *const f32, p: &params::MatmulF32, len: usize, cols: usize, out: &mut [f32; DEPTH * COLS]) {
+unsafe fn columns(
+    b: *const f32,
+    p: &params::MatmulF32,
+    len: usize,
+    cols: usize,
+    out: &mut [f32; DEPTH * COLS],
+    level: Level,
+) {
     let (row, col) = (p.b_row as usize, p.b_col as usize);
     // SAFETY: the caller's ranges.
     unsafe {
@@ -55,6 +87,14 @@ unsafe fn pack(b: *const f32, p: &params::MatmulF32, len: usize, cols: usize, ou
                 out[k * COLS..][..COLS].copy_from_slice(std::slice::from_raw_parts(b.add(k * row), COLS));
             }
             return;
+        }
+        if row == 1 {
+            // Columns that are not there repeat the last one: nothing is written of them.
+            let columns = std::array::from_fn(|j| b.add(j.min(cols - 1) * col));
+            return match level {
+                Level::Portable => pack::transpose::<false>(&columns, len, out.as_mut_ptr()),
+                _ => pack::transpose::<true>(&columns, len, out.as_mut_ptr()),
+            };
         }
         for k in 0..len {
             for j in 0..COLS {

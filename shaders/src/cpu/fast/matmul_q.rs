@@ -2,8 +2,8 @@
 //! tokens, and forgotten.
 
 use super::super::elementwise::gate;
-use super::super::{Slot, Team};
-use super::tile::{COLS, Strided, Target, panel};
+use super::super::{Level, Slot, Team};
+use super::tile::{COLS, Panel, Strided, Target, panel_of};
 use super::unpack::Unpack;
 use super::{dot, pack};
 use crate::params;
@@ -49,6 +49,11 @@ impl Job {
         Self { p, gate: Some(g.kind) }
     }
 
+    /// Rows of x.
+    pub(super) fn tokens(&self) -> usize {
+        self.p.n_tokens as usize
+    }
+
     /// Products, one after the other.
     pub(super) fn halves(&self) -> usize {
         1 + usize::from(self.gate.is_some())
@@ -56,7 +61,7 @@ impl Job {
 }
 
 #[inline(always)]
-pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>) {
+pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>, level: Level) {
     let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     if tokens < PANEL_TOKENS {
@@ -64,7 +69,7 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], 
         return unsafe { dot::forward::<U, FMA>(job, s, team) };
     }
     let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * COLS } else { 0 }];
-    let mut panels = Panels { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS] };
+    let mut panels = Panels { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], panel: panel_of(level) };
     // SAFETY: the contract of `cpu::run`; sixteen columns of y are written by one thread.
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
@@ -109,10 +114,11 @@ fn gate_plain(kind: u32, gates: &mut [f32], ups: &[f32]) {
     gate(kind, gates, ups);
 }
 
-/// Scratch of a thread: a packed panel, and the rows that go into it.
+/// Scratch of a thread: a packed panel, and the rows that go into it; and what multiplies it.
 struct Panels {
     packed: [f32; DEPTH * COLS],
     strip: [f32; STRIP * COLS],
+    panel: Panel,
 }
 
 /// Up to sixteen columns of y: rows of W, the first of which begins at flat index `first`, in panels.
@@ -124,7 +130,7 @@ unsafe fn columns<U: Unpack, const FMA: bool>(
     tokens: usize,
     a: Strided,
     c: Target,
-    Panels { packed, strip }: &mut Panels,
+    Panels { packed, strip, panel }: &mut Panels,
 ) {
     let rows: [*const f32; COLS] = std::array::from_fn(|j| strip[j * STRIP..].as_ptr());
     let depth = depth(k, U::GROUP);
@@ -145,13 +151,19 @@ unsafe fn columns<U: Unpack, const FMA: bool>(
                 pack::transpose::<FMA>(&rows, part, packed.as_mut_ptr().add(i * COLS));
             }
             let a = Strided { ptr: a.ptr.add(k0), ..a };
-            panel::<FMA>(tokens, len, a, packed.as_ptr(), Target { accumulate: c.accumulate || k0 > 0, ..c });
+            panel(tokens, len, a, packed.as_ptr(), Target { accumulate: c.accumulate || k0 > 0, ..c });
         }
     }
 }
 
 #[inline(always)]
-pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
+pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
+    p: &params::MatmulQ,
+    s: &[Slot],
+    team: &Team<'_>,
+    level: Level,
+) {
+    let panel = panel_of(level);
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     // Columns of W that one thread takes: whole groups of the unpacking and whole panels.
     let width = U::GROUP.max(2 * COLS);
@@ -182,7 +194,7 @@ pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(p: &params::MatmulQ,
                         accumulate: p.accumulate != 0 || n0 > 0,
                         alpha: 1.0,
                     };
-                    panel::<FMA>(tokens, len_n, a, packed[j * depth * COLS..].as_ptr(), c);
+                    panel(tokens, len_n, a, packed[j * depth * COLS..].as_ptr(), c);
                 }
             }
         }

@@ -1,9 +1,13 @@
 //! Fast forms of the hot kernels: matrix products.
 //!
-//! One micro-kernel ([`tile`]) multiplies six rows of A by a packed panel of sixteen columns of B; the
-//! three products differ in how they pack the panel. Few tokens (decoding) take [`dot`] instead: weights
+//! One micro-kernel ([`tile`]) multiplies rows of A by a packed panel of sixteen columns of B; the three products differ
+//! in how they pack the panel. Few tokens (decoding) take [`dot`] instead: weights
 //! are expanded in registers and used at once.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
+#[cfg(target_arch = "x86_64")]
+mod amx_tiles;
 mod attention;
 mod attention_backward;
 mod dot;
@@ -17,17 +21,20 @@ mod tile;
 mod unpack;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx2;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
-use super::{Slot, Team};
+use super::{Level, Slot, Team};
 use crate::{KvType, QuantType, params};
+pub(super) use matmul_f32::run as matmul_f32;
 pub(super) use matmul_q::Job;
 use unpack::*;
 
 /// Runs a product with the unpacking of a type: AVX2's where there is one, the plain one otherwise.
 macro_rules! with_unpack {
-    ($q:expr, $avx2:expr, $run:path, $args:tt) => {{
+    ($q:expr, $level:expr, $run:path, $args:tt) => {{
         #[cfg(target_arch = "x86_64")]
-        if $avx2 {
+        if $level >= Level::Avx2 {
             use unpack_avx2::{Avx2, Q4K, Q6K, Q40, Q41, Q50, Q80};
             match $q {
                 QuantType::Q4_0 => return with_unpack!(@ $run, Avx2<Q40>, true, $args),
@@ -67,75 +74,41 @@ macro_rules! with_unpack {
 }
 
 #[inline(always)]
-pub(super) unsafe fn matmul_q(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>, avx2: bool) {
-    with_unpack!(q, avx2, matmul_q::forward, (job, s, team))
-}
-
-#[inline(always)]
-pub(super) unsafe fn matmul_q_transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>, avx2: bool) {
-    with_unpack!(q, avx2, matmul_q::transposed, (p, s, team))
-}
-
-#[inline(always)]
-pub(super) unsafe fn matmul_f32(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, avx2: bool) {
-    // SAFETY: the contract of `cpu::run`.
-    unsafe {
-        if avx2 || cfg!(target_arch = "aarch64") {
-            matmul_f32::run::<true>(p, s, team)
-        } else {
-            matmul_f32::run::<false>(p, s, team)
-        }
-    }
-}
-
-#[inline(always)]
-pub(super) unsafe fn attention(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>, avx2: bool) {
-    // SAFETY: the contract of `cpu::run`.
-    unsafe {
-        if avx2 || cfg!(target_arch = "aarch64") {
-            attention::forward::<true>(kv, p, s, team)
-        } else {
-            attention::forward::<false>(kv, p, s, team)
-        }
-    }
-}
-
-#[inline(always)]
-pub(super) unsafe fn attention_backward_q(p: &params::Attention, s: &[Slot], team: &Team<'_>, avx2: bool) {
-    // SAFETY: the contract of `cpu::run`.
-    unsafe {
-        if avx2 || cfg!(target_arch = "aarch64") {
-            attention_backward::dq::<true>(p, s, team)
-        } else {
-            attention_backward::dq::<false>(p, s, team)
-        }
-    }
-}
-
-#[inline(always)]
-pub(super) unsafe fn attention_backward_kv(p: &params::Attention, s: &[Slot], team: &Team<'_>, avx2: bool) {
-    // SAFETY: the contract of `cpu::run`.
-    unsafe {
-        if avx2 || cfg!(target_arch = "aarch64") {
-            attention_backward::dkv::<true>(p, s, team)
-        } else {
-            attention_backward::dkv::<false>(p, s, team)
-        }
-    }
-}
-
-/// Whether the AVX2 forms can run.
-#[cfg(target_arch = "x86_64")]
-pub(super) fn has_avx2() -> bool {
-    use std::arch::is_x86_feature_detected as has;
-    has!("avx2") && has!("fma") && has!("f16c")
-}
-
-/// The instructions that the fast forms use on this machine.
-pub fn instruction_set() -> &'static str {
+pub(super) unsafe fn matmul_q(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>, level: Level) {
     #[cfg(target_arch = "x86_64")]
-    if has_avx2() {
-        return "avx2";
+    // SAFETY: the contract of `cpu::run`; the instructions were looked for.
+    unsafe {
+        let several = level >= Level::Amx && amx::forward(q, job, s, team);
+        if several || level >= Level::Avx512 && vnni::forward(q, job, s, team) {
+            return;
+        }
     }
-    if cfg!(target_arch = "aarch64") { "neon" } else { "portable" }
+    with_unpack!(q, level, matmul_q::forward, (job, s, team, level))
 }
+
+#[inline(always)]
+pub(super) unsafe fn matmul_q_transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>, level: Level) {
+    with_unpack!(q, level, matmul_q::transposed, (p, s, team, level))
+}
+
+/// Runs a kernel of attention with code that fuses where there are such instructions.
+macro_rules! with_fma {
+    ($name:ident, $run:path $(, $first:ident: $ty:ty)?) => {
+        #[inline(always)]
+        pub(super) unsafe fn $name($($first: $ty,)? p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
+            use $run as kernel;
+            // SAFETY: the contract of `cpu::run`.
+            unsafe {
+                if level >= Level::Avx2 || cfg!(target_arch = "aarch64") {
+                    kernel::<true>($($first,)? p, s, team, level)
+                } else {
+                    kernel::<false>($($first,)? p, s, team, level)
+                }
+            }
+        }
+    };
+}
+
+with_fma!(attention, attention::forward, kv: KvType);
+with_fma!(attention_backward_q, attention_backward::dq);
+with_fma!(attention_backward_kv, attention_backward::dkv);

@@ -80,7 +80,7 @@ mod tests {
             unsafe { transpose::<false>(&pointers, len, out.as_mut_ptr()) };
             check(&out);
             #[cfg(target_arch = "x86_64")]
-            if super::super::has_avx2() {
+            if super::super::super::Level::Avx2.is_here() {
                 out.fill(0.0);
                 // SAFETY: the ranges fit, and AVX2 is there.
                 unsafe { transpose::<true>(&pointers, len, out.as_mut_ptr()) };

@@ -1,8 +1,9 @@
 //! The micro-kernel: `C[M, 16] (+)= alpha A[M, k] B[k, 16]`.
 //!
-//! Plain Rust with fixed sizes; compiled inside an AVX2 or NEON function its accumulators stay in registers
-//! (6 × 16 floats are twelve of AVX2's sixteen).
+//! Plain Rust with fixed sizes; compiled inside a NEON function its accumulators stay in registers. 6 × 16 floats are
+//! twelve of AVX2's sixteen registers, 12 × 16 twelve of AVX-512's thirty-two.
 
+use super::super::level::Level;
 use super::super::math::madd;
 
 /// Columns of a panel.
@@ -29,37 +30,51 @@ pub(super) struct Target {
     pub(super) alpha: f32,
 }
 
-/// All `rows` rows of A against one panel of depth `depth`.
-#[inline(always)]
-pub(super) unsafe fn panel<const FMA: bool>(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
-    let mut r = 0;
-    // SAFETY: the caller's ranges.
-    unsafe {
-        while r < rows {
-            let a = Strided { ptr: a.ptr.add(r * a.row), ..a };
-            let c = Target { ptr: c.ptr.add(r * c.row), ..c };
-            match rows - r {
-                1 => tile::<FMA, 1>(depth, a, b, c),
-                2 => tile::<FMA, 2>(depth, a, b, c),
-                3 => tile::<FMA, 3>(depth, a, b, c),
-                4 => tile::<FMA, 4>(depth, a, b, c),
-                5 => tile::<FMA, 5>(depth, a, b, c),
-                _ => tile::<FMA, ROWS>(depth, a, b, c),
-            }
-            r += ROWS;
-        }
+/// Rows of the tiles of a level; work is best shared in multiples of it.
+pub(super) const fn rows_of(level: Level) -> usize {
+    match level {
+        Level::Portable | Level::Avx2 => ROWS,
+        Level::Avx512 | Level::Amx => 2 * ROWS,
     }
 }
 
-#[inline(always)]
-unsafe fn tile<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) {
-    // SAFETY: the caller's ranges; with FMA on x86 the caller has looked for AVX2.
-    unsafe {
+/// Multiplies all `rows` rows of A, `depth` deep, with one panel.
+///
+/// The caller answers for the ranges, and that the level's instructions are there.
+pub(super) type Panel = unsafe fn(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target);
+
+/// The micro-kernel of a level. Called, not inlined, for it would be compiled for every weight type.
+pub(super) fn panel_of(level: Level) -> Panel {
+    match level {
         #[cfg(target_arch = "x86_64")]
-        if FMA {
-            return avx2::tile::<M>(depth, a, b, c);
+        Level::Avx2 => avx2::panel,
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 | Level::Amx => avx512::panel,
+        _ => plain_panel::<{ cfg!(target_arch = "aarch64") }>,
+    }
+}
+
+/// Rows `r..` of A and C.
+#[inline(always)]
+unsafe fn below(r: usize, a: Strided, c: Target) -> (Strided, Target) {
+    // SAFETY: the caller's ranges.
+    unsafe { (Strided { ptr: a.ptr.add(r * a.row), ..a }, Target { ptr: c.ptr.add(r * c.row), ..c }) }
+}
+
+unsafe fn plain_panel<const FMA: bool>(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
+    for r in (0..rows).step_by(ROWS) {
+        // SAFETY: the caller's ranges.
+        unsafe {
+            let (a, c) = below(r, a, c);
+            match rows - r {
+                1 => store(&plain::<FMA, 1>(depth, a, b), c),
+                2 => store(&plain::<FMA, 2>(depth, a, b), c),
+                3 => store(&plain::<FMA, 3>(depth, a, b), c),
+                4 => store(&plain::<FMA, 4>(depth, a, b), c),
+                5 => store(&plain::<FMA, 5>(depth, a, b), c),
+                _ => store(&plain::<FMA, ROWS>(depth, a, b), c),
+            }
         }
-        store(&plain::<FMA, M>(depth, a, b), c);
     }
 }
 
@@ -96,11 +111,29 @@ unsafe fn plain<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *c
 /// The same with intrinsics: left to itself the compiler spills the accumulators.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{COLS, Strided, Target};
+    use super::{COLS, ROWS, Strided, Target, below};
     use std::arch::x86_64::*;
 
+    #[target_feature(enable = "avx2,fma")]
+    pub(super) unsafe fn panel(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
+        for r in (0..rows).step_by(ROWS) {
+            // SAFETY: the caller's ranges.
+            unsafe {
+                let (a, c) = below(r, a, c);
+                match rows - r {
+                    1 => tile::<1>(depth, a, b, c),
+                    2 => tile::<2>(depth, a, b, c),
+                    3 => tile::<3>(depth, a, b, c),
+                    4 => tile::<4>(depth, a, b, c),
+                    5 => tile::<5>(depth, a, b, c),
+                    _ => tile::<ROWS>(depth, a, b, c),
+                }
+            }
+        }
+    }
+
     #[inline(always)]
-    pub(super) unsafe fn tile<const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) {
+    unsafe fn tile<const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) {
         // SAFETY: the caller's ranges; AVX2 and FMA are there.
         unsafe {
             let mut acc = [[_mm256_setzero_ps(); 2]; M];
@@ -145,5 +178,148 @@ mod avx2 {
                 }
             }
         }
+    }
+}
+
+/// Twelve rows of whole registers: thirteen loads for twelve products, which both come two at a time. The loop is written
+/// out, for the compiler makes a pointer of every row and runs out of registers.
+#[cfg(target_arch = "x86_64")]
+mod avx512 {
+    use super::{COLS, Strided, Target, below};
+    use std::arch::asm;
+    use std::arch::x86_64::*;
+
+    #[target_feature(enable = "avx512f")]
+    pub(super) unsafe fn panel(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
+        let mut r = 0;
+        while r < rows {
+            // SAFETY: the caller's ranges.
+            unsafe {
+                let (a, c) = below(r, a, c);
+                r += match rows - r {
+                    1 => few::<1>(depth, a, b, c),
+                    2 => few::<2>(depth, a, b, c),
+                    3 => few::<3>(depth, a, b, c),
+                    4..8 => store(c, four(depth, a, b)),
+                    8..12 => store(c, eight(depth, a, b)),
+                    _ => store(c, twelve(depth, a, b)),
+                };
+            }
+        }
+    }
+
+    /// Products of four rows from pointer `$p` on, into registers `$r..`.
+    macro_rules! four_rows {
+        ($p:literal, $r0:literal, $r1:literal, $r2:literal, $r3:literal) => {
+            concat!(
+                "vfmadd231ps zmm",
+                $r0,
+                ", zmm12, dword ptr [{",
+                $p,
+                "}]{{1to16}}\n",
+                "vfmadd231ps zmm",
+                $r1,
+                ", zmm12, dword ptr [{",
+                $p,
+                "} + {row}]{{1to16}}\n",
+                "vfmadd231ps zmm",
+                $r2,
+                ", zmm12, dword ptr [{",
+                $p,
+                "} + 2 * {row}]{{1to16}}\n",
+                "vfmadd231ps zmm",
+                $r3,
+                ", zmm12, dword ptr [{",
+                $p,
+                "} + {row3}]{{1to16}}\n",
+                "add {",
+                $p,
+                "}, {col}",
+            )
+        };
+    }
+
+    macro_rules! tile {
+        ($name:ident, $rows:literal, [$($acc:ident $reg:tt),*], [$($p:ident $at:literal),*], [$($step:expr),*]) => {
+            #[target_feature(enable = "avx512f")]
+            #[inline]
+            unsafe fn $name(depth: usize, a: Strided, b: *const f32) -> [__m512; $rows] {
+                // SAFETY: the caller's ranges; AVX-512 is there.
+                unsafe {
+                    let zero = _mm512_setzero_ps();
+                    $(let mut $acc = zero;)*
+                    if depth > 0 {
+                        asm!(
+                            "2:",
+                            "vmovups zmm12, zmmword ptr [{b}]",
+                            "add {b}, 64",
+                            $($step,)*
+                            "dec {n}",
+                            "jnz 2b",
+                            b = inout(reg) b => _,
+                            n = inout(reg) depth => _,
+                            row = in(reg) 4 * a.row,
+                            row3 = in(reg) 12 * a.row,
+                            col = in(reg) 4 * a.col,
+                            $($p = inout(reg) a.ptr.add($at * a.row) => _,)*
+                            $(inout($reg) $acc,)*
+                            out("zmm12") _,
+                            options(nostack, readonly)
+                        );
+                    }
+                    [$($acc),*]
+                }
+            }
+        };
+    }
+
+    tile!(four, 4, [c0 "zmm0", c1 "zmm1", c2 "zmm2", c3 "zmm3"], [p0 0], [four_rows!("p0", 0, 1, 2, 3)]);
+    tile!(
+        eight, 8,
+        [c0 "zmm0", c1 "zmm1", c2 "zmm2", c3 "zmm3", c4 "zmm4", c5 "zmm5", c6 "zmm6", c7 "zmm7"],
+        [p0 0, p1 4],
+        [four_rows!("p0", 0, 1, 2, 3), four_rows!("p1", 4, 5, 6, 7)]
+    );
+    tile!(
+        twelve, 12,
+        [
+            c0 "zmm0", c1 "zmm1", c2 "zmm2", c3 "zmm3", c4 "zmm4", c5 "zmm5", c6 "zmm6", c7 "zmm7", c8 "zmm8",
+            c9 "zmm9", c10 "zmm10", c11 "zmm11"
+        ],
+        [p0 0, p1 4, p2 8],
+        [four_rows!("p0", 0, 1, 2, 3), four_rows!("p1", 4, 5, 6, 7), four_rows!("p2", 8, 9, 10, 11)]
+    );
+
+    #[inline(always)]
+    unsafe fn few<const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) -> usize {
+        // SAFETY: the caller's ranges; AVX-512 is there.
+        unsafe {
+            // Even and odd steps apart, so that one addition need not wait for the other.
+            let mut acc = [[_mm512_setzero_ps(); 2]; M];
+            for k in 0..depth {
+                let row = _mm512_loadu_ps(b.add(k * COLS));
+                for (m, acc) in acc.iter_mut().enumerate() {
+                    let x = _mm512_set1_ps(*a.ptr.add(m * a.row + k * a.col));
+                    acc[1] = _mm512_fmadd_ps(x, row, acc[1]);
+                    acc.swap(0, 1);
+                }
+            }
+            store(c, acc.map(|[even, odd]| _mm512_add_ps(even, odd)))
+        }
+    }
+
+    /// Returns how many rows there are.
+    #[inline(always)]
+    unsafe fn store<const M: usize>(c: Target, acc: [__m512; M]) -> usize {
+        // SAFETY: the caller's ranges; AVX-512 is there.
+        unsafe {
+            let (alpha, there) = (_mm512_set1_ps(c.alpha), ((1u32 << c.cols) - 1) as __mmask16);
+            for (m, acc) in acc.into_iter().enumerate() {
+                let out = c.ptr.add(m * c.row);
+                let before = if c.accumulate { _mm512_maskz_loadu_ps(there, out) } else { _mm512_setzero_ps() };
+                _mm512_mask_storeu_ps(out, there, _mm512_fmadd_ps(alpha, acc, before));
+            }
+        }
+        M
     }
 }

@@ -276,7 +276,7 @@ unsafe fn q5_0(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
 
 /// Group `g` of `Q4_K`: bytes, the super-block's head (d, dmin), the group's scale and minimum.
 #[inline(always)]
-unsafe fn q4_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i, *const u8, u8, u8) {
+pub(super) unsafe fn q4_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i, *const u8, u8, u8) {
     // SAFETY: as above.
     unsafe {
         let (block, i) = (g / 8, g % 8);
@@ -296,7 +296,7 @@ unsafe fn q4_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i, *const u8, u8
 
 /// Group `g` of `Q6_K` as signed bytes.
 #[inline(always)]
-unsafe fn q6_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
+pub(super) unsafe fn q6_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
     // SAFETY: as above.
     unsafe {
         let (block, i) = (g / 8, g % 8);
