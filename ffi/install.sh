@@ -13,6 +13,12 @@ case $(uname) in
   *) shared=libunspoken_ffi.so private="-lpthread -ldl -lm" ;;
 esac
 install -d "$prefix/include" "$prefix/lib/pkgconfig"
+if [ "$(uname)" = Linux ]; then
+  # Linked once more from the static library: what dependencies have for C is neither exported nor kept. Stripped.
+  "${CC:-cc}" -shared -o "$target/unspoken.so" -Wl,-s,-z,relro,-z,now,--gc-sections -Wl,--version-script=ffi/unspoken.map \
+    -Wl,--whole-archive "$target/libunspoken_ffi.a" -Wl,--no-whole-archive $private -lgcc_s
+  mv "$target/unspoken.so" "$target/$shared"
+fi
 install -m 644 ffi/include/unspoken.h "$prefix/include/"
 install -m 755 "$target/$shared" "$prefix/lib/"
 install -m 644 "$target/libunspoken_ffi.a" "$prefix/lib/"
