@@ -3,11 +3,12 @@
 
 use std::path::{Path, PathBuf};
 
-use unspoken::align::{Control, Phase, Progress, Record, RunEnd, Source, read_jsonl};
+use unspoken::align::{Control, GuardParams, Method, Phase, Progress, Record, RunEnd, Source, read_jsonl};
 use unspoken::device::DeviceChoice;
 use unspoken::engine::{
     Adaptation, AdaptationParams, ChatParams, Engine, EngineParams, Profile, ReplyParams, StoreKey,
 };
+use unspoken::generate::SampleParams;
 use unspoken::store::{JobState, Verdict};
 use unspoken::{Code, Error};
 use unspoken_tests::tiny_model;
@@ -69,6 +70,14 @@ fn sam(engine: &Engine) -> Profile {
     profile
 }
 
+fn reply(engine: &Engine, profile: &Profile) -> Vec<u32> {
+    let chat = engine.chat(ChatParams { profile: Some(profile.clone()), context_tokens: 512, ..Default::default() });
+    // Drawn, for the likeliest token of random weights is the same again and again.
+    let sample = SampleParams { temperature: 1.0, seed: 3, ..SampleParams::default() };
+    let params = ReplyParams { max_tokens: 24, sample, ..ReplyParams::default() };
+    chat.unwrap().send("Where to?", &params).unwrap().tokens
+}
+
 #[test]
 fn preferences_are_stated_listed_corrected_and_thrown_out() {
     let store = Store::new("preferences");
@@ -112,6 +121,48 @@ fn a_reply_is_rated_and_kept() {
     params.questions.clear();
     params.method.steps = 1;
     assert_eq!(profile.adaptation(params).unwrap().run(&mut go_on).unwrap(), RunEnd::Done);
+}
+
+#[test]
+fn a_better_adapter_is_committed_and_a_worse_one_taken_back() {
+    let store = Store::new("guard");
+    let engine = store.engine();
+    let profile = sam(&engine);
+    records(3).iter().for_each(|r| profile.hold_out(r).unwrap());
+    let base = reply(&engine, &profile);
+    let adapt = |guard: GuardParams| {
+        let mut params = two_steps();
+        params.method.guard = guard;
+        let job = profile.adaptation(params).unwrap();
+        assert_eq!(job.steps().unwrap(), (0, 2));
+        assert_eq!(job.run(&mut go_on).unwrap(), RunEnd::Done);
+        let outcome = job.conclude().unwrap();
+        assert_eq!(code(job.conclude()), Code::InvalidArgument);
+        assert_eq!(code(job.step(&mut go_on)), Code::InvalidArgument);
+        assert_eq!(profile.store().job(job.id()).unwrap().state, JobState::Done);
+        outcome
+    };
+    // No share is as high as this guard wants it.
+    let strict = adapt(GuardParams { lost_hits: 0, lost_share: -2.0 });
+    let conclusion = strict.conclusion.unwrap();
+    if conclusion.after.hits <= conclusion.before.hits {
+        assert!(!strict.committed);
+        assert_eq!((strict.version, reply(&engine, &profile)), (0, base.clone()));
+    }
+    let lenient = adapt(GuardParams { lost_hits: 3, lost_share: 1.0 });
+    assert!(lenient.committed && lenient.version > strict.version);
+    assert_eq!(lenient.conclusion.unwrap().before.n, 3);
+    let adapted = reply(&engine, &profile);
+    assert_ne!(adapted, base, "two steps at this rate change what is said");
+    // Versions are chosen, and the base model is one of them.
+    assert_eq!(profile.versions().unwrap().last().unwrap().number, lenient.version);
+    profile.use_version(0).unwrap();
+    assert_eq!((profile.version().unwrap(), reply(&engine, &profile)), (0, base));
+    assert_eq!(code(profile.roll_back()), Code::InvalidArgument);
+    profile.use_version(lenient.version).unwrap();
+    let reopened = store.engine();
+    assert_eq!(reply(&reopened, &reopened.profile("sam").unwrap()), adapted);
+    assert_eq!(code(profile.use_version(77)), Code::NoSuchItem);
 }
 
 /// The adapter that a job came to.
@@ -181,6 +232,46 @@ fn pausing_and_cancelling_change_nothing() {
     let job = profile.adaptation(two_steps()).unwrap();
     job.run(&mut go_on).unwrap();
     assert!(interrupted == committed(&profile, &job));
+}
+
+#[test]
+fn what_cannot_be_adapted_is_named() {
+    let store = Store::new("refused");
+    let engine = store.engine();
+    let profile = sam(&engine);
+    let refused = |change: &dyn Fn(&mut AdaptationParams)| {
+        let mut params = two_steps();
+        change(&mut params);
+        code(profile.adaptation(params))
+    };
+    assert_eq!(refused(&|p| p.questions.clear()), Code::InvalidArgument);
+    assert_eq!(refused(&|p| p.job = Some(99)), Code::NoSuchItem);
+    assert_eq!(refused(&|p| p.method.cdpa.group = 1), Code::InvalidArgument);
+    assert_eq!(refused(&|p| p.method.cdpa.max_tokens = usize::MAX), Code::InvalidArgument);
+    for rank in [0, 1 << 20] {
+        assert_eq!(refused(&|p| p.method.rank = rank), Code::InvalidArgument);
+    }
+    for bad in [-1.0, f32::NAN, f32::INFINITY] {
+        assert_eq!(refused(&|p| p.method.optimizer.lr = bad), Code::InvalidArgument);
+    }
+    assert_eq!(code(engine.profile("nobody").unwrap().adaptation(two_steps())), Code::InvalidArgument);
+    let mut without = records(1)[0].clone();
+    without.options.clear();
+    assert_eq!(code(profile.hold_out(&without)), Code::InvalidArgument);
+    assert!(profile.store().jobs().unwrap().is_empty(), "nothing is left of what was refused");
+    // Found when it is asked.
+    let long = AdaptationParams { questions: vec!["long ".repeat(600)], ..two_steps() };
+    let job = profile.adaptation(long).unwrap();
+    assert_eq!(code(job.run(&mut go_on)), Code::ContextFull);
+    assert_eq!(profile.store().job(job.id()).unwrap().state, JobState::Failed);
+    let plain = EngineParams { critic: None, ..store.params() };
+    let plain = Engine::load(&plain).unwrap().profile("sam").unwrap();
+    assert_eq!(code(plain.adaptation(two_steps())), Code::NoCritic);
+    // Supervised on records it needs none.
+    let mut supervised = AdaptationParams { records: records(1), ..AdaptationParams::default() };
+    supervised.method.method = Method::Sft;
+    supervised.method.steps = 1;
+    assert_eq!(plain.adaptation(supervised).unwrap().run(&mut go_on).unwrap(), RunEnd::Done);
 }
 
 #[test]

@@ -1,9 +1,11 @@
 //! `unspoken bench`.
 
+use std::sync::Arc;
 use std::time::Instant;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
+use unspoken::device::{CpuDevice, Device, Level};
 use unspoken::model::{Adapter, Context, ContextParams, Model, Span};
 use unspoken::train::{AdamWParams, Group, Trainer, objective};
 
@@ -15,7 +17,10 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
         a.prompt_tokens > 1 && a.generate_tokens > 0 && a.runs > 0 && a.group > 0,
         "tokens, runs and the group must be positive"
     );
-    let device = super::device(args)?;
+    let device = match &a.instructions {
+        Some(name) => limited(args.threads, name)?,
+        None => super::device(args)?,
+    };
     let start = Instant::now();
     let model = Model::open(&a.model, &device)?;
     let load_s = start.elapsed().as_secs_f64();
@@ -97,6 +102,14 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
             f("peak_memory_bytes") / 1e6
         )
     })
+}
+
+/// The CPU, as if it had nothing above these instructions.
+fn limited(threads: Option<usize>, name: &str) -> Result<Device> {
+    let level = Level::here().find(|l| l.name() == name);
+    let all = || Level::here().map(Level::name).collect::<Vec<_>>().join(", ");
+    let level = level.with_context(|| format!("this machine has no {name}; it has {}", all()))?;
+    Ok(Device::Cpu(Arc::new(CpuDevice::with_level(threads, level)?)))
 }
 
 fn median(x: &mut [f64]) -> f64 {

@@ -18,6 +18,7 @@ pub use cpu::CpuDevice;
 pub use error::DeviceError;
 pub use recording::{Dispatch, Recording};
 pub use rehearsal::RehearsalDevice;
+pub use unspoken_kernels::cpu::Level;
 
 use std::ops::Range;
 use std::path::Path;

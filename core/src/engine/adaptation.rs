@@ -252,8 +252,11 @@ impl Adaptation {
     /// Runs a part of the job and notes how far it is.
     fn drive<T>(&self, call: impl FnOnce(&mut align::Adaptation) -> Result<T, Error>) -> Result<T, Error> {
         let user = &self.0.profile.0.user;
-        user.update_job(self.0.id, JobState::Running, &serde_json::Value::Null, None)?;
+        // A job that was concluded stays what it is.
+        let mut begun = false;
         let result = self.with(|job| {
+            begun = true;
+            user.update_job(self.0.id, JobState::Running, &serde_json::Value::Null, None)?;
             if job.steps_done() == 0 && !self.0.held_out.is_empty() {
                 job.measure_before(&mut |a, adapter| self.measure(a, adapter))?;
             }
@@ -267,7 +270,9 @@ impl Adaptation {
                 Ok(out)
             }
             Err(e) => {
-                user.update_job(self.0.id, JobState::Failed, &serde_json::Value::Null, Some(&e.to_string()))?;
+                if begun {
+                    user.update_job(self.0.id, JobState::Failed, &serde_json::Value::Null, Some(&e.to_string()))?;
+                }
                 Err(e)
             }
         }
