@@ -9,9 +9,9 @@ use anyhow::{Context, Result};
 use super::json;
 use crate::process::root;
 
-/// `LLAMA_BENCH`: llama.cpp's llama-bench. `TORCH_PYTHON`: a Python with `benches/peers/requirements.txt`.
+/// `LLAMA_BENCH`: llama.cpp's llama-bench, with options behind it where there are any. `TORCH_PYTHON`: a Python with `benches/peers/requirements.txt`.
 pub struct Peers {
-    llama: Option<PathBuf>,
+    llama: Option<String>,
     torch: Option<PathBuf>,
     versions: RefCell<Vec<String>>,
 }
@@ -26,7 +26,7 @@ impl Peers {
             path
         };
         Self {
-            llama: of("LLAMA_BENCH", "llama.cpp's llama-bench"),
+            llama: of("LLAMA_BENCH", "llama.cpp's llama-bench").map(|p| p.display().to_string()),
             torch: of("TORCH_PYTHON", "a Python with benches/peers/requirements.txt"),
             versions: RefCell::default(),
         }
@@ -34,8 +34,10 @@ impl Peers {
 
     /// Tokens a second of prefill and of decoding.
     pub fn llama(&self, model: &Path, threads: usize, prefill: usize, decode: usize) -> Result<Option<(f64, f64)>> {
-        let Some(program) = &self.llama else { return Ok(None) };
-        let mut bench = Command::new(program);
+        let Some(command) = &self.llama else { return Ok(None) };
+        let mut words = command.split_whitespace();
+        let mut bench = Command::new(words.next().context("LLAMA_BENCH is empty")?);
+        bench.args(words);
         bench.args(["-p", &prefill.to_string(), "-n", &decode.to_string(), "-r", "3", "-o", "json"]);
         let tests = json(bench.args(["-t", &threads.to_string(), "-m"]).arg(model))?;
         let rate = |decodes: bool| {
