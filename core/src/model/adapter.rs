@@ -153,8 +153,7 @@ impl Adapter {
         Self::upper(model, model.config.n_layers, rank, alpha, seed)
     }
 
-    /// As [`Adapter::new`], in the last `blocks` blocks only: what is below them is computed without a backward pass,
-    /// so that with a third of the blocks a training step takes little more than half of the time.
+    /// As [`Adapter::new`], in the last `blocks` blocks only: what is below them is computed without a backward pass.
     ///
     /// # Errors
     /// As [`Adapter::new`]; no blocks.
