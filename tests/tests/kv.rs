@@ -59,10 +59,10 @@ fn a_cache_of_eight_bits_stays_close() {
     assert!(mean < 64.0 * halves && most < 1e-2 && other == 0, "{most}, {mean} against {halves}, {other}");
 }
 
-/// Branches copy cells of any type; a batch of many tokens and one token at a time read the same ones.
+/// Branches copy packed cells (of halves: the heads of these models are too narrow for eight bits); a batch of many tokens and one token at a time read the same ones.
 #[test]
 fn branches_of_packed_caches_say_the_same() {
-    for (name, kv) in [("qwen3", KvType::F16), ("gemma3", KvType::F16), ("llama", KvType::F16)] {
+    for name in ["qwen3", "gemma3", "llama"] {
         let model = Model::open(&tiny_file(name), &cpu()).unwrap();
         let tokens: Vec<u32> = (0..70).map(|i| i * 31 % model.config.vocab as u32).collect();
         let run = |kv: KvType| {
@@ -82,7 +82,7 @@ fn branches_of_packed_caches_say_the_same() {
             a.iter().zip(b).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / most
         };
         let (exact, _) = run(KvType::F32);
-        let (whole, branch) = run(kv);
+        let (whole, branch) = run(KvType::F16);
         println!("{name}: {} to floats, {} to itself", gap(&whole, &exact), gap(&branch, &whole));
         // Both read the same halves, but what the second half adds was rounded from sums in another order.
         assert!(gap(&branch, &whole) < 2e-3 && gap(&whole, &exact) < 5e-3, "{name}");

@@ -4,7 +4,7 @@ use super::batch::same;
 use crate::model::{Adapter, Context, ModelError, SeqId, Span};
 
 /// What a conversation has in the cache, so that its next turn fills in only what is new: a beginning for each
-/// adapter that was on, for keys and values hold for one only. The least used ones make room when the cache is full.
+/// adapter that was on, for keys and values hold for one only. The least recently used ones make room when the cache is full.
 #[derive(Debug, Default)]
 pub struct Kept {
     /// The last used at the end.

@@ -30,7 +30,7 @@ pub(crate) unsafe fn forward<const FMA: bool>(
     }
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let (mut packed, mut scores) = (Vec::new(), Vec::new());
-    let (mut loaded_k, mut loaded_v) = (Vec::new(), Vec::new());
+    let mut loaded = Vec::new();
     // SAFETY: the contract of `cpu::run`; a block's rows of one group's heads are written by one thread.
     unsafe {
         let q = s[0].f32();
@@ -42,7 +42,7 @@ pub(crate) unsafe fn forward<const FMA: bool>(
             // The heads of a group share keys and values, so each is packed once for all of them.
             let (h0, per) = (g * (heads / groups), heads / groups);
             let a = Strided { ptr: q.as_ptr().add((block.row * heads + h0) * dim), row: heads * dim, col: 1 };
-            let k = keys.rows(&k, g, p, &mut loaded_k);
+            let k = keys.loaded(&k, g, p, &mut loaded);
             keys.scores::<FMA>(block, a, &k, p, p.scale, &mut packed, &mut scores);
             for (i, row) in scores.chunks_exact_mut(keys.stride).enumerate() {
                 let (h, t) = (h0 + i / block.len, i % block.len);
@@ -50,7 +50,7 @@ pub(crate) unsafe fn forward<const FMA: bool>(
                 s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax(row, keys.visible(&map, block.pos + t));
             }
             let out = s[4].f32_ptr().add((block.row * heads + h0) * dim);
-            let v = keys.rows(&v, g, p, &mut loaded_v);
+            let v = keys.loaded(&v, g, p, &mut loaded);
             keys.weighted(block.len, per, &scores, &v, p, &mut packed, out);
         }
     }
@@ -79,10 +79,22 @@ pub(super) struct Keys {
     pub(super) panel: Panel,
 }
 
-/// Rows of keys or values as floats, and where each begins.
+/// Rows of one group of keys or values as floats: those of the cache itself, or a copy in the order of the keys.
 pub(super) struct Rows<'a> {
     values: &'a [f32],
-    starts: Vec<usize>,
+    /// Cells and group, where it is the cache.
+    cache: Option<(&'a [usize], usize)>,
+    groups: usize,
+    dim: usize,
+}
+
+impl Rows<'_> {
+    /// The row of the i-th key.
+    #[inline(always)]
+    fn row(&self, i: usize) -> &[f32] {
+        let at = self.cache.map_or(i, |(cells, g)| cells[i] * self.groups + g);
+        &self.values[at * self.dim..][..self.dim]
+    }
 }
 
 impl Keys {
@@ -101,13 +113,20 @@ impl Keys {
         seen.start.saturating_sub(self.first)..seen.end.saturating_sub(self.first)
     }
 
-    /// The keys' rows of group `g` in one side of the cache; packed ones are unpacked to `loaded` once.
+    /// The keys' rows of group `g` in one side of a cache of floats.
+    #[inline(always)]
+    pub(super) fn rows<'r>(&'r self, values: &'r [f32], g: usize, p: &params::Attention) -> Rows<'r> {
+        let cache = Some((&self.cells[..], g));
+        Rows { values, cache, groups: p.n_kv_heads as usize, dim: p.head_dim as usize }
+    }
+
+    /// The same in a cache of any type; packed rows are unpacked to `loaded` once.
     ///
     /// # Safety
     /// No thread may write the cache meanwhile.
     #[inline(always)]
-    pub(super) unsafe fn rows<'r>(
-        &self,
+    unsafe fn loaded<'r>(
+        &'r self,
         side: &CacheRows<'r>,
         g: usize,
         p: &params::Attention,
@@ -117,14 +136,14 @@ impl Keys {
         // SAFETY: by the caller's word.
         unsafe {
             if let Some(values) = side.floats() {
-                return Rows { values, starts: self.cells.iter().map(|cell| (cell * groups + g) * dim).collect() };
+                return self.rows(values, g, p);
             }
             loaded.resize(self.cells.len() * dim, 0.0);
             for (cell, row) in self.cells.iter().zip(loaded.chunks_exact_mut(dim)) {
                 side.row(cell * groups + g, row);
             }
         }
-        Rows { values: loaded, starts: (0..self.cells.len()).map(|i| i * dim).collect() }
+        Rows { values: loaded, cache: None, groups, dim }
     }
 
     /// `out[h, t, key] = scale · a[t, h, :] · rows[key, :]` for the heads of a group, whose first one `a` begins
@@ -144,13 +163,14 @@ impl Keys {
         let per = (p.n_heads / p.n_kv_heads) as usize;
         out.resize(per * block.len * self.stride, 0.0);
         packed.resize((dim * COLS).max(packed.len()), 0.0);
-        for (j, starts) in rows.starts.chunks(COLS).enumerate() {
-            let row = |c: usize| rows.values[starts[c.min(starts.len() - 1)]..][..dim].as_ptr();
+        let n = self.cells.len();
+        for first in (0..n).step_by(COLS) {
+            let row = |c: usize| rows.row((first + c).min(n - 1)).as_ptr();
             // SAFETY: `a` has the block's rows and the group's heads; `out` was sized for them.
             unsafe {
                 pack::transpose::<FMA>(&std::array::from_fn(row), dim, packed.as_mut_ptr());
                 for h in 0..per {
-                    let ptr = out.as_mut_ptr().add(h * block.len * self.stride + j * COLS);
+                    let ptr = out.as_mut_ptr().add(h * block.len * self.stride + first);
                     let c = Target { ptr, row: self.stride, cols: COLS, accumulate: false, alpha: scale };
                     (self.panel)(block.len, dim, Strided { ptr: a.ptr.add(h * dim), ..a }, packed.as_ptr(), c);
                 }
@@ -174,8 +194,8 @@ impl Keys {
         packed.resize((self.cells.len() * COLS).max(packed.len()), 0.0);
         for d0 in (0..dim).step_by(COLS) {
             let cols = COLS.min(dim - d0);
-            for (i, start) in rows.starts.iter().enumerate() {
-                packed[i * COLS..][..cols].copy_from_slice(&rows.values[start + d0..][..cols]);
+            for i in 0..self.cells.len() {
+                packed[i * COLS..][..cols].copy_from_slice(&rows.row(i)[d0..][..cols]);
             }
             for h in 0..per {
                 let a = Strided { ptr: a[h * n * self.stride..].as_ptr(), row: self.stride, col: 1 };

@@ -1,13 +1,12 @@
 //! `attention_backward_q` and `attention_backward_kv` by tiles.
 
 use super::super::attention::Map;
-use super::super::cache_rows::CacheRows;
 use super::super::math::exp;
 use super::super::{Level, Slot, Team};
 use super::attention::{BLOCK, Keys};
 use super::runs::{self, Run};
 use super::tile::{COLS, Panel, Strided, Target, panel_of};
-use crate::{KvType, params};
+use crate::params;
 
 /// Scratch of one thread.
 #[derive(Default)]
@@ -21,8 +20,8 @@ struct Scratch {
 struct Inputs<'a> {
     p: &'a params::Attention,
     q: &'a [f32],
-    k: CacheRows<'a>,
-    v: CacheRows<'a>,
+    k: &'a [f32],
+    v: &'a [f32],
     dout: &'a [f32],
     stats: &'a [f32],
     map: Map<'a>,
@@ -34,8 +33,7 @@ impl<'a> Inputs<'a> {
         // SAFETY: the contract of `cpu::run`: none of these is written.
         unsafe {
             let map = Map::new(s[5].u32(), p);
-            let side = |slot| CacheRows::new(slot, KvType::F32, p.head_dim as usize);
-            Self { p, q: s[0].f32(), k: side(&s[1]), v: side(&s[2]), dout: s[3].f32(), stats: s[4].f32(), map }
+            Self { p, q: s[0].f32(), k: s[1].f32(), v: s[2].f32(), dout: s[3].f32(), stats: s[4].f32(), map }
         }
     }
 
@@ -55,10 +53,8 @@ impl<'a> Inputs<'a> {
         // SAFETY: the heads of the block's rows are there.
         unsafe {
             let (q, d) = (self.head(self.q, block.row, h0), self.head(self.dout, block.row, h0));
-            let mut none = Vec::new();
-            let k = keys.rows(&self.k, g, self.p, &mut none);
+            let (k, v) = (keys.rows(self.k, g, self.p), keys.rows(self.v, g, self.p));
             keys.scores::<FMA>(block, q, &k, self.p, self.p.scale, &mut w.packed, &mut w.probs);
-            let v = keys.rows(&self.v, g, self.p, &mut none);
             keys.scores::<FMA>(block, d, &v, self.p, 1.0, &mut w.packed, &mut w.d_scores);
         }
         let rows = w.probs.chunks_exact_mut(keys.stride).zip(w.d_scores.chunks_exact_mut(keys.stride));
@@ -95,8 +91,7 @@ pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team
             let keys = Keys::of(&x.map, block, panel_of(level));
             x.gradients::<FMA>(block, &keys, g, &mut w);
             let out = s[6].f32_ptr().add((block.row * heads + g * per) * dim);
-            let mut none = Vec::new();
-            let k = keys.rows(&x.k, g, p, &mut none);
+            let k = keys.rows(x.k, g, p);
             keys.weighted(block.len, per, &w.d_scores, &k, p, &mut w.packed, out);
         }
     }
