@@ -19,15 +19,20 @@
 #define OK(call) CHECK((call) == UNSPOKEN_CODE_OK)
 
 /* An engine with a critic, on the CPU. */
-static inline unspoken_engine *load(const char *model, uint32_t threads) {
+static inline unspoken_engine *load_with_store(const char *model, uint32_t threads, const char *store) {
   unspoken_engine_params params = unspoken_engine_default_params();
   unspoken_engine *engine = NULL;
   params.policy = model;
   params.with_critic = 1;
   params.device = UNSPOKEN_DEVICE_CPU;
   params.threads = threads;
+  params.store = store;
   OK(unspoken_engine_load(&params, &engine));
   return engine;
+}
+
+static inline unspoken_engine *load(const char *model, uint32_t threads) {
+  return load_with_store(model, threads, NULL);
 }
 
 /* The likeliest tokens. */

@@ -5,18 +5,6 @@
 
 #include "check.h"
 
-static unspoken_engine *open_engine(const char *model, const char *store) {
-  unspoken_engine_params params = unspoken_engine_default_params();
-  unspoken_engine *engine = NULL;
-  params.policy = model;
-  params.with_critic = 1;
-  params.device = UNSPOKEN_DEVICE_CPU;
-  params.threads = 2;
-  params.store = store;
-  OK(unspoken_engine_load(&params, &engine));
-  return engine;
-}
-
 static unspoken_reply *say(unspoken_engine *engine, const unspoken_profile *profile, const char *text) {
   unspoken_chat_params chat_params = unspoken_chat_default_params();
   unspoken_reply_params params = greedy(12);
@@ -78,7 +66,7 @@ int main(int argc, char **argv) {
   int told = 0, steps = 0;
 
   CHECK(argc == 3);
-  engine = open_engine(argv[1], argv[2]);
+  engine = load_with_store(argv[1], 2, argv[2]);
   base = say(engine, NULL, colours);
   print_tokens("base", base);
 
@@ -144,7 +132,7 @@ int main(int argc, char **argv) {
   OK(unspoken_profile_free(profile));
   OK(unspoken_engine_free(engine));
 
-  engine = open_engine(argv[1], argv[2]);
+  engine = load_with_store(argv[1], 2, argv[2]);
   OK(unspoken_profile_open(engine, "sam", &profile));
   again = say(engine, profile, tonight);
   printf("reloaded: %s\n", same(adapted, again) ? "true" : "false");

@@ -23,18 +23,6 @@ static int32_t on_record(size_t done, size_t all, void *user_data) {
   return *(int *)user_data;
 }
 
-static unspoken_engine *open_engine(const char *model, const char *store) {
-  unspoken_engine_params params = unspoken_engine_default_params();
-  unspoken_engine *engine = NULL;
-  params.policy = model;
-  params.with_critic = 1;
-  params.device = UNSPOKEN_DEVICE_CPU;
-  params.threads = 1;
-  params.store = store;
-  OK(unspoken_engine_load(&params, &engine));
-  return engine;
-}
-
 /* What `params` with one thing wrong is refused for; nothing of the user changes. */
 static void refused(const unspoken_profile *profile, unspoken_adaptation_params params, unspoken_code code) {
   unspoken_adaptation *job = NULL;
@@ -226,9 +214,9 @@ int main(int argc, char **argv) {
   CHECK(argc == 3);
   CHECK((size_t)snprintf(records, sizeof records, "%s/records.jsonl", argv[2]) < sizeof records);
   CHECK((size_t)snprintf(export, sizeof export, "%s/export", argv[2]) < sizeof export);
-  engine = open_engine(argv[1], argv[2]);
+  engine = load_with_store(argv[1], 1, argv[2]);
   CHECK((file = fopen(records, "w")) != NULL && fputs(RECORD, file) >= 0 && fclose(file) == 0);
-  without_store = open_engine(argv[1], NULL);
+  without_store = load(argv[1], 1);
   sam = profiles(engine, without_store);
   OK(unspoken_engine_free(without_store));
   adaptations(engine, sam);

@@ -10,7 +10,7 @@ use super::super::{Slot, Team};
 use super::amx_tiles::{Tiles, WIDTH, nearest, pairs};
 use super::matmul_q::{Job, gate_rows};
 use super::pack;
-use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80};
+use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, with_registers};
 use crate::QuantType;
 
 /// From this many tokens on tiles pay.
@@ -97,18 +97,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
         return false;
     }
     // SAFETY: passed on from the caller.
-    unsafe {
-        match q {
-            QuantType::Q4_0 => run::<Q40>(job, s, team),
-            QuantType::Q4_1 => run::<Q41>(job, s, team),
-            QuantType::Q5_0 => run::<Q50>(job, s, team),
-            QuantType::Q8_0 => run::<Q80>(job, s, team),
-            QuantType::Q4_K => run::<Q4K>(job, s, team),
-            QuantType::Q6_K => run::<Q6K>(job, s, team),
-            _ => return false,
-        }
-    }
-    true
+    unsafe { with_registers!(q, run, (job, s, team)) }
 }
 
 #[inline(always)]

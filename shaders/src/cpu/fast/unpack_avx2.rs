@@ -8,6 +8,23 @@ use super::unpack::{Order, Row, Unpack};
 /// Thirty-two weights.
 pub(super) type Group = [__m256; 4];
 
+/// Runs a product with the registers of a type; whether there are any.
+macro_rules! with_registers {
+    ($q:expr, $run:ident, $args:tt) => {{
+        match $q {
+            QuantType::Q4_0 => $run::<Q40> $args,
+            QuantType::Q4_1 => $run::<Q41> $args,
+            QuantType::Q5_0 => $run::<Q50> $args,
+            QuantType::Q8_0 => $run::<Q80> $args,
+            QuantType::Q4_K => $run::<Q4K> $args,
+            QuantType::Q6_K => $run::<Q6K> $args,
+            _ => return false,
+        }
+        true
+    }};
+}
+pub(super) use with_registers;
+
 /// Expands a group in registers. The methods may be called only where AVX2, FMA and F16C are there.
 pub(super) trait Registers: Copy {
     /// The order of the integers that [`Registers::row`] reads.

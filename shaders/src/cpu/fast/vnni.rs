@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::super::{Slot, Team};
 use super::dot;
 use super::matmul_q::Job;
-use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead};
+use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, with_registers};
 use crate::QuantType;
 
 /// The order of a row's integers: each group as its even values and its odd ones, and groups in fours as the products take
@@ -46,18 +46,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
         return false;
     }
     // SAFETY: passed on from the caller.
-    unsafe {
-        match q {
-            QuantType::Q4_0 => run::<Q40>(job, s, team),
-            QuantType::Q4_1 => run::<Q41>(job, s, team),
-            QuantType::Q5_0 => run::<Q50>(job, s, team),
-            QuantType::Q8_0 => run::<Q80>(job, s, team),
-            QuantType::Q4_K => run::<Q4K>(job, s, team),
-            QuantType::Q6_K => run::<Q6K>(job, s, team),
-            _ => return false,
-        }
-    }
-    true
+    unsafe { with_registers!(q, run, (job, s, team)) }
 }
 
 #[inline(always)]
