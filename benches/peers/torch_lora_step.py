@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: MIT OR Apache-2.0
-"""The outside yardstick for a training step: PyTorch + peft, SmolLM2-135M's shapes, CPU, f32.
+"""The outside yardstick for a training step: PyTorch + peft, SmolLM2-135M's shapes, f32 on the CPU.
 
-LoRA (r=16) on all seven projections, AdamW, batch 1; prints one JSON line per sequence length.
+LoRA (r=16) on all seven projections, AdamW, batch 1; prints one JSON line per sequence length. With
+--device cuda on an NVIDIA card, and with --dtype bfloat16 in that type.
 The weights are random unless --gguf names a model: the time of a step does not depend on them.
 
     python torch_lora_step.py [--threads 2] [--lengths 128 256 512] [--rank 16] [--runs 5]
@@ -76,16 +77,18 @@ def main():
     args.add_argument("--rank", type=int, default=16)
     args.add_argument("--runs", type=int, default=5)
     args.add_argument("--warmup", type=int, default=2)
+    args.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    args.add_argument("--dtype", default="float32", choices=["float32", "bfloat16"])
     args.add_argument("--gguf", help="take the base weights from this model")
     args = args.parse_args()
 
     torch.set_num_threads(args.threads)
-    model = build(args.gguf, args.rank)
+    model = build(args.gguf, args.rank).to(args.device, getattr(torch, args.dtype))
     trainable = [p for p in model.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trainable, lr=1e-3)
     generator = torch.Generator().manual_seed(7)
     for length in args.lengths:
-        ids = torch.randint(0, 49152, (1, length), generator=generator)
+        ids = torch.randint(0, 49152, (1, length), generator=generator).to(args.device)
         seconds, loss = [], None
         for _ in range(args.warmup + args.runs):
             start = time.perf_counter()
@@ -93,12 +96,15 @@ def main():
             loss.backward()
             optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+            if args.device == "cuda":
+                torch.cuda.synchronize()
             seconds.append(time.perf_counter() - start)
         kept = seconds[args.warmup :]
         median = statistics.median(kept)
         print(json.dumps({
             "peer": "torch+peft", "torch": torch.__version__, "peft": peft.__version__,
             "transformers": transformers.__version__, "threads": args.threads,
+            "device": torch.cuda.get_device_name() if args.device == "cuda" else "cpu", "dtype": args.dtype,
             "rank": args.rank, "trainable": sum(p.numel() for p in trainable),
             "batch": 1, "length": length, "runs": args.runs,
             "step_s": round(median, 4), "step_s_min": round(min(kept), 4),

@@ -528,4 +528,7 @@ pub struct Bench {
     /// Runs; the median is reported
     #[arg(long, default_value_t = 3)]
     pub runs: usize,
+    /// Run each part once more and show where its time goes, kernel by kernel
+    #[arg(long)]
+    pub profile: bool,
 }

@@ -40,6 +40,9 @@ macro_rules! bind {
     };
 }
 
+/// Values whose squares [`Kernel::SquaredNorm`] sums at a time.
+pub const SQUARES: usize = 1 << 14;
+
 /// Every kernel. Quantized ones carry the type of their weights: one pipeline per type.
 ///
 /// Shapes: `T` tokens (rows of the batch), `K`/`N` input/output width, `H` query heads,
@@ -102,7 +105,7 @@ pub enum Kernel {
     Add,
     /// `x[offset .. offset + n] = value`. Bindings: x.
     Fill,
-    /// `out[slot] = Σ x²`. Bindings: x, out.
+    /// `out[i] = Σ x²` over the i-th run of [`SQUARES`] values. Bindings: x, out.
     SquaredNorm,
     /// One AdamW step with decoupled weight decay. Bindings: p, g, m, v (g only read).
     AdamW,

@@ -14,7 +14,7 @@ pub mod params;
 pub mod quant;
 pub mod wgsl;
 
-pub use kernel::{Access, Binding, Holds, Kernel};
+pub use kernel::{Access, Binding, Holds, Kernel, SQUARES};
 pub use kv::KvType;
 pub use params::{Params, RawParams};
 pub use quant::QuantType;

@@ -246,8 +246,6 @@ params! {
     SquaredNorm {
         /// Values of x.
         n: u32,
-        /// Where the sum goes.
-        slot: u32,
     }
     /// For [`crate::Kernel::AdamW`] (Loshchilov & Hutter, arXiv 1711.05101; as in PyTorch).
     AdamW {

@@ -1,13 +1,25 @@
-const LANES = 64u;
+const LANES = 256u;
+// Keys at a time.
+const KEYS = 128u;
+// Lanes that share the product of a query with a key, and a stride that spreads their sums over the banks.
+const PARTS = 16u;
+const STRIDE = PARTS + 1u;
+// Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the keys.
+const COLUMNS = 64u;
+const SLICES = LANES / COLUMNS;
+// Dimensions that a lane sums at once, and a workgroup.
+const DEPTH = 4u;
+const SPAN = COLUMNS * DEPTH;
 const LOWEST = -1.0e30;
 
-// Of the keys at hand: where their rows begin, and exp(score - maximum so far).
-var<workgroup> rows: array<u32, LANES>;
-var<workgroup> weights: array<f32, LANES>;
+// Of the keys at hand: where their rows begin, parts of their scores, and exp(score - maximum so far).
+var<workgroup> rows: array<u32, KEYS>;
+var<workgroup> parts: array<f32, KEYS * STRIDE>;
+var<workgroup> weights: array<f32, KEYS>;
+var<workgroup> sums: array<f32, SLICES * SPAN>;
 
 // One workgroup takes one head of one token and walks the keys with a running softmax (Milakov & Gimelshein,
-// arXiv 1805.02867): a lane scores a key, then a lane sums a few dimensions of the values. Sums stay in `out`,
-// so that heads may be of any width.
+// arXiv 1805.02867). Heads wider than SPAN take several walks.
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -23,39 +35,65 @@ fn main(
     let seq = sequence(t);
     let pos = position(t);
     let query = i * p.head_dim;
-    for (var d = lane; d < p.head_dim; d += LANES) {
-        out[query + d] = 0.0;
-    }
-    var top = LOWEST;
-    var sum = 0.0;
-    for (var start = first_visible(pos); start <= pos; start += LANES) {
-        let live = start + lane <= pos;
-        var score = LOWEST;
-        if live {
-            let row = (cell(seq, start + lane) * p.n_kv_heads + g) * row_words();
-            score = p.scale * query_key(query, row);
-            rows[lane] = row;
-        }
-        let new_top = max(top, max_over_lanes(lane, score));
-        let weight = select(0.0, exp32(score - new_top), live);
-        weights[lane] = weight;
-        let kept = select(0.0, exp32(top - new_top), sum > 0.0);
-        sum = sum * kept + sum_over_lanes(lane, weight);
-        top = new_top;
-        let count = min(LANES, pos + 1u - start);
-        for (var d = lane; d < p.head_dim; d += LANES) {
-            var value = out[query + d] * kept;
-            for (var j = 0u; j < count; j += 1u) {
-                value += weights[j] * value_at(rows[j], d);
+    let column = lane % COLUMNS;
+    let slice = lane / COLUMNS;
+    for (var d0 = 0u; d0 < p.head_dim; d0 += SPAN) {
+        var top = LOWEST;
+        var sum = 0.0;
+        var values: array<f32, DEPTH>;
+        for (var start = first_visible(pos); start <= pos; start += KEYS) {
+            let count = min(KEYS, pos + 1u - start);
+            if lane < count {
+                rows[lane] = (cell(seq, start + lane) * p.n_kv_heads + g) * row_words();
             }
-            out[query + d] = value;
+            workgroupBarrier();
+            for (var key = lane / PARTS; key < count; key += LANES / PARTS) {
+                parts[key * STRIDE + lane % PARTS] = query_key(query, rows[key], lane % PARTS);
+            }
+            workgroupBarrier();
+            var score = LOWEST;
+            if lane < count {
+                score = 0.0;
+                for (var j = 0u; j < PARTS; j += 1u) {
+                    score += parts[lane * STRIDE + j];
+                }
+                score *= p.scale;
+            }
+            let new_top = max(top, max_over_lanes(lane, score));
+            let weight = select(0.0, exp32(score - new_top), lane < count);
+            if lane < count {
+                weights[lane] = weight;
+            }
+            let kept = select(0.0, exp32(top - new_top), sum > 0.0);
+            sum = sum * kept + sum_over_lanes(lane, weight);
+            top = new_top;
+            for (var c = 0u; c < DEPTH; c += 1u) {
+                values[c] *= kept;
+            }
+            for (var key = slice; key < count; key += SLICES) {
+                for (var c = 0u; c < DEPTH; c += 1u) {
+                    let d = d0 + c * COLUMNS + column;
+                    if d < p.head_dim {
+                        values[c] += weights[key] * value_at(rows[key], d);
+                    }
+                }
+            }
+            workgroupBarrier();
+        }
+        for (var c = 0u; c < DEPTH; c += 1u) {
+            sums[slice * SPAN + c * COLUMNS + column] = values[c];
         }
         workgroupBarrier();
-    }
-    for (var d = lane; d < p.head_dim; d += LANES) {
-        out[query + d] /= sum;
-    }
-    if lane == 0u {
-        stats[2u * i] = top + log(sum);
+        if d0 + lane < p.head_dim {
+            var value = 0.0;
+            for (var j = 0u; j < SLICES; j += 1u) {
+                value += sums[j * SPAN + lane];
+            }
+            out[query + d0 + lane] = value / sum;
+        }
+        if lane == 0u && d0 == 0u {
+            stats[2u * i] = top + log(sum);
+        }
+        workgroupBarrier();
     }
 }

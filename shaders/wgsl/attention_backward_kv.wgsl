@@ -1,12 +1,27 @@
-const LANES = 64u;
+const LANES = 256u;
+// Queries at a time.
+const QUERIES = 64u;
+// Lanes that share the products of a query with the key, and a stride that spreads their sums over the banks.
+const PARTS = 16u;
+const STRIDE = PARTS + 1u;
+// Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the queries.
+const COLUMNS = 64u;
+const SLICES = LANES / COLUMNS;
+// Dimensions that a lane sums at once, and a workgroup.
+const DEPTH = 2u;
+const SPAN = COLUMNS * DEPTH;
+const UNSEEN = 0xffffffffu;
 
-// Of the queries at hand: where their rows begin, P and scale dS; zeros for those that don't see the key.
-var<workgroup> rows: array<u32, LANES>;
-var<workgroup> probs: array<f32, LANES>;
-var<workgroup> slopes: array<f32, LANES>;
+// Of the queries at hand: which they are, or UNSEEN where the key is hidden from them; parts of the products
+// (q k, dout v); P and scale dS.
+var<workgroup> rows: array<u32, QUERIES>;
+var<workgroup> parts: array<vec2<f32>, QUERIES * STRIDE>;
+var<workgroup> slopes: array<vec2<f32>, QUERIES>;
+// For the value and the key.
+var<workgroup> sums: array<vec2<f32>, SLICES * SPAN>;
 
 // One workgroup takes one key/value head of one token and walks all queries of the batch, of all heads of the
-// group: dv = sum P dout, dk = scale sum dS q.
+// group: dv = sum P dout, dk = scale sum dS q. Heads wider than SPAN take several walks.
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
@@ -22,51 +37,74 @@ fn main(
     let pos = position(t);
     let own = cell(sequence(t), pos);
     let key = (own * p.n_kv_heads + g) * p.head_dim;
-    let gradient = i * p.head_dim;
-    for (var d = lane; d < p.head_dim; d += LANES) {
-        dk[gradient + d] = 0.0;
-        dv[gradient + d] = 0.0;
-    }
+    let column = lane % COLUMNS;
+    let slice = lane / COLUMNS;
     let per_group = p.n_heads / p.n_kv_heads;
     let queries = p.n_tokens * per_group;
-    for (var start = 0u; start < queries; start += LANES) {
-        let u = (start + lane) / per_group;
-        var prob = 0.0;
-        var slope = 0.0;
-        var row = 0u;
-        if u < p.n_tokens {
-            let later = position(u);
-            // Another sequence sees the key where its table shares the block.
-            if first_visible(later) <= pos && pos <= later && cell(sequence(u), pos) == own {
-                let j = u * p.n_heads + g * per_group + (start + lane) % per_group;
-                row = j * p.head_dim;
-                var score = 0.0;
-                var dp = 0.0;
-                for (var d = 0u; d < p.head_dim; d += 1u) {
-                    score += q[row + d] * k[key + d];
-                    dp += dout[row + d] * v[key + d];
+    for (var d0 = 0u; d0 < p.head_dim; d0 += SPAN) {
+        var values: array<vec2<f32>, DEPTH>;
+        for (var start = 0u; start < queries; start += QUERIES) {
+            if lane < QUERIES {
+                let u = (start + lane) / per_group;
+                var row = UNSEEN;
+                if u < p.n_tokens {
+                    let later = position(u);
+                    // Another sequence sees the key where its table shares the block.
+                    if first_visible(later) <= pos && pos <= later && cell(sequence(u), pos) == own {
+                        row = u * p.n_heads + g * per_group + (start + lane) % per_group;
+                    }
                 }
-                prob = exp32(p.scale * score - stats[2u * j]);
-                slope = p.scale * prob * (dp - stats[2u * j + 1u]);
+                rows[lane] = row;
             }
+            workgroupBarrier();
+            for (var j = lane / PARTS; j < QUERIES; j += LANES / PARTS) {
+                if rows[j] == UNSEEN {
+                    continue;
+                }
+                let query = rows[j] * p.head_dim;
+                var part = vec2(0.0);
+                for (var d = lane % PARTS; d < p.head_dim; d += PARTS) {
+                    part.x += q[query + d] * k[key + d];
+                    part.y += dout[query + d] * v[key + d];
+                }
+                parts[j * STRIDE + lane % PARTS] = part;
+            }
+            workgroupBarrier();
+            if lane < QUERIES && rows[lane % QUERIES] != UNSEEN {
+                var both = vec2(0.0);
+                for (var j = 0u; j < PARTS; j += 1u) {
+                    both += parts[lane * STRIDE + j];
+                }
+                let row = 2u * rows[lane];
+                let prob = exp32(p.scale * both.x - stats[row]);
+                slopes[lane] = vec2(prob, p.scale * prob * (both.y - stats[row + 1u]));
+            }
+            workgroupBarrier();
+            for (var j = slice; j < QUERIES; j += SLICES) {
+                if rows[j] == UNSEEN {
+                    continue;
+                }
+                let query = rows[j] * p.head_dim;
+                for (var c = 0u; c < DEPTH; c += 1u) {
+                    let d = d0 + c * COLUMNS + column;
+                    if d < p.head_dim {
+                        values[c] += slopes[j] * vec2(dout[query + d], q[query + d]);
+                    }
+                }
+            }
+            workgroupBarrier();
         }
-        rows[lane] = row;
-        probs[lane] = prob;
-        slopes[lane] = slope;
+        for (var c = 0u; c < DEPTH; c += 1u) {
+            sums[slice * SPAN + c * COLUMNS + column] = values[c];
+        }
         workgroupBarrier();
-        let count = min(LANES, queries - start);
-        for (var d = lane; d < p.head_dim; d += LANES) {
-            var for_key = dk[gradient + d];
-            var for_value = dv[gradient + d];
-            for (var j = 0u; j < count; j += 1u) {
-                // exp32 never gives zero: this is a query that does not see the key.
-                if probs[j] > 0.0 {
-                    for_key += slopes[j] * q[rows[j] + d];
-                    for_value += probs[j] * dout[rows[j] + d];
-                }
+        if lane < SPAN && d0 + lane < p.head_dim {
+            var value = vec2(0.0);
+            for (var j = 0u; j < SLICES; j += 1u) {
+                value += sums[j * SPAN + lane];
             }
-            dk[gradient + d] = for_key;
-            dv[gradient + d] = for_value;
+            dv[i * p.head_dim + d0 + lane] = value.x;
+            dk[i * p.head_dim + d0 + lane] = value.y;
         }
         workgroupBarrier();
     }

@@ -1,11 +1,5 @@
-// C = alpha A B with strides: a workgroup computes 32 by 32 values of C, an invocation 4 by 4 of them.
-// The tile is small because one side is the rank of an adapter.
-const TILE = 32u;
-const QUADS = TILE / 4u;
-
-// A: quads of consecutive k for each m. B: quads of consecutive n for each k.
-var<workgroup> at: array<vec4<f32>, TILE * QUADS>;
-var<workgroup> bt: array<vec4<f32>, TILE * QUADS>;
+// C = alpha A B with strides: a workgroup computes SIDE by SIDE values of C. Quads of A are of consecutive k, those
+// of B of consecutive n.
 
 fn load_a(m: u32, k: u32) -> vec4<f32> {
     var v = vec4(0.0);
@@ -27,39 +21,61 @@ fn load_b(k: u32, n: u32) -> vec4<f32> {
     return v;
 }
 
-@compute @workgroup_size(64)
+@compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    let n0 = group.x * TILE;
-    let m0 = group.y * TILE;
-    let column = lane % 8u;
-    let line = lane / 8u;
+    let n0 = group.x * SIDE;
+    let m0 = group.y * SIDE;
+    let column = lane % COLUMNS;
+    let line = lane % GROUP / COLUMNS;
+    let first = lane / GROUP * SHARE;
+    // What this lane brings: two quads of each side, neighbours what lies nearest in memory.
+    let along_k = p.a_col <= p.a_row;
+    let m = select(lane % SIDE, lane / QUADS, along_k);
+    let quad_a = select(lane / SIDE, lane % QUADS, along_k);
+    let next_m = select(0u, SIDE / 2u, along_k);
+    let next_quad = select(QUADS / 2u, 0u, along_k);
+    let along_n = p.b_col <= p.b_row;
+    let kb = select(lane % DEPTH, lane / COLUMNS, along_n);
+    let quad_b = select(lane / DEPTH, lane % COLUMNS, along_n);
+    let next_k = select(0u, DEPTH / 2u, along_n);
+    let next_column = select(COLUMNS / 2u, 0u, along_n);
+    var a0 = load_a(m0 + m, 4u * quad_a);
+    var a1 = load_a(m0 + m + next_m, 4u * (quad_a + next_quad));
+    var b0 = load_b(kb, n0 + 4u * quad_b);
+    var b1 = load_b(kb + next_k, n0 + 4u * (quad_b + next_column));
     var sums: array<vec4<f32>, 4>;
-    for (var k0 = 0u; k0 < p.k; k0 += TILE) {
-        for (var i = 0u; i < 4u; i += 1u) {
-            let row = line + 8u * i;
-            at[row * QUADS + column] = load_a(m0 + row, k0 + column * 4u);
-            bt[row * QUADS + column] = load_b(k0 + row, n0 + column * 4u);
-        }
+    for (var k0 = 0u; k0 < p.k; k0 += DEPTH) {
+        slab[place(m, quad_a)] = a0;
+        slab[place(m + next_m, quad_a + next_quad)] = a1;
+        slab[OTHER + kb * COLUMNS + quad_b] = b0;
+        slab[OTHER + (kb + next_k) * COLUMNS + quad_b + next_column] = b1;
         workgroupBarrier();
-        for (var q = 0u; q < QUADS; q += 1u) {
-            let b0 = bt[(4u * q) * QUADS + column];
-            let b1 = bt[(4u * q + 1u) * QUADS + column];
-            let b2 = bt[(4u * q + 2u) * QUADS + column];
-            let b3 = bt[(4u * q + 3u) * QUADS + column];
+        // The next ones are on their way meanwhile.
+        let next = k0 + DEPTH;
+        a0 = load_a(m0 + m, next + 4u * quad_a);
+        a1 = load_a(m0 + m + next_m, next + 4u * (quad_a + next_quad));
+        b0 = load_b(next + kb, n0 + 4u * quad_b);
+        b1 = load_b(next + kb + next_k, n0 + 4u * (quad_b + next_column));
+        for (var q = first; q < first + SHARE; q += 1u) {
+            let c0 = slab[OTHER + (4u * q) * COLUMNS + column];
+            let c1 = slab[OTHER + (4u * q + 1u) * COLUMNS + column];
+            let c2 = slab[OTHER + (4u * q + 2u) * COLUMNS + column];
+            let c3 = slab[OTHER + (4u * q + 3u) * COLUMNS + column];
             for (var i = 0u; i < 4u; i += 1u) {
-                let v = at[(line + 8u * i) * QUADS + q];
-                sums[i] += v.x * b0 + v.y * b1 + v.z * b2 + v.w * b3;
+                let v = slab[place(line + COLUMNS * i, q)];
+                sums[i] += v.x * c0 + v.y * c1 + v.z * c2 + v.w * c3;
             }
         }
         workgroupBarrier();
     }
-    for (var i = 0u; i < 4u; i += 1u) {
-        let m = m0 + line + 8u * i;
+    let sum = group_sums(lane, sums);
+    let row = m0 + lane / COLUMNS;
+    if lane < SIDE * COLUMNS && row < p.m {
         for (var j = 0u; j < 4u; j += 1u) {
-            let n = n0 + column * 4u + j;
-            if m < p.m && n < p.n {
-                let to = p.c_offset + m * p.c_row + n;
-                let value = p.alpha * sums[i][j];
+            let n = n0 + 4u * column + j;
+            if n < p.n {
+                let to = p.c_offset + row * p.c_row + n;
+                let value = p.alpha * sum[j];
                 if p.accumulate != 0u {
                     c[to] += value;
                 } else {

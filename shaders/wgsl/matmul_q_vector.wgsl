@@ -2,9 +2,14 @@
 const LANES = 128u;
 const LANES_PER_ROW = 32u;
 const ROWS = LANES / LANES_PER_ROW;
+// Octets of a lane that are on their way at a time.
+const UNROLL = 3u;
+// Sums of a row that are left after a first round of adding.
+const FOLDED = 4u;
 
 // Component t is the sum for token t.
 var<workgroup> sums: array<vec4<f32>, LANES>;
+var<workgroup> folded: array<vec4<f32>, ROWS * FOLDED>;
 
 fn dot8(o: Oct, i: u32) -> f32 {
     return dot(o.a, vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u]))
@@ -30,18 +35,23 @@ fn main(
     var sum = vec4(0.0);
     if n < count {
         let row = weights_row(n);
-        for (var k = lane % LANES_PER_ROW * 8u; k + 8u <= p.k; k += LANES_PER_ROW * 8u) {
-            let o = unpack8(row + k);
-            let i = x_row(0u) + k;
-            sum.x += dot8(o, i);
-            if p.n_tokens > 1u {
-                sum.y += dot8(o, x_row(1u) + k);
-            }
-            if p.n_tokens > 2u {
-                sum.z += dot8(o, x_row(2u) + k);
-            }
-            if p.n_tokens > 3u {
-                sum.w += dot8(o, x_row(3u) + k);
+        for (var start = lane % LANES_PER_ROW * 8u; start + 8u <= p.k; start += UNROLL * LANES_PER_ROW * 8u) {
+            for (var u = 0u; u < UNROLL; u += 1u) {
+                let k = start + u * LANES_PER_ROW * 8u;
+                if k + 8u > p.k {
+                    continue;
+                }
+                let o = unpack8(row + k);
+                sum.x += dot8(o, x_row(0u) + k);
+                if p.n_tokens > 1u {
+                    sum.y += dot8(o, x_row(1u) + k);
+                }
+                if p.n_tokens > 2u {
+                    sum.z += dot8(o, x_row(2u) + k);
+                }
+                if p.n_tokens > 3u {
+                    sum.w += dot8(o, x_row(3u) + k);
+                }
             }
         }
         // Fewer than eight at the end of a row: plain floats only.
@@ -55,17 +65,23 @@ fn main(
     }
     sums[lane] = sum;
     workgroupBarrier();
-    for (var width = LANES_PER_ROW / 2u; width > 0u; width /= 2u) {
-        if lane % LANES_PER_ROW < width {
-            sums[lane] += sums[lane + width];
+    let own = lane % LANES_PER_ROW;
+    if own < FOLDED {
+        for (var i = own + FOLDED; i < LANES_PER_ROW; i += FOLDED) {
+            sum += sums[lane - own + i];
         }
-        workgroupBarrier();
+        folded[lane / LANES_PER_ROW * FOLDED + own] = sum;
     }
+    workgroupBarrier();
     // The first lanes of a row write a token each.
-    let t = lane % LANES_PER_ROW;
-    if n < count && t < p.n_tokens {
-        // Of the row after, which no even row is without.
-        let after = min(lane - t + LANES_PER_ROW, LANES - LANES_PER_ROW);
-        finish(t, n, sums[lane - t][t], sums[after][t]);
+    if n < count && own < p.n_tokens {
+        // With that of the row after, which no even row is without.
+        let place = lane / LANES_PER_ROW * FOLDED;
+        let after = min(place + FOLDED, LANES / LANES_PER_ROW * FOLDED - FOLDED);
+        var value = vec2(0.0);
+        for (var i = 0u; i < FOLDED; i += 1u) {
+            value += vec2(folded[place + i][own], folded[after + i][own]);
+        }
+        finish(own, n, value.x, value.y);
     }
 }

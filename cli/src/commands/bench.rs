@@ -5,12 +5,15 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use unspoken::device::{CpuDevice, Device, Level};
-use unspoken::model::{Adapter, Context, ContextParams, Model, Span};
+use unspoken::device::{CpuDevice, Device, KernelTime, Level};
+use unspoken::model::{Adapter, Context, ContextParams, Model, SeqId, Span};
 use unspoken::train::{AdamWParams, Group, Trainer, objective};
 
 use crate::args::{Args, Bench};
 use crate::output::print;
+
+/// Kernels listed of each part.
+const PROFILE_ROWS: usize = 16;
 
 pub fn run(args: &Args, a: &Bench) -> Result<()> {
     ensure!(
@@ -29,46 +32,42 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     let length = (a.prompt_tokens + a.generate_tokens).next_multiple_of(32);
     let room = length + a.group * (a.generate_tokens.next_multiple_of(32) + 32);
     let params = ContextParams { cache_tokens: room, max_sequence: length, kv: a.kv, ..ContextParams::default() };
-    let mut context = Context::new(&model, params)?;
     let adapter = Adapter::new(&model, a.rank, 2.0 * a.rank as f32, 0)?;
+    let mut lab = Lab { context: Context::new(&model, params)?, adapter, tokens, generate: a.generate_tokens };
     let (mut prefill, mut decode, mut adapted, mut group, mut train) = (vec![], vec![], vec![], vec![], vec![]);
     for _ in 0..a.runs {
-        let seq = context.cache.create();
-        let start = Instant::now();
-        context.forward(&[Span { seq, tokens: &tokens, adapter: None }])?;
-        context.logits(&[a.prompt_tokens as u32 - 1])?;
-        prefill.push(a.prompt_tokens as f64 / start.elapsed().as_secs_f64());
-        // Branches of one prompt: alone, alone with an adapter, and as a group.
-        for (n, adapter, rate) in
-            [(1, None, &mut decode), (1, Some(&adapter), &mut adapted), (a.group, None, &mut group)]
-        {
-            let branches: Vec<_> = (0..n).map(|_| context.cache.fork(seq)).collect();
-            let rows: Vec<u32> = (0..n as u32).collect();
-            let start = Instant::now();
-            for i in 0..a.generate_tokens {
-                let next = [tokens[i % tokens.len()]];
-                let spans: Vec<_> = branches.iter().map(|seq| Span { seq: *seq, tokens: &next, adapter }).collect();
-                context.forward(&spans)?;
-                context.logits(&rows)?;
-            }
-            rate.push(a.generate_tokens as f64 / start.elapsed().as_secs_f64());
-            branches.into_iter().for_each(|seq| context.cache.remove(seq));
+        let (seq, rate) = lab.prefill()?;
+        prefill.push(rate);
+        for (n, adapter, rates) in [(1, false, &mut decode), (1, true, &mut adapted), (a.group, false, &mut group)] {
+            rates.push(lab.decode(seq, n, adapter)?);
         }
-        context.cache.remove(seq);
+        lab.context.cache.remove(seq);
+    }
+    let mut parts = Vec::new();
+    let mut profiled = |part: &'static str, run: &mut dyn FnMut() -> Result<()>| -> Result<()> {
+        if a.profile {
+            device.start_profile();
+            run()?;
+            parts.push((part, device.stop_profile()));
+        }
+        Ok(())
+    };
+    let mut seq = None;
+    profiled("prefill", &mut || Ok(seq = Some(lab.prefill()?.0)))?;
+    if let Some(seq) = seq {
+        profiled("decode", &mut || lab.decode(seq, 1, false).map(drop))?;
+        profiled("decode with an adapter", &mut || lab.decode(seq, 1, true).map(drop))?;
+        profiled("decode of a group", &mut || lab.decode(seq, a.group, false).map(drop))?;
     }
     let chat_peak = peak_memory();
-    drop(context);
+    let Lab { adapter, tokens, .. } = lab;
     let mut trainer = Trainer::new(&model, adapter, AdamWParams::default(), a.prompt_tokens)?;
     for _ in 0..=a.runs {
-        let start = Instant::now();
-        let (prompt, answer) = tokens.split_at(1);
-        let lp = trainer.log_probs(&Group { prompt, answers: vec![answer] })?.concat();
-        trainer.backward(&objective::sft(&lp).grad)?;
-        trainer.step()?;
-        train.push(a.prompt_tokens as f64 / start.elapsed().as_secs_f64());
+        train.push(train_step(&mut trainer, &tokens)?);
     }
     // The first step allocates.
     train.remove(0);
+    profiled("training step", &mut || train_step(&mut trainer, &tokens).map(drop))?;
     let value = json!({
         "prefill_tokens_per_s": median(&mut prefill),
         "decode_tokens_per_s": median(&mut decode),
@@ -84,6 +83,7 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
         "device": device.name(),
         "prompt_tokens": a.prompt_tokens,
         "generate_tokens": a.generate_tokens,
+        "profile": parts.iter().map(|(part, times)| ((*part).to_owned(), profile_json(times))).collect::<serde_json::Map<_, _>>(),
     });
     print(args.json, &value, || {
         let f = |key: &str| value[key].as_f64().unwrap_or(0.0);
@@ -100,8 +100,79 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
             f("train_tokens_per_s"),
             load_s,
             f("peak_memory_bytes") / 1e6
-        )
+        ) + &parts.iter().map(|(part, times)| profile_table(part, times)).collect::<String>()
     })
+}
+
+/// What is measured, but for training.
+struct Lab {
+    context: Context,
+    adapter: Adapter,
+    tokens: Vec<u32>,
+    generate: usize,
+}
+
+impl Lab {
+    /// The sequence filled in, and tokens per second.
+    fn prefill(&mut self) -> Result<(SeqId, f64)> {
+        let seq = self.context.cache.create();
+        let start = Instant::now();
+        self.context.forward(&[Span { seq, tokens: &self.tokens, adapter: None }])?;
+        self.context.logits(&[self.tokens.len() as u32 - 1])?;
+        Ok((seq, self.tokens.len() as f64 / start.elapsed().as_secs_f64()))
+    }
+
+    /// Steps per second of `n` branches of a prompt.
+    fn decode(&mut self, prompt: SeqId, n: usize, adapted: bool) -> Result<f64> {
+        let adapter = adapted.then_some(&self.adapter);
+        let branches: Vec<_> = (0..n).map(|_| self.context.cache.fork(prompt)).collect();
+        let rows: Vec<u32> = (0..n as u32).collect();
+        let start = Instant::now();
+        for i in 0..self.generate {
+            let next = [self.tokens[i % self.tokens.len()]];
+            let spans: Vec<_> = branches.iter().map(|seq| Span { seq: *seq, tokens: &next, adapter }).collect();
+            self.context.forward(&spans)?;
+            self.context.logits(&rows)?;
+        }
+        let rate = self.generate as f64 / start.elapsed().as_secs_f64();
+        branches.into_iter().for_each(|seq| self.context.cache.remove(seq));
+        Ok(rate)
+    }
+}
+
+/// Tokens per second of one step.
+fn train_step(trainer: &mut Trainer, tokens: &[u32]) -> Result<f64> {
+    let start = Instant::now();
+    let (prompt, answer) = tokens.split_at(1);
+    let lp = trainer.log_probs(&Group { prompt, answers: vec![answer] })?.concat();
+    trainer.backward(&objective::sft(&lp).grad)?;
+    trainer.step()?;
+    Ok(tokens.len() as f64 / start.elapsed().as_secs_f64())
+}
+
+fn profile_json(times: &[KernelTime]) -> serde_json::Value {
+    let kernel =
+        |t: &KernelTime| json!({"kernel": t.kernel, "dispatches": t.dispatches, "seconds": t.time.as_secs_f64()});
+    times.iter().map(kernel).collect()
+}
+
+/// The kernels that take the most.
+fn profile_table(part: &str, times: &[KernelTime]) -> String {
+    let total: f64 = times.iter().map(|t| t.time.as_secs_f64()).sum();
+    let dispatches: u64 = times.iter().map(|t| t.dispatches).sum();
+    let mut text = format!("\n\n{part}: {:.2} ms in {dispatches} dispatches", 1e3 * total);
+    for t in times.iter().take(PROFILE_ROWS) {
+        let seconds = t.time.as_secs_f64();
+        text += &format!(
+            "\n{:5.1} % {:9.3} ms {:6} x {:8.1} us  {}",
+            100.0 * seconds / total,
+            1e3 * seconds,
+            t.dispatches,
+            1e6 * seconds / t.dispatches as f64,
+            t.kernel
+        );
+    }
+    text
 }
 
 /// The CPU, as if it had nothing above these instructions.

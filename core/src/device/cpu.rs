@@ -3,10 +3,12 @@
 use std::cell::UnsafeCell;
 use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use unspoken_kernels::cpu::{self, Barrier, Form, Level, Slot, Team};
 
 use super::buffer::{Memory, Words};
+use super::profile::{KernelTime, Profile};
 use super::{Buffer, DeviceError, Recording};
 
 /// The CPU twins on a pool of threads.
@@ -18,7 +20,14 @@ pub struct CpuDevice {
     /// Words of the largest buffer.
     max_words: usize,
     /// One pass, read or write at a time: what makes [`Words`] sound. Where the threads meet, too.
-    lock: Mutex<Barrier>,
+    lock: Mutex<Turn>,
+}
+
+/// What one pass at a time uses.
+#[derive(Debug)]
+struct Turn {
+    barrier: Barrier,
+    profile: Option<Profile>,
 }
 
 impl CpuDevice {
@@ -62,7 +71,7 @@ impl CpuDevice {
             Form::Fast(level) => level.name(),
         };
         let name = format!("cpu ({threads} threads, {level})");
-        let lock = Mutex::new(Barrier::new(threads));
+        let lock = Mutex::new(Turn { barrier: Barrier::new(threads), profile: None });
         Ok(Self { pool, form, name, max_words: u32::MAX as usize, lock })
     }
 
@@ -122,17 +131,39 @@ impl CpuDevice {
                 .collect();
             slots.push(bound?);
         }
-        let barrier = &*self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        self.pool.broadcast(|ctx| {
+        let turn = &mut *self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut start = Instant::now();
+        let (barrier, timed) = (&turn.barrier, turn.profile.is_some());
+        let times = self.pool.broadcast(|ctx| {
             let team = Team::new(ctx.index(), barrier);
+            let mut ends = Vec::new();
             for (dispatch, slots) in recording.dispatches().iter().zip(&slots) {
                 // SAFETY: bindings were checked when recorded, the lock is held, and the floor above
                 // gives only indices and sizes that fit (its invariant).
                 unsafe { cpu::run(dispatch.kernel, &dispatch.params, slots, &team, self.form) };
                 team.sync();
+                if timed && team.index == 0 {
+                    ends.push(Instant::now());
+                }
             }
+            ends
         });
+        if let Some(profile) = &mut turn.profile {
+            for (dispatch, end) in recording.dispatches().iter().zip(times.iter().flatten()) {
+                profile.add(dispatch, end.duration_since(start));
+                start = *end;
+            }
+        }
         Ok(())
+    }
+
+    pub(super) fn start_profile(&self) {
+        self.lock.lock().unwrap_or_else(PoisonError::into_inner).profile = Some(Profile::default());
+    }
+
+    pub(super) fn stop_profile(&self) -> Vec<KernelTime> {
+        let profile = self.lock.lock().unwrap_or_else(PoisonError::into_inner).profile.take();
+        profile.map(Profile::times).unwrap_or_default()
     }
 }
 

@@ -6,6 +6,7 @@
 mod buffer;
 mod cpu;
 mod error;
+mod profile;
 mod recording;
 mod rehearsal;
 #[cfg(feature = "gpu")]
@@ -16,6 +17,7 @@ pub use self::wgpu::{AdapterInfo, AdapterKind, Few, Forms, Many, WgpuDevice, ada
 pub use buffer::Buffer;
 pub use cpu::CpuDevice;
 pub use error::DeviceError;
+pub use profile::KernelTime;
 pub use recording::{Dispatch, Recording};
 pub use rehearsal::RehearsalDevice;
 pub use unspoken_kernels::cpu::Level;
@@ -192,6 +194,27 @@ impl Device {
     /// As [`Device::read`].
     pub fn read_f32(&self, buffer: &Buffer, range: Range<usize>) -> Result<Vec<f32>, DeviceError> {
         Ok(bytemuck::cast_vec(self.read(buffer, range)?))
+    }
+
+    /// Counts the time of every dispatch from now on, until [`Device::stop_profile`]. Passes take longer meanwhile.
+    pub fn start_profile(&self) {
+        match self {
+            Self::Cpu(d) => d.start_profile(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.start_profile(),
+            Self::Rehearsal(_) => {}
+        }
+    }
+
+    /// Where the time has gone since [`Device::start_profile`], the longest first. Empty where that was not called, or
+    /// where a GPU has no clock that its passes can read.
+    pub fn stop_profile(&self) -> Vec<KernelTime> {
+        match self {
+            Self::Cpu(d) => d.stop_profile(),
+            #[cfg(feature = "gpu")]
+            Self::Gpu(d) => d.stop_profile(),
+            Self::Rehearsal(_) => Vec::new(),
+        }
     }
 
     /// Runs a recorded pass.

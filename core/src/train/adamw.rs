@@ -1,6 +1,6 @@
 //! AdamW on the flat weights of an adapter.
 
-use unspoken_kernels::{Kernel, params};
+use unspoken_kernels::{Kernel, SQUARES, params};
 
 use crate::device::{Buffer, Device, Recording};
 use crate::model::{Adapter, ModelError};
@@ -35,7 +35,8 @@ pub struct AdamW {
     pub params: AdamWParams,
     m: Buffer,
     v: Buffer,
-    norm: Buffer,
+    /// Sums of the gradient's squares.
+    squares: Buffer,
     step: u32,
 }
 
@@ -45,7 +46,8 @@ impl AdamW {
     /// # Errors
     /// Memory that the device refuses.
     pub fn new(device: &Device, words: usize, params: AdamWParams) -> Result<Self, ModelError> {
-        Ok(Self { params, m: device.alloc(words)?, v: device.alloc(words)?, norm: device.alloc(1)?, step: 0 })
+        let squares = device.alloc(words.div_ceil(SQUARES))?;
+        Ok(Self { params, m: device.alloc(words)?, v: device.alloc(words)?, squares, step: 0 })
     }
 
     /// Both moments and the number of steps taken.
@@ -80,9 +82,10 @@ impl AdamW {
     pub fn step(&mut self, device: &Device, adapter: &Adapter, grads: &Buffer) -> Result<f32, ModelError> {
         let n = adapter.shape.words as u32;
         let mut rec = Recording::new();
-        rec.push(Kernel::SquaredNorm, &params::SquaredNorm { n, slot: 0 }, &[grads, &self.norm])?;
+        rec.push(Kernel::SquaredNorm, &params::SquaredNorm { n }, &[grads, &self.squares])?;
         device.run(&rec)?;
-        let norm = device.read_f32(&self.norm, 0..1)?.first().copied().unwrap_or(f32::NAN).sqrt();
+        let squares = device.read_f32(&self.squares, 0..self.squares.len())?;
+        let norm = squares.iter().map(|x| f64::from(*x)).sum::<f64>().sqrt() as f32;
         let mut rec = Recording::new();
         if norm.is_finite() {
             self.step += 1;

@@ -111,9 +111,13 @@ fn attention() {
         &two_sequences(),
     ];
     for tokens in batches {
-        for (heads, paging, window) in
-            [((4, 2, 16), (4, 2), 0), ((3, 1, 7), (1, 3), 0), ((2, 2, 80), (16, 1), 5), ((1, 1, 64), (4, 0), 100)]
-        {
+        for (heads, paging, window) in [
+            ((4, 2, 16), (4, 2), 0),
+            ((3, 1, 7), (1, 3), 0),
+            ((2, 2, 80), (16, 1), 5),
+            ((1, 1, 64), (4, 0), 100),
+            ((1, 1, 300), (4, 0), 0),
+        ] {
             Case::new(&mut random, tokens, heads, paging, window).check(&mut random);
         }
     }

@@ -47,10 +47,11 @@ pub fn product_devices() -> &'static [Device] {
 fn other_forms() -> Vec<Device> {
     use unspoken::device::{Few, Forms, Many, WgpuDevice, adapters};
     let lanes = Forms { few: Few::Lanes, many: Many::Lanes, ..Forms::PLAIN };
-    let all = [Forms { textures: true, ..Forms::PLAIN }, lanes, Forms { textures: true, ..lanes }];
+    let split = Forms { many: Many::Split, ..Forms::PLAIN };
+    let all = [Forms { textures: true, ..Forms::PLAIN }, split, lanes, Forms { textures: true, ..lanes }];
     let open = |i: usize, forms: Forms| {
         let device = WgpuDevice::open_adapter(i).unwrap().with_forms(forms);
-        (device.forms().few == forms.few).then(|| Device::Gpu(Arc::new(device)))
+        ((device.forms().few, device.forms().many) == (forms.few, forms.many)).then(|| Device::Gpu(Arc::new(device)))
     };
     (0..adapters().len()).flat_map(|i| all.into_iter().filter_map(move |forms| open(i, forms))).collect()
 }

@@ -1,6 +1,6 @@
 //! Kernels on rows and on single values.
 
-use unspoken_kernels::{Kernel, KvType, params};
+use unspoken_kernels::{Kernel, KvType, SQUARES, params};
 
 use crate::harness::{Random, check, devices, floats, plain, run, words};
 
@@ -176,7 +176,7 @@ fn single_values() {
         check(Kernel::Add, &params::Add { n, alpha: -0.3 }, &[x.clone(), y.clone()], 1e-6);
         let p = params::Fill { n, offset: 3, value: 0.1 };
         check(Kernel::Fill, &p, &[random.values(count + 5)], 0.0);
-        check(Kernel::SquaredNorm, &params::SquaredNorm { n, slot: 2 }, &[x.clone(), random.values(4)], 1e-5);
+        check(Kernel::SquaredNorm, &params::SquaredNorm { n }, &[x.clone(), random.values(4)], 1e-5);
         let p = params::AdamW {
             n,
             lr: 0.1,
@@ -200,5 +200,6 @@ fn single_values() {
 fn squared_norm_of_many() {
     let n = 3_000_000;
     let x = Random::new(7).values(n as usize);
-    check(Kernel::SquaredNorm, &params::SquaredNorm { n, slot: 0 }, &[x, vec![0]], 2e-6);
+    let sums = vec![0; (n as usize).div_ceil(SQUARES)];
+    check(Kernel::SquaredNorm, &params::SquaredNorm { n }, &[x, sums], 2e-6);
 }

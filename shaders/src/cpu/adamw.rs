@@ -1,19 +1,19 @@
 //! `adamw` and `squared_norm`.
 
 use super::{Slot, Team};
-use crate::params;
+use crate::{SQUARES, params};
 
 #[inline(always)]
 pub(super) unsafe fn squared_norm(p: &params::SquaredNorm, s: &[Slot], team: &Team<'_>) {
-    if team.index != 0 {
-        return;
-    }
-    let slot = p.slot as usize;
-    // SAFETY: the contract of `cpu::run`; one thread writes.
-    unsafe {
-        // In f64 and in order: the same sum whatever the number of threads.
-        let sum: f64 = s[0].f32()[..p.n as usize].iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
-        s[1].f32_mut(slot..slot + 1)[0] = sum as f32;
+    let runs = (p.n as usize).div_ceil(SQUARES);
+    for run in team.chunks(runs) {
+        let values = run * SQUARES..((run + 1) * SQUARES).min(p.n as usize);
+        // SAFETY: the contract of `cpu::run`; each run has its place.
+        unsafe {
+            // In f64 and in order: the same sum whatever the number of threads.
+            let sum: f64 = s[0].f32()[values].iter().map(|x| f64::from(*x) * f64::from(*x)).sum();
+            s[1].f32_mut(run..run + 1)[0] = sum as f32;
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Which of a kernel's WGSL forms runs.
 
+use super::TILE;
 use crate::{Kernel, Params, RawParams, params};
 
 /// Tokens up to which a product with quantized weights is done row by row.
@@ -7,6 +8,10 @@ const VECTOR_TOKENS: u32 = 4;
 /// Tokens that a workgroup of the tiled forms takes, for few and for many.
 const NARROW_TOKENS: u32 = 16;
 const TILED_TOKENS: u32 = 64;
+/// Sides of the tiles of [`Variant::Split`], for few and for many.
+const SPLIT_SIDES: (u32, u32) = (16, 32);
+/// Workgroups that keep a large GPU busy: with fewer, [`Many::Split`] splits.
+const ENOUGH_GROUPS: u32 = 256;
 
 /// One of a kernel's WGSL forms; the CPU twins are the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -19,6 +24,8 @@ pub enum Variant {
     Narrow,
     /// A product for many tokens, in tiles of workgroup memory.
     Tiled,
+    /// A product in tiles of this side (16 or 32) whose lanes share the depth, too: many short workgroups.
+    Split(u32),
     /// A product for this many tokens (1, 4 or 8) at a time: a lane has rows of W of its own, and x goes round by
     /// subgroup broadcasts. It takes rows of x that begin at quads and fill runs of 32.
     Lanes(u32),
@@ -40,6 +47,8 @@ pub enum Many {
     /// [`Variant::Narrow`] and [`Variant::Tiled`].
     #[default]
     Tiles,
+    /// [`Variant::Split`], and [`Variant::Tiled`] where there are enough tiles.
+    Split,
     /// [`Variant::Lanes`].
     Lanes,
 }
@@ -81,25 +90,43 @@ impl Variant {
     /// The forms that a kernel has on a device with these.
     pub fn all(kernel: Kernel, forms: &Forms) -> &'static [Self] {
         match kernel {
-            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if forms.lanes() => {
-                &[Self::Vector, Self::Narrow, Self::Tiled, Self::Lanes(1), Self::Lanes(4), Self::Lanes(8)]
+            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if forms.lanes() => &[
+                Self::Vector,
+                Self::Narrow,
+                Self::Tiled,
+                Self::Split(16),
+                Self::Split(32),
+                Self::Lanes(1),
+                Self::Lanes(4),
+                Self::Lanes(8),
+            ],
+            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => {
+                &[Self::Vector, Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)]
             }
-            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => &[Self::Vector, Self::Narrow, Self::Tiled],
-            Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled],
+            Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)],
+            Kernel::MatmulF32 => &[Self::Split(16), Self::Split(32)],
             _ => &[Self::Single],
         }
     }
 
     /// The form for these parameters.
     pub fn of(kernel: Kernel, raw: &RawParams, forms: &Forms) -> Self {
-        let (tokens, aligned) = match kernel {
-            Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => {
+        let (tokens, columns, aligned) = match kernel {
+            Kernel::MatmulQ(_) => {
                 let p = params::MatmulQ::from_raw(raw);
-                (p.n_tokens, p.k % 32 == 0 && (p.x_offset | p.x_stride) % 4 == 0)
+                (p.n_tokens, p.n, p.k % 32 == 0 && (p.x_offset | p.x_stride) % 4 == 0)
+            }
+            Kernel::MatmulQT(_) => {
+                let p = params::MatmulQ::from_raw(raw);
+                (p.n_tokens, p.k, false)
             }
             Kernel::MatmulGated(_) => {
                 let p = params::MatmulGated::from_raw(raw);
-                (p.n_tokens, p.k % 32 == 0)
+                (p.n_tokens, 2 * p.n, p.k % 32 == 0)
+            }
+            Kernel::MatmulF32 => {
+                let p = params::MatmulF32::from_raw(raw);
+                return Self::split(p.m.min(p.n));
             }
             _ => return Self::Single,
         };
@@ -111,9 +138,20 @@ impl Variant {
                 _ => Self::Vector,
             },
             _ if lanes && forms.many == Many::Lanes => Self::Lanes(8),
+            _ if forms.many == Many::Split
+                && u64::from(columns.div_ceil(TILE)) * u64::from(tokens.div_ceil(TILED_TOKENS))
+                    < u64::from(ENOUGH_GROUPS) =>
+            {
+                Self::split(tokens)
+            }
             ..=NARROW_TOKENS => Self::Narrow,
             _ => Self::Tiled,
         }
+    }
+
+    /// The split form for a product with this many rows or columns.
+    const fn split(few: u32) -> Self {
+        Self::Split(if few <= SPLIT_SIDES.0 { SPLIT_SIDES.0 } else { SPLIT_SIDES.1 })
     }
 
     /// Tokens that a workgroup takes.
@@ -123,7 +161,7 @@ impl Variant {
             Self::Vector => VECTOR_TOKENS,
             Self::Narrow => NARROW_TOKENS,
             Self::Tiled => TILED_TOKENS,
-            Self::Lanes(tokens) => tokens,
+            Self::Split(tokens) | Self::Lanes(tokens) => tokens,
         }
     }
 }

@@ -1,10 +1,8 @@
 //! How many workgroups a dispatch takes, and roughly what it costs.
 
 use super::{Forms, TILE, VECTOR_ROWS, Variant, lanes};
-use crate::{Kernel, Params, RawParams, params};
+use crate::{Kernel, Params, RawParams, SQUARES, params};
 
-/// Side of the tile in `matmul_f32`.
-const TILE_F32: u32 = 32;
 /// Invocations in a workgroup of a kernel that takes values one by one.
 const FLAT: u32 = 256;
 /// Workgroups that a grid may have in one dimension.
@@ -27,11 +25,13 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         }
         Kernel::MatmulQT(_) => {
             let p = params::MatmulQ::from_raw(raw);
-            [p.k.div_ceil(TILE), p.n_tokens.div_ceil(Variant::of(kernel, raw, forms).tokens()), 1]
+            let variant = Variant::of(kernel, raw, forms);
+            [p.k.div_ceil(columns(variant)), p.n_tokens.div_ceil(variant.tokens()), 1]
         }
         Kernel::MatmulF32 => {
             let p = params::MatmulF32::from_raw(raw);
-            [p.n.div_ceil(TILE_F32), p.m.div_ceil(TILE_F32), 1]
+            let side = Variant::of(kernel, raw, forms).tokens();
+            [p.n.div_ceil(side), p.m.div_ceil(side), 1]
         }
         Kernel::RmsNorm | Kernel::RmsNormBackward => folded(params::RmsNorm::from_raw(raw).rows.into()),
         Kernel::AddNorm => folded(params::AddNorm::from_raw(raw).rows.into()),
@@ -66,7 +66,7 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         }
         Kernel::Add => each(params::Add::from_raw(raw).n.into()),
         Kernel::Fill => each(params::Fill::from_raw(raw).n.into()),
-        Kernel::SquaredNorm => [1, 1, 1],
+        Kernel::SquaredNorm => folded(u64::from(params::SquaredNorm::from_raw(raw).n).div_ceil(SQUARES as u64)),
         Kernel::AdamW => each(params::AdamW::from_raw(raw).n.into()),
     }
 }
@@ -77,7 +77,15 @@ fn product(variant: Variant, tokens: u32, n: u32, forms: &Forms) -> [u32; 3] {
         _ if tokens == 0 || n == 0 => [0; 3],
         Variant::Vector => folded(n.div_ceil(VECTOR_ROWS).into()),
         Variant::Lanes(width) => [n.div_ceil(lanes::ROWS * forms.lanes_group()), tokens.div_ceil(width), 1],
-        tiled => [n.div_ceil(TILE), tokens.div_ceil(tiled.tokens()), 1],
+        tiled => [n.div_ceil(columns(tiled)), tokens.div_ceil(tiled.tokens()), 1],
+    }
+}
+
+/// Rows (or columns) of W that a workgroup of a tiled form takes.
+const fn columns(variant: Variant) -> u32 {
+    match variant {
+        Variant::Split(side) => side,
+        _ => TILE,
     }
 }
 

@@ -34,6 +34,7 @@ const PAGED: &str = file!("shared/paged");
 const ACTIVATION: &str = file!("shared/activation");
 const WORDS: &str = file!("shared/words");
 const TEXTURE: &str = file!("shared/texels");
+const SPLIT: &str = file!("shared/split");
 const PRODUCT: &str = file!("shared/product");
 const GATED_PRODUCT: &str = file!("shared/gated_product");
 const HEADS: &str = file!("shared/heads");
@@ -64,7 +65,7 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         Kernel::GatedActivation | Kernel::GatedActivationBackward => &[GRID, MATH, ACTIVATION],
         Kernel::LogitsReduce => &[GRID, MATH, REDUCE],
         Kernel::LogitsBackward => &[GRID, MATH],
-        Kernel::SquaredNorm => &[REDUCE],
+        Kernel::SquaredNorm => &[GRID, REDUCE],
         Kernel::ScatterRows
         | Kernel::GatherRows
         | Kernel::MoveRows
@@ -74,6 +75,10 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         | Kernel::AdamW => &[GRID],
     };
     shared.iter().for_each(|part| add(part));
+    if let Variant::Split(side) = variant {
+        add(&format!("const SIDE = {side}u;\n"));
+        add(SPLIT);
+    }
     cache_access(kernel).iter().for_each(|part| add(part));
     if let Some(q) = kernel.quant() {
         add(if texture { TEXTURE } else { WORDS });
@@ -138,7 +143,11 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
     match kernel {
         Kernel::EmbedRows(_) => file!("embed_rows"),
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if variant == Variant::Vector => file!("matmul_q_vector"),
+        Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if matches!(variant, Variant::Split(_)) => {
+            file!("matmul_q_split")
+        }
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => file!("matmul_q_tiled"),
+        Kernel::MatmulQT(_) if matches!(variant, Variant::Split(_)) => file!("matmul_q_transposed_split"),
         Kernel::MatmulQT(_) => file!("matmul_q_transposed"),
         Kernel::MatmulF32 => file!("matmul_f32"),
         Kernel::RmsNorm => file!("rms_norm"),

@@ -1,10 +1,10 @@
-// The product of the query with a key.
-fn query_key(query: u32, row: u32) -> f32 {
+// A part of the product of the query with a key: every PARTS-th word.
+fn query_key(query: u32, row: u32, part: u32) -> f32 {
     var product = 0.0;
-    for (var d = 0u; d < p.head_dim; d += 2u) {
-        let pair = unpack2x16float(k[row + d / 2u]);
-        product += q[query + d] * pair.x;
-        product += q[query + d + 1u] * pair.y;
+    for (var i = part; i < row_words(); i += PARTS) {
+        let pair = unpack2x16float(k[row + i]);
+        product += q[query + 2u * i] * pair.x;
+        product += q[query + 2u * i + 1u] * pair.y;
     }
     return product;
 }

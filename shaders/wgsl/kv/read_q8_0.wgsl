@@ -2,19 +2,16 @@ fn byte(word: u32, i: u32) -> f32 {
     return f32(extractBits(bitcast<i32>(word), 8u * i, 8u));
 }
 
-// The product of the query with a key.
-fn query_key(query: u32, row: u32) -> f32 {
+// A part of the product of the query with a key: every PARTS-th word of four dimensions.
+fn query_key(query: u32, row: u32, part: u32) -> f32 {
     var product = 0.0;
-    for (var d = 0u; d < p.head_dim; d += 32u) {
-        let block = row + d / 32u * 9u;
-        var part = 0.0;
-        for (var i = 0u; i < 8u; i += 1u) {
-            let word = k[block + 1u + i];
-            let at = query + d + 4u * i;
-            part += q[at] * byte(word, 0u) + q[at + 1u] * byte(word, 1u);
-            part += q[at + 2u] * byte(word, 2u) + q[at + 3u] * byte(word, 3u);
-        }
-        product += bitcast<f32>(k[block]) * part;
+    for (var i = part; i < p.head_dim / 4u; i += PARTS) {
+        let block = row + i / 8u * 9u;
+        let word = k[block + 1u + i % 8u];
+        let at = query + 4u * i;
+        let four = q[at] * byte(word, 0u) + q[at + 1u] * byte(word, 1u)
+            + q[at + 2u] * byte(word, 2u) + q[at + 3u] * byte(word, 3u);
+        product += bitcast<f32>(k[block]) * four;
     }
     return product;
 }

@@ -1,31 +1,42 @@
-// Reductions over the LANES invocations of a workgroup; all of them must call.
+// Reductions over the LANES invocations of a workgroup, in two strides with few barriers; all of them must call.
+const FAN = 16u;
+
 var<workgroup> places: array<f32, LANES>;
+var<workgroup> folded: array<f32, LANES / FAN>;
 
 fn sum_over_lanes(lane: u32, value: f32) -> f32 {
     places[lane] = value;
     workgroupBarrier();
-    for (var width = LANES / 2u; width > 0u; width /= 2u) {
-        if lane < width {
-            places[lane] += places[lane + width];
+    if lane < LANES / FAN {
+        var sum = 0.0;
+        for (var i = 0u; i < FAN; i += 1u) {
+            sum += places[lane + i * (LANES / FAN)];
         }
-        workgroupBarrier();
+        folded[lane] = sum;
     }
-    let sum = places[0];
-    // Nobody may write the next value before all have read this one.
     workgroupBarrier();
+    var sum = 0.0;
+    for (var i = 0u; i < LANES / FAN; i += 1u) {
+        sum += folded[i];
+    }
+    // Who calls again writes `places` at once, and the sums only after the next barrier.
     return sum;
 }
 
 fn max_over_lanes(lane: u32, value: f32) -> f32 {
     places[lane] = value;
     workgroupBarrier();
-    for (var width = LANES / 2u; width > 0u; width /= 2u) {
-        if lane < width {
-            places[lane] = max(places[lane], places[lane + width]);
+    if lane < LANES / FAN {
+        var top = places[lane];
+        for (var i = 1u; i < FAN; i += 1u) {
+            top = max(top, places[lane + i * (LANES / FAN)]);
         }
-        workgroupBarrier();
+        folded[lane] = top;
     }
-    let top = places[0];
     workgroupBarrier();
+    var top = folded[0];
+    for (var i = 1u; i < LANES / FAN; i += 1u) {
+        top = max(top, folded[i]);
+    }
     return top;
 }

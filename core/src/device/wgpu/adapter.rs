@@ -1,7 +1,11 @@
 //! Finding GPUs.
 
 use std::pin::pin;
+use std::sync::OnceLock;
 use std::task::{Context, Poll, Waker};
+
+/// The interfaces that are looked for.
+const BACKENDS: wgpu::Backends = wgpu::Backends::VULKAN.union(wgpu::Backends::METAL).union(wgpu::Backends::DX12);
 
 /// What sort of machine an adapter is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,15 +65,21 @@ pub fn adapters() -> Vec<AdapterInfo> {
     enumerate().into_iter().map(|(info, _)| info).collect()
 }
 
+/// The drivers, loaded once: they are not all safe to load from several threads at a time, and it takes long.
+fn instance() -> &'static wgpu::Instance {
+    static INSTANCE: OnceLock<wgpu::Instance> = OnceLock::new();
+    INSTANCE.get_or_init(|| {
+        let mut desc = wgpu::InstanceDescriptor::new_without_display_handle();
+        desc.backends = BACKENDS;
+        // Kernels and calls are validated by wgpu itself; the drivers' own layers would only slow a debug build.
+        desc.flags = wgpu::InstanceFlags::empty();
+        wgpu::Instance::new(desc)
+    })
+}
+
 pub(super) fn enumerate() -> Vec<(AdapterInfo, wgpu::Adapter)> {
-    let mut desc = wgpu::InstanceDescriptor::new_without_display_handle();
-    desc.backends = wgpu::Backends::VULKAN | wgpu::Backends::METAL | wgpu::Backends::DX12;
-    // Kernels and calls are validated by wgpu itself; the drivers' own layers would only slow a debug build.
-    desc.flags = wgpu::InstanceFlags::empty();
-    let backends = desc.backends;
-    let instance = wgpu::Instance::new(desc);
     let mut found: Vec<_> =
-        ready(instance.enumerate_adapters(backends)).into_iter().map(|a| (AdapterInfo::of(&a), a)).collect();
+        ready(instance().enumerate_adapters(BACKENDS)).into_iter().map(|a| (AdapterInfo::of(&a), a)).collect();
     found.sort_by_key(|(info, _)| info.kind as u8);
     found
 }

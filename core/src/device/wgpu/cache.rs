@@ -58,7 +58,9 @@ impl Cache {
         let mut words = text.split_whitespace();
         let few = [Few::Split, Few::Lanes].into_iter().find(|f| words.clone().next() == Some(few_name(*f)))?;
         words.next();
-        let many = [Many::Tiles, Many::Lanes].into_iter().find(|m| words.clone().next() == Some(many_name(*m)))?;
+        let many = [Many::Tiles, Many::Split, Many::Lanes]
+            .into_iter()
+            .find(|m| words.clone().next() == Some(many_name(*m)))?;
         words.next();
         let textures = match words.next()? {
             "textures" => true,
@@ -66,7 +68,7 @@ impl Cache {
             _ => return None,
         };
         let forms = Forms { few, many, textures, subgroups };
-        (forms.lanes() || (few == Few::Split && many == Many::Tiles)).then_some(forms)
+        (forms.lanes() || (few == Few::Split && many != Many::Lanes)).then_some(forms)
     }
 
     /// Writes them.
@@ -117,6 +119,7 @@ fn few_name(few: Few) -> &'static str {
 fn many_name(many: Many) -> &'static str {
     match many {
         Many::Tiles => "tiles",
+        Many::Split => "split",
         Many::Lanes => "lanes",
     }
 }

@@ -2,6 +2,7 @@
 
 mod adapter;
 mod cache;
+mod clock;
 mod groups;
 mod pass;
 mod pipelines;
@@ -17,12 +18,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
 
 use self::cache::Cache;
+use self::clock::Clock;
 use unspoken_kernels::wgsl;
 
 use self::groups::{Groups, Store};
 use self::pass::Arena;
 use self::pipelines::Pipelines;
 use super::buffer::Memory;
+use super::profile::{KernelTime, Profile};
 use super::{Buffer, DeviceError, Recording};
 
 /// Bytes read back at a time.
@@ -63,6 +66,8 @@ pub struct WgpuDevice {
 #[derive(Debug)]
 struct Work {
     arena: Arena,
+    /// Where times are counted.
+    profile: Option<(Clock, Profile)>,
     staging: Option<wgpu::Buffer>,
     /// Bytes written since the device was last waited for.
     written: u64,
@@ -125,7 +130,8 @@ impl WgpuDevice {
             ..wgpu::Limits::default().or_worse_values_from(&has)
         };
         // WGSL that uses subgroups needs no more than the feature: naga rejects `enable subgroups;`.
-        let required_features = adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE);
+        let required_features =
+            adapter.features() & (wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE | Clock::FEATURES);
         let label = Some("unspoken");
         let desc = wgpu::DeviceDescriptor { label, required_features, required_limits, ..Default::default() };
         let (device, queue) = adapter::ready(adapter.request_device(&desc))
@@ -165,7 +171,7 @@ impl WgpuDevice {
             subgroups,
             forms: OnceLock::new(),
             cache,
-            work: Mutex::new(Work { arena, staging: None, written: 0 }),
+            work: Mutex::new(Work { arena, profile: None, staging: None, written: 0 }),
         })
     }
 
@@ -196,7 +202,8 @@ impl WgpuDevice {
     #[must_use]
     pub fn with_forms(self, forms: Forms) -> Self {
         let able = Forms { subgroups: self.subgroups, ..forms };
-        let forms = if able.lanes() { able } else { Forms { few: Few::Split, many: Many::Tiles, ..able } };
+        let many = if able.many == Many::Lanes { Many::Tiles } else { able.many };
+        let forms = if able.lanes() { able } else { Forms { few: Few::Split, many, ..able } };
         Self { forms: forms.into(), ..self }
     }
 
@@ -371,7 +378,17 @@ impl WgpuDevice {
 
     pub(super) fn run(&self, recording: &Recording) -> Result<(), DeviceError> {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        pass::run(self, &mut work.arena, recording, &self.forms())
+        pass::run(self, &mut work, recording, &self.forms())
+    }
+
+    pub(super) fn start_profile(&self) {
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        work.profile = Clock::new(&self.device, &self.queue).map(|clock| (clock, Profile::default()));
+    }
+
+    pub(super) fn stop_profile(&self) -> Vec<KernelTime> {
+        let profile = self.work.lock().unwrap_or_else(PoisonError::into_inner).profile.take();
+        profile.map(|(_, profile)| profile.times()).unwrap_or_default()
     }
 
     /// The memory of a buffer of this device.

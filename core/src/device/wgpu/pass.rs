@@ -5,9 +5,10 @@ use std::ops::Range;
 use unspoken_kernels::params::PARAM_WORDS;
 use unspoken_kernels::wgsl::{self, Forms, Variant};
 
+use super::clock::Clock;
 use super::groups::Store;
 use super::pipelines::Key;
-use super::{GpuWords, WgpuDevice};
+use super::{GpuWords, WgpuDevice, Work};
 use crate::device::{DeviceError, Dispatch, Recording};
 
 /// Bytes from the parameters of one dispatch to the next: the alignment that every device accepts.
@@ -69,12 +70,7 @@ struct Ready<'a> {
 }
 
 /// Runs the dispatches in order: one submission where the work is little, several where it is much.
-pub(super) fn run(
-    gpu: &WgpuDevice,
-    arena: &mut Arena,
-    recording: &Recording,
-    forms: &Forms,
-) -> Result<(), DeviceError> {
+pub(super) fn run(gpu: &WgpuDevice, work: &mut Work, recording: &Recording, forms: &Forms) -> Result<(), DeviceError> {
     let dispatches = recording.dispatches();
     let mut ready = Vec::with_capacity(dispatches.len());
     for dispatch in dispatches {
@@ -85,11 +81,21 @@ pub(super) fn run(
         ready.push(Ready { dispatch, key, memory });
     }
     let result = gpu.watched("pass", 0, || {
-        arena.fill(gpu, dispatches);
+        work.arena.fill(gpu, dispatches);
         let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
-        let work = |d: &Dispatch| wgsl::work(d.kernel, &d.params, forms);
-        for range in pieces(&dispatches.iter().map(work).collect::<Vec<_>>(), limit) {
-            submit(gpu, arena, &ready, range, forms);
+        let cost = |d: &Dispatch| wgsl::work(d.kernel, &d.params, forms);
+        for range in pieces(&dispatches.iter().map(cost).collect::<Vec<_>>(), limit) {
+            match &mut work.profile {
+                None => submit(gpu, &work.arena, &ready[range.clone()], range.start, forms, None),
+                Some((clock, profile)) => {
+                    for (i, part) in ready[range.clone()].chunks(Clock::DISPATCHES).enumerate() {
+                        let first = range.start + i * Clock::DISPATCHES;
+                        submit(gpu, &work.arena, part, first, forms, Some(clock));
+                        let times = clock.times(part.len() as u32 + 1, || gpu.wait());
+                        part.iter().zip(times).for_each(|(r, time)| profile.add(r.dispatch, time));
+                    }
+                }
+            }
         }
     });
     if result.is_err() {
@@ -127,11 +133,15 @@ fn compile(gpu: &WgpuDevice, key: Key, forms: &Forms) -> Result<(), DeviceError>
     result.map(drop)
 }
 
-fn submit(gpu: &WgpuDevice, arena: &Arena, ready: &[Ready<'_>], range: Range<usize>, forms: &Forms) {
+/// Submits dispatches whose parameters lie in the arena from slot `first` on; with a clock, one reading more than there
+/// are dispatches is taken.
+fn submit(gpu: &WgpuDevice, arena: &Arena, ready: &[Ready<'_>], first: usize, forms: &Forms, clock: Option<&Clock>) {
     let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("pass") });
     let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-    for i in range {
-        let Ready { dispatch, key, memory } = &ready[i];
+    for (i, Ready { dispatch, key, memory }) in ready.iter().enumerate() {
+        if let Some(clock) = clock {
+            clock.reading(&mut pass, i as u32);
+        }
         let [x, y, z] = wgsl::workgroups(dispatch.kernel, &dispatch.params, forms);
         if x == 0 || y == 0 || z == 0 {
             continue;
@@ -141,11 +151,17 @@ fn submit(gpu: &WgpuDevice, arena: &Arena, ready: &[Ready<'_>], range: Range<usi
         let group = gpu.groups.get(&gpu.device, (*number, layout), memory);
         pass.set_pipeline(&pipeline.pipeline);
         pass.set_bind_group(0, &group, &[]);
-        pass.set_bind_group(1, &arena.group, &[(i * SLOT_BYTES) as u32]);
+        pass.set_bind_group(1, &arena.group, &[((first + i) * SLOT_BYTES) as u32]);
         // wgpu puts a barrier before a dispatch that uses what an earlier one wrote.
         pass.dispatch_workgroups(x, y, z);
     }
+    if let Some(clock) = clock {
+        clock.reading(&mut pass, ready.len() as u32);
+    }
     drop(pass);
+    if let Some(clock) = clock {
+        clock.collect(&mut encoder, ready.len() as u32 + 1);
+    }
     gpu.queue.submit([encoder.finish()]);
 }
 

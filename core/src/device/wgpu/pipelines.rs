@@ -121,10 +121,19 @@ impl Pipelines {
         };
         let mut checks = wgpu::ShaderRuntimeChecks::checked();
         checks.force_loop_bounding = false;
-        // These are the hot ones, and their places follow from the parameters alone.
-        checks.bounds_checks = !matches!(variant, Variant::Lanes(_));
-        // SAFETY: every loop of our kernels counts up to a parameter; products keep inside of what their parameters
-        // say, and the floor above gives sizes that fit; all other checks stay.
+        // These are the hot ones, and their places follow from the parameters and the cache's tables alone.
+        checks.bounds_checks = !matches!(
+            kernel,
+            Kernel::MatmulQ(_)
+                | Kernel::MatmulGated(_)
+                | Kernel::MatmulQT(_)
+                | Kernel::MatmulF32
+                | Kernel::Attention(_)
+                | Kernel::AttentionBackwardQ
+                | Kernel::AttentionBackwardKv
+        );
+        // SAFETY: every loop of our kernels counts up to a parameter; products and attention keep inside of what their
+        // parameters say, and the floor above gives sizes that fit; all other checks stay.
         let module = unsafe { device.create_shader_module_trusted(desc, checks) };
         let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
             label,

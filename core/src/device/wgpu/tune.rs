@@ -22,9 +22,6 @@ const MARGIN: f64 = 0.8;
 /// The fastest.
 pub(super) fn forms(gpu: &WgpuDevice, subgroups: Option<(u32, u32)>) -> Result<Forms, DeviceError> {
     let plain = Forms { subgroups, ..Forms::PLAIN };
-    if !plain.lanes() {
-        return Ok(plain);
-    }
     let q = QuantType::Q4_1;
     let planes = q.planes(q.blocks(ROWS * COLS).unwrap_or_default());
     // Where not even this finds room, no form is worth measuring.
@@ -39,22 +36,20 @@ pub(super) fn forms(gpu: &WgpuDevice, subgroups: Option<(u32, u32)>) -> Result<F
         planes: planes.offsets,
     };
     let texture = gpu.texture(&bench.weights)?;
-    let lanes = Forms { few: Few::Lanes, many: Many::Lanes, ..plain };
+    let by_lanes = plain.lanes();
+    let few: &[Few] = if by_lanes { &[Few::Split, Few::Lanes] } else { &[Few::Split] };
+    let many: &[Many] = if by_lanes { &[Many::Tiles, Many::Split, Many::Lanes] } else { &[Many::Tiles, Many::Split] };
     let mut best: Option<(f64, Forms)> = None;
     for (weights, textures) in [(Some(&bench.weights), false), (texture.as_ref(), true)] {
         let Some(weights) = weights else { continue };
-        let mut pick = [plain; 2];
-        let mut cost = 0.0;
-        for (i, tokens) in [1, TOKENS].into_iter().enumerate() {
-            let (a, b) = (bench.time(&plain, weights, tokens)?, bench.time(&lanes, weights, tokens)?);
-            log::debug!("{}: {tokens} tokens, textures {textures}: {a:?} plain, {b:?} by lanes", gpu.name);
-            pick[i] = if b < a { lanes } else { plain };
-            // A chat spends about as long on its prompts as on its answers.
-            cost += a.min(b).as_secs_f64() * if tokens == 1 { TOKENS as f64 } else { 4.0 };
-        }
-        let forms = Forms { few: pick[0].few, many: pick[1].many, textures, subgroups };
+        let all = few.iter().map(|few| Forms { few: *few, textures, ..plain });
+        let (one, few) = bench.fastest(all, weights, 1)?;
+        let all = many.iter().map(|many| Forms { many: *many, textures, ..plain });
+        let (more, many) = bench.fastest(all, weights, TOKENS)?;
+        // A chat spends about as long on its prompts as on its answers.
+        let cost = one.as_secs_f64() * TOKENS as f64 + more.as_secs_f64() * 4.0;
         if best.is_none_or(|(c, _)| cost < MARGIN * c) {
-            best = Some((cost, forms));
+            best = Some((cost, Forms { few: few.few, ..many }));
         }
     }
     Ok(best.map_or(plain, |(_, forms)| forms))
@@ -69,6 +64,24 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    /// The fastest of some forms, and how long it takes.
+    fn fastest(
+        &self,
+        all: impl Iterator<Item = Forms>,
+        weights: &Buffer,
+        tokens: usize,
+    ) -> Result<(Duration, Forms), DeviceError> {
+        let mut best = (Duration::MAX, Forms::PLAIN);
+        for forms in all {
+            let took = self.time(&forms, weights, tokens)?;
+            log::debug!("{}: {tokens} tokens by {forms:?}: {took:?}", self.gpu.name);
+            if took < best.0 {
+                best = (took, forms);
+            }
+        }
+        Ok(best)
+    }
+
     fn time(&self, forms: &Forms, weights: &Buffer, tokens: usize) -> Result<Duration, DeviceError> {
         let p = params::MatmulQ {
             n_tokens: tokens as u32,
@@ -86,7 +99,7 @@ impl Bench<'_> {
             let start = Instant::now();
             {
                 let mut work = self.gpu.work.lock().unwrap_or_else(PoisonError::into_inner);
-                pass::run(self.gpu, &mut work.arena, &rec, forms)?;
+                pass::run(self.gpu, &mut work, &rec, forms)?;
             }
             self.gpu.wait();
             self.gpu.check()?;
