@@ -5,28 +5,6 @@ fn row_of(column: u32, j: u32) -> u32 {
     return 2u * column + (j & 1u) + (j & 2u) * COLUMNS;
 }
 
-fn load_x(t: u32, k: u32) -> vec4<f32> {
-    var v = vec4(0.0);
-    if t < p.n_tokens {
-        let i = x_row(t) + k;
-        if k + 4u <= p.k {
-            v = vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u]);
-        } else {
-            for (var j = 0u; k + j < p.k; j += 1u) {
-                v[j] = x[i + j];
-            }
-        }
-    }
-    return v;
-}
-
-fn load_w(n: u32, k: u32) -> Oct {
-    if n < row_count() && k < p.k {
-        return first_of(unpack8(weights_row(n) + k), p.k - k);
-    }
-    return Oct(vec4(0.0), vec4(0.0));
-}
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let n0 = group.x * SIDE;

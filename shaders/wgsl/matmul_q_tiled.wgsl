@@ -18,21 +18,6 @@ fn row_of(column: u32, j: u32) -> u32 {
     return 2u * column + (j & 1u) + (j & 2u) * 16u;
 }
 
-fn load_x(t: u32, k: u32) -> vec4<f32> {
-    var v = vec4(0.0);
-    if t < p.n_tokens {
-        let i = x_row(t) + k;
-        if k + 4u <= p.k {
-            v = vec4(x[i], x[i + 1u], x[i + 2u], x[i + 3u]);
-        } else {
-            for (var j = 0u; k + j < p.k; j += 1u) {
-                v[j] = x[i + j];
-            }
-        }
-    }
-    return v;
-}
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let n0 = group.x * TILE;
@@ -41,22 +26,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let line = lane / 16u;
     let count = row_count();
     var sums: array<vec4<f32>, BLOCKS>;
+    // Each invocation brings eight weights, and eight values of x as long as there are any.
+    let row = lane / 4u;
+    let at = lane % 4u * 2u;
+    let token = select(p.n_tokens, t0 + row, row < TOKENS);
+    var x0 = load_x(token, at * 4u);
+    var x1 = load_x(token, at * 4u + 4u);
+    var o = load_w(n0 + row, at * 4u);
     for (var k0 = 0u; k0 < p.k; k0 += DEPTH) {
-        // Each invocation brings eight weights, and eight values of x as long as there are any.
-        let row = lane / 4u;
-        let at = lane % 4u * 2u;
-        let k = k0 + at * 4u;
         if row < TOKENS {
-            xs[place(row, at)] = load_x(t0 + row, k);
-            xs[place(row, at + 1u)] = load_x(t0 + row, k + 4u);
-        }
-        var o = Oct(vec4(0.0), vec4(0.0));
-        if n0 + row < count && k < p.k {
-            o = first_of(unpack8(weights_row(n0 + row) + k), p.k - k);
+            xs[place(row, at)] = x0;
+            xs[place(row, at + 1u)] = x1;
         }
         ws[place(row, at)] = o.a;
         ws[place(row, at + 1u)] = o.b;
         workgroupBarrier();
+        // The next ones are on their way meanwhile.
+        let k = k0 + DEPTH + at * 4u;
+        x0 = load_x(token, k);
+        x1 = load_x(token, k + 4u);
+        o = load_w(n0 + row, k);
         for (var q = 0u; q < QUADS; q += 1u) {
             let w0 = ws[place(row_of(column, 0u), q)];
             let w1 = ws[place(row_of(column, 1u), q)];

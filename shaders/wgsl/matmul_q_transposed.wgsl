@@ -8,21 +8,6 @@ const QUADS = DEPTH / 4u;
 var<workgroup> ds: array<vec4<f32>, TOKENS * QUADS>;
 var<workgroup> ws: array<vec4<f32>, DEPTH * TILE / 4u>;
 
-fn load_dy(t: u32, n: u32) -> vec4<f32> {
-    var v = vec4(0.0);
-    if t < p.n_tokens {
-        let i = p.y_offset + t * p.y_stride + n;
-        if n + 4u <= p.n {
-            v = vec4(dy[i], dy[i + 1u], dy[i + 2u], dy[i + 3u]);
-        } else {
-            for (var j = 0u; n + j < p.n; j += 1u) {
-                v[j] = dy[i + j];
-            }
-        }
-    }
-    return v;
-}
-
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
     let k0 = group.x * TILE;
@@ -30,22 +15,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let column = lane % 16u;
     let line = lane / 16u;
     var sums: array<vec4<f32>, BLOCKS>;
+    let place = lane / 4u;
+    let token = select(p.n_tokens, t0 + place, place < TOKENS);
+    let at = lane % 4u * 2u;
+    let row = lane / 8u;
+    let oct = lane % 8u;
+    var d0 = load_dy(token, at * 4u);
+    var d1 = load_dy(token, at * 4u + 4u);
+    var o = load_w(row, k0 + 8u * oct);
     for (var n0 = 0u; n0 < p.n; n0 += DEPTH) {
-        let token = lane / 4u;
-        let at = lane % 4u * 2u;
-        if token < TOKENS {
-            ds[token * QUADS + at] = load_dy(t0 + token, n0 + at * 4u);
-            ds[token * QUADS + at + 1u] = load_dy(t0 + token, n0 + at * 4u + 4u);
+        if place < TOKENS {
+            ds[place * QUADS + at] = d0;
+            ds[place * QUADS + at + 1u] = d1;
         }
-        let row = lane / 8u;
-        let k = k0 + lane % 8u * 8u;
-        var o = Oct(vec4(0.0), vec4(0.0));
-        if n0 + row < p.n && k < p.k {
-            o = first_of(unpack8((p.w_row0 + n0 + row) * p.k + k), p.k - k);
-        }
-        ws[row * 16u + lane % 8u * 2u] = o.a;
-        ws[row * 16u + lane % 8u * 2u + 1u] = o.b;
+        ws[row * 16u + 2u * oct] = o.a;
+        ws[row * 16u + 2u * oct + 1u] = o.b;
         workgroupBarrier();
+        // The next ones are on their way meanwhile.
+        let n = n0 + DEPTH;
+        d0 = load_dy(token, n + at * 4u);
+        d1 = load_dy(token, n + at * 4u + 4u);
+        o = load_w(n + row, k0 + 8u * oct);
         for (var q = 0u; q < QUADS; q += 1u) {
             let w0 = ws[(4u * q) * 16u + column];
             let w1 = ws[(4u * q + 1u) * 16u + column];

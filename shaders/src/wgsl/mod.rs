@@ -34,6 +34,8 @@ const PAGED: &str = file!("shared/paged");
 const ACTIVATION: &str = file!("shared/activation");
 const WORDS: &str = file!("shared/words");
 const TEXTURE: &str = file!("shared/texels");
+const LOADS: &str = file!("shared/loads");
+const LOADS_TRANSPOSED: &str = file!("shared/loads_transposed");
 const SPLIT: &str = file!("shared/split");
 const PRODUCT: &str = file!("shared/product");
 const GATED_PRODUCT: &str = file!("shared/gated_product");
@@ -75,6 +77,12 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         | Kernel::AdamW => &[GRID],
     };
     shared.iter().for_each(|part| add(part));
+    match (kernel, variant) {
+        (Kernel::MatmulQT(_), _) => add(LOADS_TRANSPOSED),
+        (_, Variant::Narrow | Variant::Tiled) => add(LOADS),
+        (Kernel::MatmulQ(_) | Kernel::MatmulGated(_), Variant::Split(_)) => add(LOADS),
+        _ => {}
+    }
     if let Variant::Split(side) = variant {
         add(&format!("const SIDE = {side}u;\n"));
         add(SPLIT);
