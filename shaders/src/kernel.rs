@@ -58,7 +58,7 @@ pub enum Kernel {
     MatmulGated(QuantType),
     /// `dx[t, k] (+)= Σₙ dy[t, n] W[n, k]`. Bindings: dy, weights, dx.
     MatmulQT(QuantType),
-    /// `C (+)= alpha · A B` with any strides of A and B. Bindings: a, b, c.
+    /// `C (+)= alpha · A B` with any strides of A and B; up to three of them. Bindings: a, b, c.
     MatmulF32,
     /// `out[r, :] (+)= x[r, :] / rms(x[r, :]) * weight`. Bindings: x, weight, out.
     RmsNorm,

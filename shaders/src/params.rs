@@ -104,7 +104,8 @@ params! {
         /// 0: SiLU; 1: GELU (tanh form).
         kind: u32,
     }
-    /// For [`crate::Kernel::MatmulF32`]: `C[m, n] (+)= alpha Σ_k A[m, k] B[k, n]`; strides in words.
+    /// For [`crate::Kernel::MatmulF32`]: `C[m, n] (+)= alpha Σ_k A[m, k] B[k, n]`; strides in words. Up to three such
+    /// products with the same strides, in the same buffers, on different words of C: see [`MatmulF32::problems`].
     MatmulF32 {
         /// Rows of A and C.
         m: u32,
@@ -132,6 +133,30 @@ params! {
         accumulate: u32,
         /// Factor on the product.
         alpha: f32,
+        /// Of a second product; no rows where there is none.
+        m1: u32,
+        /// Its columns.
+        n1: u32,
+        /// Its depth.
+        k1: u32,
+        /// Words before its A.
+        a1: u32,
+        /// Words before its B.
+        b1: u32,
+        /// Words before its C.
+        c1: u32,
+        /// Of a third product; no rows where there is none.
+        m2: u32,
+        /// Its columns.
+        n2: u32,
+        /// Its depth.
+        k2: u32,
+        /// Words before its A.
+        a2: u32,
+        /// Words before its B.
+        b2: u32,
+        /// Words before its C.
+        c2: u32,
     }
     /// For [`crate::Kernel::RmsNorm`] and [`crate::Kernel::RmsNormBackward`].
     RmsNorm {
@@ -267,5 +292,36 @@ params! {
         bias2: f32,
         /// Factor on the gradient (clipping by norm).
         grad_scale: f32,
+    }
+}
+
+impl MatmulF32 {
+    /// Products that one dispatch takes at the most.
+    pub const MOST: usize = 3;
+
+    /// The products of a dispatch, each for itself.
+    pub fn problems(&self) -> impl Iterator<Item = Self> {
+        let own = |[m, n, k, a_offset, b_offset, c_offset]: [u32; 6]| {
+            let rest = Self { m1: 0, m2: 0, ..*self };
+            Self { m, n, k, a_offset, b_offset, c_offset, ..rest }
+        };
+        let all = [
+            [self.m, self.n, self.k, self.a_offset, self.b_offset, self.c_offset],
+            [self.m1, self.n1, self.k1, self.a1, self.b1, self.c1],
+            [self.m2, self.n2, self.k2, self.a2, self.b2, self.c2],
+        ];
+        all.into_iter().enumerate().filter(|(i, p)| *i == 0 || p[0] > 0).map(move |(_, p)| own(p))
+    }
+
+    /// The same with one product more, which differs in its sizes and where it begins.
+    #[must_use]
+    pub fn and(mut self, p: &Self) -> Self {
+        let [m, n, k, a, b, c] = [p.m, p.n, p.k, p.a_offset, p.b_offset, p.c_offset];
+        if self.m1 == 0 {
+            (self.m1, self.n1, self.k1, self.a1, self.b1, self.c1) = (m, n, k, a, b, c);
+        } else {
+            (self.m2, self.n2, self.k2, self.a2, self.b2, self.c2) = (m, n, k, a, b, c);
+        }
+        self
     }
 }

@@ -1,4 +1,6 @@
-const LANES = 128u;
+const LANES = 256u;
+// Values of a lane that are on their way together.
+const UNROLL = 4u;
 
 // One workgroup takes one row.
 @compute @workgroup_size(LANES)
@@ -13,8 +15,13 @@ fn main(
     }
     let row = r * p.dim;
     var squares = 0.0;
-    for (var d = lane; d < p.dim; d += LANES) {
-        squares += y[row + d] * y[row + d];
+    for (var first = lane; first < p.dim; first += UNROLL * LANES) {
+        for (var u = 0u; u < UNROLL; u += 1u) {
+            let d = first + u * LANES;
+            if d < p.dim {
+                squares += y[row + d] * y[row + d];
+            }
+        }
     }
     let added = 1.0 / sqrt(sum_over_lanes(lane, squares) / f32(p.dim) + p.eps);
     squares = 0.0;

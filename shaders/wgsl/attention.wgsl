@@ -4,6 +4,10 @@ const KEYS = 128u;
 // Lanes that share the product of a query with a key, and a stride that spreads their sums over the banks.
 const PARTS = 16u;
 const STRIDE = PARTS + 1u;
+// Keys that the lanes multiply at once, of four rounds: what is to be read shall be on its way together.
+const ROUND = LANES / PARTS;
+// Keys of a slice whose values are on their way together.
+const UNROLL = 8u;
 // Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the keys.
 const COLUMNS = 64u;
 const SLICES = LANES / COLUMNS;
@@ -43,12 +47,20 @@ fn main(
         var values: array<f32, DEPTH>;
         for (var start = first_visible(pos); start <= pos; start += KEYS) {
             let count = min(KEYS, pos + 1u - start);
-            if lane < count {
-                rows[lane] = (cell(seq, start + lane) * p.n_kv_heads + g) * row_words();
+            if lane < KEYS {
+                // Places beyond the last key take it again, with a weight of zero.
+                rows[lane] = (cell(seq, start + min(lane, count - 1u)) * p.n_kv_heads + g) * row_words();
             }
             workgroupBarrier();
-            for (var key = lane / PARTS; key < count; key += LANES / PARTS) {
-                parts[key * STRIDE + lane % PARTS] = query_key(query, rows[key], lane % PARTS);
+            for (var first = 0u; first < count; first += 4u * ROUND) {
+                let key = first + lane / PARTS;
+                let four = vec4(rows[key], rows[key + ROUND], rows[key + 2u * ROUND], rows[key + 3u * ROUND]);
+                let part = query_keys(query, four, lane % PARTS);
+                let place = key * STRIDE + lane % PARTS;
+                parts[place] = part.x;
+                parts[place + ROUND * STRIDE] = part.y;
+                parts[place + 2u * ROUND * STRIDE] = part.z;
+                parts[place + 3u * ROUND * STRIDE] = part.w;
             }
             workgroupBarrier();
             var score = LOWEST;
@@ -61,7 +73,7 @@ fn main(
             }
             let new_top = max(top, max_over_lanes(lane, score));
             let weight = select(0.0, exp32(score - new_top), lane < count);
-            if lane < count {
+            if lane < KEYS {
                 weights[lane] = weight;
             }
             let kept = select(0.0, exp32(top - new_top), sum > 0.0);
@@ -70,11 +82,14 @@ fn main(
             for (var c = 0u; c < DEPTH; c += 1u) {
                 values[c] *= kept;
             }
-            for (var key = slice; key < count; key += SLICES) {
+            for (var first = slice; first < count; first += UNROLL * SLICES) {
                 for (var c = 0u; c < DEPTH; c += 1u) {
                     let d = d0 + c * COLUMNS + column;
                     if d < p.head_dim {
-                        values[c] += weights[key] * value_at(rows[key], d);
+                        for (var u = 0u; u < UNROLL; u += 1u) {
+                            let key = first + u * SLICES;
+                            values[c] += weights[key] * value_at(rows[key], d);
+                        }
                     }
                 }
             }

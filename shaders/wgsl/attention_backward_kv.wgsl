@@ -10,13 +10,18 @@ const SLICES = LANES / COLUMNS;
 // Dimensions that a lane sums at once, and a workgroup.
 const DEPTH = 2u;
 const SPAN = COLUMNS * DEPTH;
-const UNSEEN = 0xffffffffu;
+// Queries that the lanes multiply at once, of four rounds: what is to be read shall be on its way together.
+const ROUND = LANES / PARTS;
+// Queries of a slice that are on their way together.
+const UNROLL = 8u;
 
-// Of the queries at hand: which they are, or UNSEEN where the key is hidden from them; parts of the products
-// (q k, dout v); P and scale dS.
+// Of the queries at hand: which they are; parts of the products (q k, dout v); P and scale dS, zeros where the key is
+// hidden from the query.
 var<workgroup> rows: array<u32, QUERIES>;
 var<workgroup> parts: array<vec2<f32>, QUERIES * STRIDE>;
 var<workgroup> slopes: array<vec2<f32>, QUERIES>;
+// Queries at hand that see the key.
+var<workgroup> live: f32;
 // For the value and the key.
 var<workgroup> sums: array<vec2<f32>, SLICES * SPAN>;
 
@@ -44,51 +49,61 @@ fn main(
     for (var d0 = 0u; d0 < p.head_dim; d0 += SPAN) {
         var values: array<vec2<f32>, DEPTH>;
         for (var start = 0u; start < queries; start += QUERIES) {
+            let u = min((start + lane) / per_group, p.n_tokens - 1u);
+            var seen = false;
             if lane < QUERIES {
-                let u = (start + lane) / per_group;
-                var row = UNSEEN;
-                if u < p.n_tokens {
-                    let later = position(u);
-                    // Another sequence sees the key where its table shares the block.
-                    if first_visible(later) <= pos && pos <= later && cell(sequence(u), pos) == own {
-                        row = u * p.n_heads + g * per_group + (start + lane) % per_group;
+                let later = position(u);
+                // Another sequence sees the key where its table shares the block.
+                seen = start + lane < queries && first_visible(later) <= pos && pos <= later
+                    && cell(sequence(u), pos) == own;
+                rows[lane] = u * p.n_heads + g * per_group + (start + lane) % per_group;
+            }
+            // Most of the batch comes before the key: whole rounds of queries see nothing of it.
+            let count = sum_over_lanes(lane, select(0.0, 1.0, seen));
+            if lane == 0u {
+                live = count;
+            }
+            if workgroupUniformLoad(&live) == 0.0 {
+                continue;
+            }
+            let at = lane / PARTS;
+            let four = p.head_dim
+                * vec4(rows[at], rows[at + ROUND], rows[at + 2u * ROUND], rows[at + 3u * ROUND]);
+            var scores = vec4(0.0);
+            var dps = vec4(0.0);
+            for (var first = lane % PARTS; first < p.head_dim; first += 4u * PARTS) {
+                for (var c = 0u; c < 4u; c += 1u) {
+                    let d = first + c * PARTS;
+                    if d < p.head_dim {
+                        scores += k[key + d] * vec4(q[four.x + d], q[four.y + d], q[four.z + d], q[four.w + d]);
+                        dps += v[key + d]
+                            * vec4(dout[four.x + d], dout[four.y + d], dout[four.z + d], dout[four.w + d]);
                     }
                 }
-                rows[lane] = row;
+            }
+            for (var r = 0u; r < 4u; r += 1u) {
+                parts[(at + r * ROUND) * STRIDE + lane % PARTS] = vec2(scores[r], dps[r]);
             }
             workgroupBarrier();
-            for (var j = lane / PARTS; j < QUERIES; j += LANES / PARTS) {
-                if rows[j] == UNSEEN {
-                    continue;
-                }
-                let query = rows[j] * p.head_dim;
-                var part = vec2(0.0);
-                for (var d = lane % PARTS; d < p.head_dim; d += PARTS) {
-                    part.x += q[query + d] * k[key + d];
-                    part.y += dout[query + d] * v[key + d];
-                }
-                parts[j * STRIDE + lane % PARTS] = part;
-            }
-            workgroupBarrier();
-            if lane < QUERIES && rows[lane % QUERIES] != UNSEEN {
+            if lane < QUERIES {
                 var both = vec2(0.0);
                 for (var j = 0u; j < PARTS; j += 1u) {
                     both += parts[lane * STRIDE + j];
                 }
                 let row = 2u * rows[lane];
                 let prob = exp32(p.scale * both.x - stats[row]);
-                slopes[lane] = vec2(prob, p.scale * prob * (both.y - stats[row + 1u]));
+                slopes[lane] = select(vec2(0.0), vec2(prob, p.scale * prob * (both.y - stats[row + 1u])), seen);
             }
             workgroupBarrier();
-            for (var j = slice; j < QUERIES; j += SLICES) {
-                if rows[j] == UNSEEN {
-                    continue;
-                }
-                let query = rows[j] * p.head_dim;
+            for (var first = slice; first < QUERIES; first += UNROLL * SLICES) {
                 for (var c = 0u; c < DEPTH; c += 1u) {
                     let d = d0 + c * COLUMNS + column;
                     if d < p.head_dim {
-                        values[c] += slopes[j] * vec2(dout[query + d], q[query + d]);
+                        for (var r = 0u; r < UNROLL; r += 1u) {
+                            let j = first + r * SLICES;
+                            let query = rows[j] * p.head_dim + d;
+                            values[c] += slopes[j] * vec2(dout[query], q[query]);
+                        }
                     }
                 }
             }

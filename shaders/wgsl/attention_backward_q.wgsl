@@ -4,6 +4,10 @@ const KEYS = 64u;
 // Lanes that share the products of a query with a key, and a stride that spreads their sums over the banks.
 const PARTS = 16u;
 const STRIDE = PARTS + 1u;
+// Keys that the lanes multiply at once, of four rounds: what is to be read shall be on its way together.
+const ROUND = LANES / PARTS;
+// Keys of a slice whose values are on their way together.
+const UNROLL = 8u;
 // Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the keys.
 const COLUMNS = 64u;
 const SLICES = LANES / COLUMNS;
@@ -40,32 +44,45 @@ fn main(
         var values: array<f32, DEPTH>;
         for (var start = first_visible(pos); start <= pos; start += KEYS) {
             let count = min(KEYS, pos + 1u - start);
-            if lane < count {
-                rows[lane] = (cell(seq, start + lane) * p.n_kv_heads + g) * p.head_dim;
+            if lane < KEYS {
+                // Places beyond the last key take it again, with a slope of zero.
+                rows[lane] = (cell(seq, start + min(lane, count - 1u)) * p.n_kv_heads + g) * p.head_dim;
             }
             workgroupBarrier();
-            for (var key = lane / PARTS; key < count; key += LANES / PARTS) {
-                var part = vec2(0.0);
-                for (var d = lane % PARTS; d < p.head_dim; d += PARTS) {
-                    part.x += q[query + d] * k[rows[key] + d];
-                    part.y += dout[query + d] * v[rows[key] + d];
+            let key = lane / PARTS;
+            let four = vec4(rows[key], rows[key + ROUND], rows[key + 2u * ROUND], rows[key + 3u * ROUND]);
+            var scores = vec4(0.0);
+            var dps = vec4(0.0);
+            for (var first = lane % PARTS; first < p.head_dim; first += 4u * PARTS) {
+                for (var c = 0u; c < 4u; c += 1u) {
+                    let d = first + c * PARTS;
+                    if d < p.head_dim {
+                        scores += q[query + d] * vec4(k[four.x + d], k[four.y + d], k[four.z + d], k[four.w + d]);
+                        dps += dout[query + d] * vec4(v[four.x + d], v[four.y + d], v[four.z + d], v[four.w + d]);
+                    }
                 }
-                parts[key * STRIDE + lane % PARTS] = part;
+            }
+            for (var u = 0u; u < 4u; u += 1u) {
+                parts[(key + u * ROUND) * STRIDE + lane % PARTS] = vec2(scores[u], dps[u]);
             }
             workgroupBarrier();
-            if lane < count {
+            if lane < KEYS {
                 var both = vec2(0.0);
                 for (var j = 0u; j < PARTS; j += 1u) {
                     both += parts[lane * STRIDE + j];
                 }
-                slopes[lane] = p.scale * exp32(p.scale * both.x - stats[2u * i]) * (both.y - stats[2u * i + 1u]);
+                let slope = p.scale * exp32(p.scale * both.x - stats[2u * i]) * (both.y - stats[2u * i + 1u]);
+                slopes[lane] = select(0.0, slope, lane < count);
             }
             workgroupBarrier();
-            for (var key = slice; key < count; key += SLICES) {
+            for (var first = slice; first < count; first += UNROLL * SLICES) {
                 for (var c = 0u; c < DEPTH; c += 1u) {
                     let d = d0 + c * COLUMNS + column;
                     if d < p.head_dim {
-                        values[c] += slopes[key] * k[rows[key] + d];
+                        for (var u = 0u; u < UNROLL; u += 1u) {
+                            let at = first + u * SLICES;
+                            values[c] += slopes[at] * k[rows[at] + d];
+                        }
                     }
                 }
             }

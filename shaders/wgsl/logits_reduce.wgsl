@@ -1,4 +1,6 @@
-const LANES = 128u;
+const LANES = 256u;
+// Values of a lane that are on their way together.
+const UNROLL = 4u;
 const LOWEST = -1.0e30;
 
 // One workgroup folds the chunk of one token.
@@ -14,16 +16,26 @@ fn main(
     }
     let row = t * p.cols;
     var own = LOWEST;
-    for (var c = lane; c < p.cols; c += LANES) {
-        own = max(own, logits[row + c]);
+    for (var first = lane; first < p.cols; first += UNROLL * LANES) {
+        for (var u = 0u; u < UNROLL; u += 1u) {
+            let c = first + u * LANES;
+            if c < p.cols {
+                own = max(own, logits[row + c]);
+            }
+        }
     }
     var top = max_over_lanes(lane, own);
     if p.first == 0u {
         top = max(top, bitcast<f32>(state[3u * t]));
     }
     var part = 0.0;
-    for (var c = lane; c < p.cols; c += LANES) {
-        part += exp32(logits[row + c] - top);
+    for (var first = lane; first < p.cols; first += UNROLL * LANES) {
+        for (var u = 0u; u < UNROLL; u += 1u) {
+            let c = first + u * LANES;
+            if c < p.cols {
+                part += exp32(logits[row + c] - top);
+            }
+        }
     }
     let sum = sum_over_lanes(lane, part);
     if lane != 0u {

@@ -1,21 +1,21 @@
 // C = alpha A B with strides: a workgroup computes SIDE by SIDE values of C. Quads of A are of consecutive k, those
 // of B of consecutive n.
 
-fn load_a(m: u32, k: u32) -> vec4<f32> {
+fn load_a(own: Problem, m: u32, k: u32) -> vec4<f32> {
     var v = vec4(0.0);
     for (var j = 0u; j < 4u; j += 1u) {
-        if m < p.m && k + j < p.k {
-            v[j] = a[p.a_offset + m * p.a_row + (k + j) * p.a_col];
+        if m < own.m && k + j < own.k {
+            v[j] = a[own.a + m * p.a_row + (k + j) * p.a_col];
         }
     }
     return v;
 }
 
-fn load_b(k: u32, n: u32) -> vec4<f32> {
+fn load_b(own: Problem, k: u32, n: u32) -> vec4<f32> {
     var v = vec4(0.0);
     for (var j = 0u; j < 4u; j += 1u) {
-        if k < p.k && n + j < p.n {
-            v[j] = b[p.b_offset + k * p.b_row + (n + j) * p.b_col];
+        if k < own.k && n + j < own.n {
+            v[j] = b[own.b + k * p.b_row + (n + j) * p.b_col];
         }
     }
     return v;
@@ -23,8 +23,12 @@ fn load_b(k: u32, n: u32) -> vec4<f32> {
 
 @compute @workgroup_size(256)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
+    let own = problem(group.z);
     let n0 = group.x * SIDE;
     let m0 = group.y * SIDE;
+    if n0 >= own.n || m0 >= own.m {
+        return;
+    }
     let column = lane % COLUMNS;
     let line = lane % GROUP / COLUMNS;
     let first = lane / GROUP * SHARE;
@@ -39,12 +43,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let quad_b = select(lane / DEPTH, lane % COLUMNS, along_n);
     let next_k = select(0u, DEPTH / 2u, along_n);
     let next_column = select(COLUMNS / 2u, 0u, along_n);
-    var a0 = load_a(m0 + m, 4u * quad_a);
-    var a1 = load_a(m0 + m + next_m, 4u * (quad_a + next_quad));
-    var b0 = load_b(kb, n0 + 4u * quad_b);
-    var b1 = load_b(kb + next_k, n0 + 4u * (quad_b + next_column));
+    var a0 = load_a(own, m0 + m, 4u * quad_a);
+    var a1 = load_a(own, m0 + m + next_m, 4u * (quad_a + next_quad));
+    var b0 = load_b(own, kb, n0 + 4u * quad_b);
+    var b1 = load_b(own, kb + next_k, n0 + 4u * (quad_b + next_column));
     var sums: array<vec4<f32>, 4>;
-    for (var k0 = 0u; k0 < p.k; k0 += DEPTH) {
+    for (var k0 = 0u; k0 < own.k; k0 += DEPTH) {
         slab[place(m, quad_a)] = a0;
         slab[place(m + next_m, quad_a + next_quad)] = a1;
         slab[OTHER + kb * COLUMNS + quad_b] = b0;
@@ -52,10 +56,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         workgroupBarrier();
         // The next ones are on their way meanwhile.
         let next = k0 + DEPTH;
-        a0 = load_a(m0 + m, next + 4u * quad_a);
-        a1 = load_a(m0 + m + next_m, next + 4u * (quad_a + next_quad));
-        b0 = load_b(next + kb, n0 + 4u * quad_b);
-        b1 = load_b(next + kb + next_k, n0 + 4u * (quad_b + next_column));
+        a0 = load_a(own, m0 + m, next + 4u * quad_a);
+        a1 = load_a(own, m0 + m + next_m, next + 4u * (quad_a + next_quad));
+        b0 = load_b(own, next + kb, n0 + 4u * quad_b);
+        b1 = load_b(own, next + kb + next_k, n0 + 4u * (quad_b + next_column));
         for (var q = first; q < first + SHARE; q += 1u) {
             let c0 = slab[OTHER + (4u * q) * COLUMNS + column];
             let c1 = slab[OTHER + (4u * q + 1u) * COLUMNS + column];
@@ -70,17 +74,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     let sum = group_sums(lane, sums);
     let row = m0 + lane / COLUMNS;
-    if lane < SIDE * COLUMNS && row < p.m {
+    if lane < SIDE * COLUMNS && row < own.m {
         for (var j = 0u; j < 4u; j += 1u) {
             let n = n0 + 4u * column + j;
-            if n < p.n {
-                let to = p.c_offset + row * p.c_row + n;
-                let value = p.alpha * sum[j];
-                if p.accumulate != 0u {
-                    c[to] += value;
-                } else {
-                    c[to] = value;
-                }
+            if n < own.n {
+                store(own, row, n, sum[j]);
             }
         }
     }

@@ -1,4 +1,6 @@
-const LANES = 128u;
+const LANES = 256u;
+// Values of a lane that are on their way together.
+const UNROLL = 4u;
 
 // One workgroup norms one row.
 @compute @workgroup_size(LANES)
@@ -13,8 +15,13 @@ fn main(
     }
     let row = r * p.dim;
     var part = 0.0;
-    for (var d = lane; d < p.dim; d += LANES) {
-        part += x[row + d] * x[row + d];
+    for (var first = lane; first < p.dim; first += UNROLL * LANES) {
+        for (var u = 0u; u < UNROLL; u += 1u) {
+            let d = first + u * LANES;
+            if d < p.dim {
+                part += x[row + d] * x[row + d];
+            }
+        }
     }
     let inv = 1.0 / sqrt(sum_over_lanes(lane, part) / f32(p.dim) + p.eps);
     for (var d = lane; d < p.dim; d += LANES) {

@@ -1,4 +1,4 @@
-const LANES = 128u;
+const LANES = 256u;
 
 // One workgroup takes one row. With g = dy weight: dx = inv (g - x inv^2 (g . x) / dim).
 @compute @workgroup_size(LANES)

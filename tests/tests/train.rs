@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use unspoken::device::Device;
-use unspoken::model::{Adapter, Context, ContextParams, Model, Projection, Span};
+use unspoken::model::{Adapter, Context, ContextParams, Model, Span};
 use unspoken::train::{AdamWParams, Group, Trainer, objective};
 use unspoken_tests::{SMOLLM2, cpu, golden, golden_bytes, ids, model, uniform};
 
@@ -13,12 +13,9 @@ use unspoken_tests::{SMOLLM2, cpu, golden, golden_bytes, ids, model, uniform};
 fn matrices(model: &Model, adapter: &Adapter) -> Vec<(usize, usize, usize)> {
     let rank = adapter.shape.rank;
     let mut out = Vec::new();
-    for layer in 0..model.config.n_layers {
-        for (i, p) in Projection::ALL.into_iter().enumerate() {
-            let ((a, b), (rows, cols)) = (adapter.shape.offset(layer, p), p.shape(&model.config));
-            out.push((2 * (layer * 7 + i), a, rank * cols));
-            out.push((2 * (layer * 7 + i) + 1, b, rows * rank));
-        }
+    for (i, (_, pair)) in adapter.shape.pairs().enumerate() {
+        out.push((2 * i, pair.a, rank * pair.inp));
+        out.push((2 * i + 1, pair.b, pair.out * rank));
     }
     out
 }

@@ -50,8 +50,9 @@ fn label(dispatch: &Dispatch) -> String {
             (2 * p.n, p.k, p.n_tokens)
         }
         Kernel::MatmulF32 => {
-            let p = params::MatmulF32::from_raw(raw);
-            return format!("{} {} x {} x {}", kernel.name(), p.m, p.n, p.k);
+            let all = params::MatmulF32::from_raw(raw);
+            let shapes: Vec<_> = all.problems().map(|p| format!("{} x {} x {}", p.m, p.n, p.k)).collect();
+            return format!("{} {}", kernel.name(), shapes.join(", "));
         }
         _ => return kernel.name().to_owned(),
     };

@@ -54,6 +54,14 @@ impl Projection {
     }
 }
 
+/// Projections that read one input and write their columns of one output beside each other.
+const STACKS: [&[Projection]; 4] = [
+    &[Projection::Q, Projection::K, Projection::V],
+    &[Projection::O],
+    &[Projection::Gate, Projection::Up],
+    &[Projection::Down],
+];
+
 /// The LoRA pair of one stored tensor: A `[rank, inp]`, B `[out, rank]`, by word offsets in the flat buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pair {
@@ -69,20 +77,18 @@ pub struct Pair {
     pub b: usize,
 }
 
-/// Where the matrices of an adapter lie in its flat buffer: by layer and stored tensor A, then B. One flat buffer
-/// makes clipping and AdamW one dispatch each.
+/// Where the matrices of an adapter lie in its flat buffer. One flat buffer makes clipping and AdamW one dispatch each.
 ///
-/// Projections that are rows of one stored tensor share its pair, as in llama.cpp's files and in PEFT: they have one
-/// A, and their Bs follow each other.
+/// Pairs that read the same input form a stack: first all of its As, which are one matrix `[pairs · rank, inp]`, then
+/// its Bs. Projections that are rows of one stored tensor share its pair, as in llama.cpp's files and in PEFT: they
+/// have one A, and their Bs follow each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdapterShape {
     /// Rank of every pair.
     pub rank: usize,
     /// The first block that has pairs; those before it are as the base has them, and no gradient goes back to them.
     pub first: usize,
-    pairs: Vec<Vec<Pair>>,
-    /// Word offsets of A and B by layer and projection.
-    offsets: Vec<[(usize, usize); 7]>,
+    stacks: Vec<[Vec<Pair>; 4]>,
     /// Words in all.
     pub words: usize,
 }
@@ -90,42 +96,38 @@ pub struct AdapterShape {
 impl AdapterShape {
     /// For a model of this configuration, with pairs from block `first` on.
     pub fn new(c: &Config, rank: usize, first: usize) -> Self {
-        let mut shape = Self { rank, first, pairs: Vec::new(), offsets: Vec::new(), words: 0 };
+        let mut shape = Self { rank, first, stacks: Vec::new(), words: 0 };
         for _ in first..c.n_layers {
-            let mut pairs: Vec<Pair> = Vec::new();
-            let mut offsets = [(0, 0); 7];
-            for p in Projection::ALL {
-                let ((out, inp), tensor) = (p.shape(c), p.tensor(c));
-                match pairs.last_mut().filter(|last| last.tensor == tensor) {
-                    // More rows of the same tensor.
-                    Some(last) => {
-                        offsets[p as usize] = (last.a, last.b + last.out * rank);
-                        last.out += out;
-                    }
-                    None => {
-                        let (a, b) = (shape.words, shape.words + rank * inp);
-                        offsets[p as usize] = (a, b);
-                        pairs.push(Pair { tensor, inp, out, a, b });
-                        shape.words += rank * inp;
+            shape.stacks.push(STACKS.map(|projections| {
+                let mut pairs: Vec<Pair> = Vec::new();
+                for p in projections {
+                    let ((out, inp), tensor) = (p.shape(c), p.tensor(c));
+                    match pairs.last_mut().filter(|last| last.tensor == tensor) {
+                        // More rows of the same tensor.
+                        Some(last) => last.out += out,
+                        None => pairs.push(Pair { tensor, inp, out, a: 0, b: 0 }),
                     }
                 }
-                shape.words += out * rank;
-            }
-            shape.pairs.push(pairs);
-            shape.offsets.push(offsets);
+                let words = &mut shape.words;
+                let mut take = |n: usize| std::mem::replace(words, *words + n);
+                pairs.iter_mut().for_each(|p| p.a = take(rank * p.inp));
+                pairs.iter_mut().for_each(|p| p.b = take(rank * p.out));
+                pairs
+            }));
         }
         shape
     }
 
-    /// Word offsets of A and B; `layer` is one that has pairs.
-    pub fn offset(&self, layer: usize, p: Projection) -> (usize, usize) {
-        self.offsets[layer - self.first][p as usize]
+    /// The pairs that act beside `p` and its neighbours; `layer` is one that has pairs.
+    fn stack(&self, layer: usize, p: Projection) -> &[Pair] {
+        let index = STACKS.iter().position(|stack| stack.contains(&p)).unwrap_or_default();
+        &self.stacks[layer - self.first][index]
     }
 
     /// (layer, pair) of all stored tensors, in the buffer's order.
     pub fn pairs(&self) -> impl Iterator<Item = (usize, &Pair)> {
-        let layers = self.pairs.iter().zip(self.first..);
-        layers.flat_map(|(pairs, layer)| pairs.iter().map(move |p| (layer, p)))
+        let layers = self.stacks.iter().zip(self.first..);
+        layers.flat_map(|(stacks, layer)| stacks.iter().flatten().map(move |p| (layer, p)))
     }
 }
 
@@ -230,53 +232,91 @@ impl Adapter {
     }
 }
 
-/// What a LoRA pair of one linear map works on: `n` rows from row `row0`.
+/// What a stack of LoRA pairs works on: `n` rows from row `row0`.
 #[derive(Clone, Copy)]
 pub(super) struct Site<'a> {
     pub(super) adapter: &'a Adapter,
-    pub(super) layer: usize,
-    pub(super) projection: Projection,
+    pub(super) pairs: &'a [Pair],
     pub(super) row0: usize,
     pub(super) n: usize,
-    pub(super) inp: usize,
-    pub(super) out: usize,
-    /// First of its columns in a row of y, and the words of such a row.
-    pub(super) column: usize,
-    pub(super) stride: usize,
-    /// `[T, rank]` of scratch for A x.
+    /// `[T, pairs · rank]` of scratch for A x.
     pub(super) ax: &'a Buffer,
 }
 
-impl Site<'_> {
-    /// Words before its first value of y.
-    fn y(&self) -> usize {
-        self.row0 * self.stride + self.column
+/// The most pairs of a stack.
+pub(super) const MOST_PAIRS: usize = 3;
+
+impl<'a> Site<'a> {
+    /// That of the projection and its neighbours; none in blocks where the adapter has no pairs.
+    pub(super) fn new(
+        adapter: &'a Adapter,
+        (layer, p): (usize, Projection),
+        (row0, n): (usize, usize),
+        ax: &'a Buffer,
+    ) -> Option<Self> {
+        let shape = &adapter.shape;
+        (shape.first <= layer).then(|| Self { adapter, pairs: shape.stack(layer, p), row0, n, ax })
+    }
+
+    /// Input width.
+    fn inp(&self) -> usize {
+        self.pairs.first().map_or(0, |p| p.inp)
+    }
+
+    /// Width of the stacked A x.
+    fn width(&self) -> usize {
+        self.pairs.len() * self.adapter.shape.rank
+    }
+
+    /// Words before the stacked As.
+    fn a(&self) -> usize {
+        self.pairs.first().map_or(0, |p| p.a)
+    }
+
+    /// Each pair with the words before its columns of A x and of y, and the words of a row of y.
+    fn columns(&self) -> impl Iterator<Item = (&'a Pair, usize, usize, usize)> {
+        let (rank, width, row0) = (self.adapter.shape.rank, self.width(), self.row0);
+        let stride: usize = self.pairs.iter().map(|p| p.out).sum();
+        let mut column = 0;
+        self.pairs.iter().enumerate().map(move |(i, p)| {
+            let y = row0 * stride + column;
+            column += p.out;
+            (p, row0 * width + i * rank, y, stride)
+        })
     }
 
     /// ax = x Aᵀ.
     fn down(&self, rec: &mut Recording, x: &Buffer) -> Result<(), DeviceError> {
-        let (a, rank) = (self.adapter.shape.offset(self.layer, self.projection).0, self.adapter.shape.rank);
-        Product::new(self.n, rank, self.inp)
-            .a(self.row0 * self.inp, self.inp, 1)
-            .b(a, 1, self.inp)
-            .c(self.row0 * rank, rank)
+        let (inp, width) = (self.inp(), self.width());
+        Product::new(self.n, width, inp)
+            .a(self.row0 * inp, inp, 1)
+            .b(self.a(), 1, inp)
+            .c(self.row0 * width, width)
             .record(rec, x, &self.adapter.weights, self.ax)
+    }
+
+    /// One product for each pair.
+    fn each(
+        &self,
+        rec: &mut Recording,
+        [a, b, c]: [&Buffer; 3],
+        product: impl Fn(&Pair, usize, usize, usize) -> Product,
+    ) -> Result<(), DeviceError> {
+        let all = self.columns().map(|(pair, ax, y, stride)| product(pair, ax, y, stride));
+        Product::together(all).map_or(Ok(()), |p| p.record(rec, a, b, c))
     }
 
     /// y += scale · (x Aᵀ) Bᵀ.
     pub(super) fn forward(&self, rec: &mut Recording, x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
-        let (b, rank) = (self.adapter.shape.offset(self.layer, self.projection).1, self.adapter.shape.rank);
+        let (rank, width, scale) = (self.adapter.shape.rank, self.width(), self.adapter.scale());
         self.down(rec, x)?;
-        Product::new(self.n, self.out, rank)
-            .a(self.row0 * rank, rank, 1)
-            .b(b, 1, rank)
-            .c(self.y(), self.stride)
-            .accumulate(self.adapter.scale())
-            .record(rec, self.ax, &self.adapter.weights, y)
+        self.each(rec, [self.ax, &self.adapter.weights, y], |pair, ax, y, stride| {
+            Product::new(self.n, pair.out, rank).a(ax, width, 1).b(pair.b, 1, rank).c(y, stride).accumulate(scale)
+        })
     }
 
     /// dx += scale · dy B A, and the gradients of A and B into `grads`, laid out as the weights.
-    /// `dax` is `[T, rank]` of scratch.
+    /// `dax` is `[T, pairs · rank]` of scratch.
     pub(super) fn backward(
         &self,
         rec: &mut Recording,
@@ -286,37 +326,30 @@ impl Site<'_> {
         dax: &Buffer,
         grads: &Buffer,
     ) -> Result<(), DeviceError> {
-        let (a, b) = self.adapter.shape.offset(self.layer, self.projection);
-        let rank = self.adapter.shape.rank;
+        let (rank, width, inp) = (self.adapter.shape.rank, self.width(), self.inp());
         let scale = self.adapter.scale();
         let weights = &self.adapter.weights;
         self.down(rec, x)?;
         // dB += scale · dyᵀ (x Aᵀ)
-        Product::new(self.out, rank, self.n)
-            .a(self.y(), 1, self.stride)
-            .b(self.row0 * rank, rank, 1)
-            .c(b, rank)
-            .accumulate(scale)
-            .record(rec, dy, self.ax, grads)?;
+        self.each(rec, [dy, self.ax, grads], |pair, ax, y, stride| {
+            Product::new(pair.out, rank, self.n).a(y, 1, stride).b(ax, width, 1).c(pair.b, rank).accumulate(scale)
+        })?;
         // dax = scale · dy B
-        Product::new(self.n, rank, self.out)
-            .a(self.y(), self.stride, 1)
-            .b(b, rank, 1)
-            .c(self.row0 * rank, rank)
-            .scale(scale)
-            .record(rec, dy, weights, dax)?;
+        self.each(rec, [dy, weights, dax], |pair, ax, y, stride| {
+            Product::new(self.n, rank, pair.out).a(y, stride, 1).b(pair.b, rank, 1).c(ax, width).scale(scale)
+        })?;
         // dA += daxᵀ x
-        Product::new(rank, self.inp, self.n)
-            .a(self.row0 * rank, 1, rank)
-            .b(self.row0 * self.inp, self.inp, 1)
-            .c(a, self.inp)
+        Product::new(width, inp, self.n)
+            .a(self.row0 * width, 1, width)
+            .b(self.row0 * inp, inp, 1)
+            .c(self.a(), inp)
             .accumulate(1.0)
             .record(rec, dax, x, grads)?;
         // dx += dax A
-        Product::new(self.n, self.inp, rank)
-            .a(self.row0 * rank, rank, 1)
-            .b(a, self.inp, 1)
-            .c(self.row0 * self.inp, self.inp)
+        Product::new(self.n, inp, width)
+            .a(self.row0 * width, width, 1)
+            .b(self.a(), inp, 1)
+            .c(self.row0 * inp, inp)
             .accumulate(1.0)
             .record(rec, dax, weights, dx)
     }

@@ -60,7 +60,7 @@ impl Layer<'_> {
         let (w, a) = (&self.model.layers[self.index], self.act);
         let n = self.pass.n_tokens;
         w.qkv.multiply(rec, n, &a.attn_in, &a.qkv)?;
-        self.adapt(rec, &[Projection::Q, Projection::K, Projection::V], &a.attn_in, &a.qkv)?;
+        self.adapt(rec, Projection::Q, &a.attn_in, &a.qkv)?;
         let (keys, values) = &self.cache.layers[self.index];
         let bound =
             [&a.qkv, &self.inputs.positions, &self.inputs.cells, self.frequencies(), &w.heads, &a.q, keys, values];
@@ -82,7 +82,7 @@ impl Layer<'_> {
         let plain = extent == Extent::Full && self.pass.groups.iter().all(|g| g.adapter.is_none());
         if !plain || !w.gate_up.multiply_gated(rec, n, self.gated().kind, &a.ffn_in, &a.act)? {
             w.gate_up.multiply(rec, n, &a.ffn_in, &a.gate_up)?;
-            self.adapt(rec, &[Projection::Gate, Projection::Up], &a.ffn_in, &a.gate_up)?;
+            self.adapt(rec, Projection::Gate, &a.ffn_in, &a.gate_up)?;
             rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate_up, &a.act])?;
         }
         match (&w.post_norm, extent) {
@@ -139,31 +139,20 @@ impl Layer<'_> {
         let matrix = if p == Projection::O { &w.o } else { &w.down };
         let (x_rows, y_rows) = (Rows::of(x, matrix.cols), Rows::of(y, matrix.rows));
         matrix.multiply(rec, self.pass.n_tokens, 0..matrix.rows, x_rows, y_rows, accumulate)?;
-        self.adapt(rec, &[p], x, y)
+        self.adapt(rec, p, x, y)
     }
 
-    /// What the adapters add to projections of x that lie beside each other in the rows of y.
-    fn adapt(&self, rec: &mut Recording, all: &[Projection], x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
-        all.iter().flat_map(|p| self.sites(*p)).try_for_each(|site| site.forward(rec, x, y))
+    /// What the adapters add to the projection `p` of x and to those beside it in the rows of y.
+    fn adapt(&self, rec: &mut Recording, p: Projection, x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
+        self.sites(p).try_for_each(|site| site.forward(rec, x, y))
     }
 
-    /// The adapters at work on a projection.
+    /// The adapters at work on a projection and those beside it.
     pub(super) fn sites(&self, p: Projection) -> impl Iterator<Item = Site<'_>> {
-        let c = &self.model.config;
-        let (out, inp) = p.shape(c);
-        let (column, stride) = match p {
-            Projection::Q => (0, c.q_dim() + 2 * c.kv_dim()),
-            Projection::K => (c.q_dim(), c.q_dim() + 2 * c.kv_dim()),
-            Projection::V => (c.q_dim() + c.kv_dim(), c.q_dim() + 2 * c.kv_dim()),
-            Projection::Gate => (0, 2 * c.ffn_dim),
-            Projection::Up => (c.ffn_dim, 2 * c.ffn_dim),
-            Projection::O | Projection::Down => (0, out),
-        };
-        self.pass.groups.iter().filter_map(move |g| {
-            let adapter = g.adapter.as_ref().filter(|a| a.shape.first <= self.index)?;
-            let (row0, n, layer) = (g.row0, g.n, self.index);
-            Some(Site { adapter, layer, projection: p, row0, n, inp, out, column, stride, ax: &self.act.ax })
-        })
+        self.pass
+            .groups
+            .iter()
+            .filter_map(move |g| Site::new(g.adapter.as_ref()?, (self.index, p), (g.row0, g.n), &self.act.ax))
     }
 
     /// The inverse frequencies of its turns.

@@ -23,14 +23,13 @@ impl Layer<'_> {
             rec.push(Kernel::RmsNormBackward, &self.norm(add), &[x, weight, dy, dx])
         };
         let n = self.pass.n_tokens;
-        let adapters = |rec: &mut Recording, all: &[Projection], x: &Buffer, dy: &Buffer, dx: &Buffer| {
-            let mut sites = all.iter().flat_map(|p| self.sites(*p));
-            sites.try_for_each(|site| site.backward(rec, x, dy, dx, &g.ax, adapter_grads))
+        let adapters = |rec: &mut Recording, p: Projection, x: &Buffer, dy: &Buffer, dx: &Buffer| {
+            self.sites(p).try_for_each(|site| site.backward(rec, x, dy, dx, &g.ax, adapter_grads))
         };
         let linear = |rec: &mut Recording, p, matrix: &Matrix, x: &Buffer, dy: &Buffer, dx: &Buffer| {
             let (dy_rows, dx_rows) = (Rows::of(dy, matrix.rows), Rows::of(dx, matrix.cols));
             matrix.multiply_transposed(rec, n, 0..matrix.rows, dy_rows, dx_rows, false)?;
-            adapters(rec, &[p], x, dy, dx)
+            adapters(rec, p, x, dy, dx)
         };
 
         // Feed-forward part: x_out = x_mid + [norm] down(act(gate) · up).
@@ -44,7 +43,7 @@ impl Layer<'_> {
         linear(rec, Projection::Down, &w.down, &a.act, d_ffn, &g.act)?;
         rec.push(Kernel::GatedActivationBackward, &self.gated(), &[&a.gate_up, &g.act, &g.gate_up])?;
         w.gate_up.multiply_transposed(rec, n, &g.gate_up, &g.hidden)?;
-        adapters(rec, &[Projection::Gate, Projection::Up], &a.ffn_in, &g.gate_up, &g.hidden)?;
+        adapters(rec, Projection::Gate, &a.ffn_in, &g.gate_up, &g.hidden)?;
         norm_backward(rec, &a.x, &w.ffn_norm, &g.hidden, &g.x, true)?;
 
         // Attention: x_mid = x_in + [norm] o(attention(q, k, v)).
@@ -69,7 +68,7 @@ impl Layer<'_> {
         let bound = [&g.q, &g.k, &g.v, &a.qkv, &self.inputs.positions, self.frequencies(), &w.heads, &g.qkv];
         rec.push(Kernel::QkvHeadsBackward, &self.heads(), &bound)?;
         w.qkv.multiply_transposed(rec, n, &g.qkv, &g.hidden)?;
-        adapters(rec, &[Projection::Q, Projection::K, Projection::V], &a.attn_in, &g.qkv, &g.hidden)?;
+        adapters(rec, Projection::Q, &a.attn_in, &g.qkv, &g.hidden)?;
         norm_backward(rec, input, &w.attn_norm, &g.hidden, &g.x, true)
     }
 

@@ -41,6 +41,11 @@ impl Product {
         self
     }
 
+    /// The same with products beside it that differ in their sizes and where they begin.
+    pub(super) fn together(all: impl IntoIterator<Item = Self>) -> Option<Self> {
+        all.into_iter().map(|p| p.0).reduce(|first, next| first.and(&next)).map(Self)
+    }
+
     pub(super) fn record(self, rec: &mut Recording, a: &Buffer, b: &Buffer, c: &Buffer) -> Result<(), DeviceError> {
         rec.push(Kernel::MatmulF32, &self.0, &[a, b, c])
     }

@@ -1,6 +1,7 @@
 //! Scratch buffers of a pass, kept from pass to pass and grown when a batch is larger.
 
 use super::Config;
+use super::adapter::MOST_PAIRS;
 use crate::device::{Buffer, Device, DeviceError};
 
 /// A buffer that grows.
@@ -90,7 +91,7 @@ pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) ->
         gate_up: alloc(2 * c.ffn_dim)?,
         act: alloc(c.ffn_dim)?,
         ffn_out: post()?,
-        ax: alloc(rank)?,
+        ax: alloc(MOST_PAIRS * rank)?,
     })
 }
 
@@ -192,6 +193,6 @@ pub(super) fn gradients(d: &Device, c: &Config, tokens: usize, rank: usize) -> R
         attn: alloc(c.q_dim())?,
         gate_up: alloc(2 * c.ffn_dim)?,
         act: alloc(c.ffn_dim)?,
-        ax: alloc(rank)?,
+        ax: alloc(MOST_PAIRS * rank)?,
     })
 }

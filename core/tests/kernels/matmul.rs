@@ -177,11 +177,45 @@ fn matmul_f32() {
                 c_row: n as u32 + 1,
                 accumulate,
                 alpha: -0.75,
+                ..Default::default()
             };
             let a = random.values(3 + m * a_row as usize + k * a_col as usize);
             let b = random.values(1 + k * b_row as usize + n * b_col as usize);
             let c = random.values(2 + m * (n + 1));
             check(Kernel::MatmulF32, &p, &[a, b, c], 1e-5);
         }
+    }
+}
+
+#[test]
+fn several_products_at_once() {
+    let mut random = Random::new(8);
+    // (m, n, k) of each; C has a row of 60 for all of them.
+    for all in [[(3, 20, 16), (3, 7, 16), (3, 9, 16)], [(70, 5, 9), (33, 5, 20), (1, 5, 300)]] {
+        let (mut a, mut b) = (0, 0);
+        let each = all.iter().enumerate().map(|(i, &(m, n, k))| {
+            let p = params::MatmulF32 {
+                m,
+                n,
+                k,
+                a_offset: a,
+                a_row: 301,
+                a_col: 1,
+                b_offset: b,
+                b_row: 1,
+                b_col: 302,
+                c_offset: 20 * i as u32,
+                c_row: 60,
+                accumulate: 1,
+                alpha: 0.5,
+                ..Default::default()
+            };
+            (a, b) = (a + m * 301, b + n * 302);
+            p
+        });
+        let p = each.reduce(|first, next| first.and(&next)).unwrap();
+        assert_eq!(p.problems().count(), params::MatmulF32::MOST);
+        let c = random.values(60 * 70);
+        check(Kernel::MatmulF32, &p, &[random.values(a as usize), random.values(b as usize), c], 1e-5);
     }
 }

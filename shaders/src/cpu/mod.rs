@@ -91,8 +91,13 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
                 }
             }
             Kernel::MatmulF32 => {
-                let p = params::MatmulF32::from_raw(raw);
-                if fast { fast::matmul_f32(&p, slots, team, level) } else { matmul_f32::run(&p, slots, team) }
+                for (i, p) in params::MatmulF32::from_raw(raw).problems().enumerate() {
+                    if i > 0 {
+                        // Chunks begin anew.
+                        team.sync();
+                    }
+                    if fast { fast::matmul_f32(&p, slots, team, level) } else { matmul_f32::run(&p, slots, team) }
+                }
             }
             Kernel::RmsNorm => rms_norm::forward(&params::RmsNorm::from_raw(raw), slots, team),
             Kernel::RmsNormBackward => rms_norm::backward(&params::RmsNorm::from_raw(raw), slots, team),

@@ -10,6 +10,8 @@ const NARROW_TOKENS: u32 = 16;
 const TILED_TOKENS: u32 = 64;
 /// Sides of the tiles of [`Variant::Split`], for few and for many.
 const SPLIT_SIDES: (u32, u32) = (16, 32);
+/// Depth that keeps the lanes of [`Variant::Vector`] busy.
+const DEEP: u32 = 64;
 /// Workgroups that keep a large GPU busy: with fewer, [`Many::Split`] splits.
 const ENOUGH_GROUPS: u32 = 256;
 
@@ -18,7 +20,7 @@ const ENOUGH_GROUPS: u32 = 256;
 pub enum Variant {
     /// The only form of most kernels.
     Single,
-    /// A product for a few tokens: many lanes share a row of W, which is read once.
+    /// A product for a few tokens: many lanes share a row of W, which is read once for all of them.
     Vector,
     /// A product for some tokens, in tiles of a quarter of the height.
     Narrow,
@@ -104,7 +106,7 @@ impl Variant {
                 &[Self::Vector, Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)]
             }
             Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)],
-            Kernel::MatmulF32 => &[Self::Split(16), Self::Split(32)],
+            Kernel::MatmulF32 => &[Self::Vector, Self::Split(16), Self::Split(32)],
             _ => &[Self::Single],
         }
     }
@@ -125,8 +127,12 @@ impl Variant {
                 (p.n_tokens, 2 * p.n, p.k % 32 == 0)
             }
             Kernel::MatmulF32 => {
-                let p = params::MatmulF32::from_raw(raw);
-                return Self::split(p.m.min(p.n));
+                let all = params::MatmulF32::from_raw(raw);
+                let deep = all.a_col == 1 && all.b_row == 1 && all.problems().all(|p| p.k >= DEEP);
+                if deep && all.problems().all(|p| p.m <= VECTOR_TOKENS) {
+                    return Self::Vector;
+                }
+                return Self::split(all.problems().map(|p| p.m.min(p.n)).max().unwrap_or(0));
             }
             _ => return Self::Single,
         };

@@ -29,9 +29,11 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
             [p.k.div_ceil(columns(variant)), p.n_tokens.div_ceil(variant.tokens()), 1]
         }
         Kernel::MatmulF32 => {
-            let p = params::MatmulF32::from_raw(raw);
-            let side = Variant::of(kernel, raw, forms).tokens();
-            [p.n.div_ceil(side), p.m.div_ceil(side), 1]
+            let variant = Variant::of(kernel, raw, forms);
+            let each = params::MatmulF32::from_raw(raw);
+            let columns = if variant == Variant::Vector { VECTOR_ROWS } else { columns(variant) };
+            let tiles = each.problems().map(|p| [p.n.div_ceil(columns), p.m.div_ceil(variant.tokens())]);
+            tiles.fold([0; 3], |grid, [x, y]| [grid[0].max(x), grid[1].max(y), grid[2] + 1])
         }
         Kernel::RmsNorm | Kernel::RmsNormBackward => folded(params::RmsNorm::from_raw(raw).rows.into()),
         Kernel::AddNorm => folded(params::AddNorm::from_raw(raw).rows.into()),
@@ -120,8 +122,8 @@ pub fn work(kernel: Kernel, raw: &RawParams, forms: &Forms) -> u64 {
             product(p.n_tokens, p.k, 2 * p.n)
         }
         Kernel::MatmulF32 => {
-            let p = params::MatmulF32::from_raw(raw);
-            u64::from(p.m) * u64::from(p.n) * u64::from(p.k)
+            let each = params::MatmulF32::from_raw(raw);
+            each.problems().map(|p| u64::from(p.m) * u64::from(p.n) * u64::from(p.k)).sum()
         }
         Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
             let p = params::Attention::from_raw(raw);

@@ -34,6 +34,7 @@ const PAGED: &str = file!("shared/paged");
 const ACTIVATION: &str = file!("shared/activation");
 const WORDS: &str = file!("shared/words");
 const TEXTURE: &str = file!("shared/texels");
+const PROBLEM: &str = file!("shared/problem");
 const LOADS: &str = file!("shared/loads");
 const LOADS_TRANSPOSED: &str = file!("shared/loads_transposed");
 const SPLIT: &str = file!("shared/split");
@@ -59,11 +60,13 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         Kernel::EmbedRows(_) => &[GRID],
         Kernel::MatmulQ(_) => &[GRID, PRODUCT],
         Kernel::MatmulGated(_) => &[GRID, GATED_PRODUCT, MATH, ACTIVATION],
-        Kernel::MatmulQT(_) | Kernel::MatmulF32 => &[],
+        Kernel::MatmulQT(_) => &[],
+        Kernel::MatmulF32 => &[PROBLEM],
         Kernel::RmsNorm | Kernel::RmsNormBackward | Kernel::AddNorm => &[GRID, REDUCE],
         Kernel::QkvHeads(_) | Kernel::QkvHeadsBackward => &[GRID, REDUCE, TURN, HEADS],
         Kernel::Attention(_) => &[GRID, MATH, REDUCE, PAGED],
-        Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => &[GRID, MATH, PAGED],
+        Kernel::AttentionBackwardQ => &[GRID, MATH, PAGED],
+        Kernel::AttentionBackwardKv => &[GRID, MATH, REDUCE, PAGED],
         Kernel::GatedActivation | Kernel::GatedActivationBackward => &[GRID, MATH, ACTIVATION],
         Kernel::LogitsReduce => &[GRID, MATH, REDUCE],
         Kernel::LogitsBackward => &[GRID, MATH],
@@ -157,6 +160,7 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => file!("matmul_q_tiled"),
         Kernel::MatmulQT(_) if matches!(variant, Variant::Split(_)) => file!("matmul_q_transposed_split"),
         Kernel::MatmulQT(_) => file!("matmul_q_transposed"),
+        Kernel::MatmulF32 if variant == Variant::Vector => file!("matmul_f32_vector"),
         Kernel::MatmulF32 => file!("matmul_f32"),
         Kernel::RmsNorm => file!("rms_norm"),
         Kernel::RmsNormBackward => file!("rms_norm_backward"),
