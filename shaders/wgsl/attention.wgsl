@@ -1,6 +1,3 @@
-const LANES = 256u;
-// Keys at a time.
-const KEYS = 128u;
 // Lanes that share the product of a query with a key, and a stride that spreads their sums over the banks.
 const PARTS = 16u;
 const STRIDE = PARTS + 1u;
@@ -11,15 +8,15 @@ const UNROLL = 8u;
 // Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the keys.
 const COLUMNS = 64u;
 const SLICES = LANES / COLUMNS;
-// Dimensions that a lane sums at once, and a workgroup.
-const DEPTH = 4u;
-const SPAN = COLUMNS * DEPTH;
+// Dimensions that a workgroup sums at once.
+const SPAN = 256u;
 const LOWEST = -1.0e30;
 
 // Of the keys at hand: where their rows begin, parts of their scores, and exp(score - maximum so far).
 var<workgroup> rows: array<u32, KEYS>;
 var<workgroup> parts: array<f32, KEYS * STRIDE>;
 var<workgroup> weights: array<f32, KEYS>;
+// Of each slice, the sums so far; a place is one lane's own until the end.
 var<workgroup> sums: array<f32, SLICES * SPAN>;
 
 // One workgroup takes one head of one token and walks the keys with a running softmax (Milakov & Gimelshein,
@@ -44,7 +41,10 @@ fn main(
     for (var d0 = 0u; d0 < p.head_dim; d0 += SPAN) {
         var top = LOWEST;
         var sum = 0.0;
-        var values: array<f32, DEPTH>;
+        let end = min(SPAN, p.head_dim - d0);
+        for (var d = column; d < end; d += COLUMNS) {
+            sums[slice * SPAN + d] = 0.0;
+        }
         for (var start = first_visible(pos); start <= pos; start += KEYS) {
             let count = min(KEYS, pos + 1u - start);
             if lane < KEYS {
@@ -79,32 +79,24 @@ fn main(
             let kept = select(0.0, exp32(top - new_top), sum > 0.0);
             sum = sum * kept + sum_over_lanes(lane, weight);
             top = new_top;
-            for (var c = 0u; c < DEPTH; c += 1u) {
-                values[c] *= kept;
-            }
-            for (var first = slice; first < count; first += UNROLL * SLICES) {
-                for (var c = 0u; c < DEPTH; c += 1u) {
-                    let d = d0 + c * COLUMNS + column;
-                    if d < p.head_dim {
-                        for (var u = 0u; u < UNROLL; u += 1u) {
-                            let key = first + u * SLICES;
-                            values[c] += weights[key] * value_at(rows[key], d);
-                        }
+            for (var d = column; d < end; d += COLUMNS) {
+                var value = sums[slice * SPAN + d] * kept;
+                for (var first = slice; first < count; first += UNROLL * SLICES) {
+                    for (var u = 0u; u < UNROLL; u += 1u) {
+                        let key = first + u * SLICES;
+                        value += weights[key] * value_at(rows[key], d0 + d);
                     }
                 }
+                sums[slice * SPAN + d] = value;
             }
             workgroupBarrier();
         }
-        for (var c = 0u; c < DEPTH; c += 1u) {
-            sums[slice * SPAN + c * COLUMNS + column] = values[c];
-        }
-        workgroupBarrier();
-        if d0 + lane < p.head_dim {
+        for (var d = lane; d < end; d += LANES) {
             var value = 0.0;
             for (var j = 0u; j < SLICES; j += 1u) {
-                value += sums[j * SPAN + lane];
+                value += sums[j * SPAN + d];
             }
-            out[query + d0 + lane] = value / sum;
+            out[query + d0 + d] = value / sum;
         }
         if lane == 0u && d0 == 0u {
             stats[2u * i] = top + log(sum);

@@ -1,15 +1,11 @@
-const LANES = 256u;
-// Queries at a time.
-const QUERIES = 64u;
 // Lanes that share the products of a query with the key, and a stride that spreads their sums over the banks.
 const PARTS = 16u;
 const STRIDE = PARTS + 1u;
 // Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the queries.
 const COLUMNS = 64u;
 const SLICES = LANES / COLUMNS;
-// Dimensions that a lane sums at once, and a workgroup.
-const DEPTH = 2u;
-const SPAN = COLUMNS * DEPTH;
+// Dimensions that a workgroup sums at once.
+const SPAN = 128u;
 // Queries that the lanes multiply at once, of four rounds: what is to be read shall be on its way together.
 const ROUND = LANES / PARTS;
 // Queries of a slice that are on their way together.
@@ -22,7 +18,7 @@ var<workgroup> parts: array<vec2<f32>, QUERIES * STRIDE>;
 var<workgroup> slopes: array<vec2<f32>, QUERIES>;
 // Queries at hand that see the key.
 var<workgroup> live: f32;
-// For the value and the key.
+// Of each slice, for the value and the key, the sums so far; a place is one lane's own until the end.
 var<workgroup> sums: array<vec2<f32>, SLICES * SPAN>;
 
 // One workgroup takes one key/value head of one token and walks all queries of the batch, of all heads of the
@@ -47,7 +43,10 @@ fn main(
     let per_group = p.n_heads / p.n_kv_heads;
     let queries = p.n_tokens * per_group;
     for (var d0 = 0u; d0 < p.head_dim; d0 += SPAN) {
-        var values: array<vec2<f32>, DEPTH>;
+        let end = min(SPAN, p.head_dim - d0);
+        for (var d = column; d < end; d += COLUMNS) {
+            sums[slice * SPAN + d] = vec2(0.0);
+        }
         for (var start = 0u; start < queries; start += QUERIES) {
             let u = min((start + lane) / per_group, p.n_tokens - 1u);
             var seen = false;
@@ -66,23 +65,25 @@ fn main(
             if workgroupUniformLoad(&live) == 0.0 {
                 continue;
             }
-            let at = lane / PARTS;
-            let four = p.head_dim
-                * vec4(rows[at], rows[at + ROUND], rows[at + 2u * ROUND], rows[at + 3u * ROUND]);
-            var scores = vec4(0.0);
-            var dps = vec4(0.0);
-            for (var first = lane % PARTS; first < p.head_dim; first += 4u * PARTS) {
-                for (var c = 0u; c < 4u; c += 1u) {
-                    let d = first + c * PARTS;
-                    if d < p.head_dim {
-                        scores += k[key + d] * vec4(q[four.x + d], q[four.y + d], q[four.z + d], q[four.w + d]);
-                        dps += v[key + d]
-                            * vec4(dout[four.x + d], dout[four.y + d], dout[four.z + d], dout[four.w + d]);
+            for (var begin = 0u; begin < QUERIES; begin += 4u * ROUND) {
+                let at = begin + lane / PARTS;
+                let four = p.head_dim
+                    * vec4(rows[at], rows[at + ROUND], rows[at + 2u * ROUND], rows[at + 3u * ROUND]);
+                var scores = vec4(0.0);
+                var dps = vec4(0.0);
+                for (var first = lane % PARTS; first < p.head_dim; first += 4u * PARTS) {
+                    for (var c = 0u; c < 4u; c += 1u) {
+                        let d = first + c * PARTS;
+                        if d < p.head_dim {
+                            scores += k[key + d] * vec4(q[four.x + d], q[four.y + d], q[four.z + d], q[four.w + d]);
+                            dps += v[key + d]
+                                * vec4(dout[four.x + d], dout[four.y + d], dout[four.z + d], dout[four.w + d]);
+                        }
                     }
                 }
-            }
-            for (var r = 0u; r < 4u; r += 1u) {
-                parts[(at + r * ROUND) * STRIDE + lane % PARTS] = vec2(scores[r], dps[r]);
+                for (var r = 0u; r < 4u; r += 1u) {
+                    parts[(at + r * ROUND) * STRIDE + lane % PARTS] = vec2(scores[r], dps[r]);
+                }
             }
             workgroupBarrier();
             if lane < QUERIES {
@@ -95,31 +96,26 @@ fn main(
                 slopes[lane] = select(vec2(0.0), vec2(prob, p.scale * prob * (both.y - stats[row + 1u])), seen);
             }
             workgroupBarrier();
-            for (var first = slice; first < QUERIES; first += UNROLL * SLICES) {
-                for (var c = 0u; c < DEPTH; c += 1u) {
-                    let d = d0 + c * COLUMNS + column;
-                    if d < p.head_dim {
-                        for (var r = 0u; r < UNROLL; r += 1u) {
-                            let j = first + r * SLICES;
-                            let query = rows[j] * p.head_dim + d;
-                            values[c] += slopes[j] * vec2(dout[query], q[query]);
-                        }
+            for (var d = column; d < end; d += COLUMNS) {
+                var value = sums[slice * SPAN + d];
+                for (var first = slice; first < QUERIES; first += UNROLL * SLICES) {
+                    for (var r = 0u; r < UNROLL; r += 1u) {
+                        let j = first + r * SLICES;
+                        let query = rows[j] * p.head_dim + d0 + d;
+                        value += slopes[j] * vec2(dout[query], q[query]);
                     }
                 }
+                sums[slice * SPAN + d] = value;
             }
             workgroupBarrier();
         }
-        for (var c = 0u; c < DEPTH; c += 1u) {
-            sums[slice * SPAN + c * COLUMNS + column] = values[c];
-        }
-        workgroupBarrier();
-        if lane < SPAN && d0 + lane < p.head_dim {
+        for (var d = lane; d < end; d += LANES) {
             var value = vec2(0.0);
             for (var j = 0u; j < SLICES; j += 1u) {
-                value += sums[j * SPAN + lane];
+                value += sums[j * SPAN + d];
             }
-            dv[i * p.head_dim + d0 + lane] = value.x;
-            dk[i * p.head_dim + d0 + lane] = value.y;
+            dv[i * p.head_dim + d0 + d] = value.x;
+            dk[i * p.head_dim + d0 + d] = value.y;
         }
         workgroupBarrier();
     }

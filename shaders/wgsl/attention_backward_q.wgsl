@@ -1,6 +1,3 @@
-const LANES = 256u;
-// Keys at a time.
-const KEYS = 64u;
 // Lanes that share the products of a query with a key, and a stride that spreads their sums over the banks.
 const PARTS = 16u;
 const STRIDE = PARTS + 1u;
@@ -11,14 +8,14 @@ const UNROLL = 8u;
 // Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the keys.
 const COLUMNS = 64u;
 const SLICES = LANES / COLUMNS;
-// Dimensions that a lane sums at once, and a workgroup.
-const DEPTH = 4u;
-const SPAN = COLUMNS * DEPTH;
+// Dimensions that a workgroup sums at once.
+const SPAN = 256u;
 
 // Of the keys at hand: where their rows begin, parts of the products (q k, dout v), and scale dS.
 var<workgroup> rows: array<u32, KEYS>;
 var<workgroup> parts: array<vec2<f32>, KEYS * STRIDE>;
 var<workgroup> slopes: array<f32, KEYS>;
+// Of each slice, the sums so far; a place is one lane's own until the end.
 var<workgroup> sums: array<f32, SLICES * SPAN>;
 
 // One workgroup takes one head of one token; P comes again from the kept log-sum-exp (Dao et al.,
@@ -41,7 +38,10 @@ fn main(
     let column = lane % COLUMNS;
     let slice = lane / COLUMNS;
     for (var d0 = 0u; d0 < p.head_dim; d0 += SPAN) {
-        var values: array<f32, DEPTH>;
+        let end = min(SPAN, p.head_dim - d0);
+        for (var d = column; d < end; d += COLUMNS) {
+            sums[slice * SPAN + d] = 0.0;
+        }
         for (var start = first_visible(pos); start <= pos; start += KEYS) {
             let count = min(KEYS, pos + 1u - start);
             if lane < KEYS {
@@ -49,21 +49,23 @@ fn main(
                 rows[lane] = (cell(seq, start + min(lane, count - 1u)) * p.n_kv_heads + g) * p.head_dim;
             }
             workgroupBarrier();
-            let key = lane / PARTS;
-            let four = vec4(rows[key], rows[key + ROUND], rows[key + 2u * ROUND], rows[key + 3u * ROUND]);
-            var scores = vec4(0.0);
-            var dps = vec4(0.0);
-            for (var first = lane % PARTS; first < p.head_dim; first += 4u * PARTS) {
-                for (var c = 0u; c < 4u; c += 1u) {
-                    let d = first + c * PARTS;
-                    if d < p.head_dim {
-                        scores += q[query + d] * vec4(k[four.x + d], k[four.y + d], k[four.z + d], k[four.w + d]);
-                        dps += dout[query + d] * vec4(v[four.x + d], v[four.y + d], v[four.z + d], v[four.w + d]);
+            for (var begin = 0u; begin < count; begin += 4u * ROUND) {
+                let key = begin + lane / PARTS;
+                let four = vec4(rows[key], rows[key + ROUND], rows[key + 2u * ROUND], rows[key + 3u * ROUND]);
+                var scores = vec4(0.0);
+                var dps = vec4(0.0);
+                for (var first = lane % PARTS; first < p.head_dim; first += 4u * PARTS) {
+                    for (var c = 0u; c < 4u; c += 1u) {
+                        let d = first + c * PARTS;
+                        if d < p.head_dim {
+                            scores += q[query + d] * vec4(k[four.x + d], k[four.y + d], k[four.z + d], k[four.w + d]);
+                            dps += dout[query + d] * vec4(v[four.x + d], v[four.y + d], v[four.z + d], v[four.w + d]);
+                        }
                     }
                 }
-            }
-            for (var u = 0u; u < 4u; u += 1u) {
-                parts[(key + u * ROUND) * STRIDE + lane % PARTS] = vec2(scores[u], dps[u]);
+                for (var r = 0u; r < 4u; r += 1u) {
+                    parts[(key + r * ROUND) * STRIDE + lane % PARTS] = vec2(scores[r], dps[r]);
+                }
             }
             workgroupBarrier();
             if lane < KEYS {
@@ -75,29 +77,24 @@ fn main(
                 slopes[lane] = select(0.0, slope, lane < count);
             }
             workgroupBarrier();
-            for (var first = slice; first < count; first += UNROLL * SLICES) {
-                for (var c = 0u; c < DEPTH; c += 1u) {
-                    let d = d0 + c * COLUMNS + column;
-                    if d < p.head_dim {
-                        for (var u = 0u; u < UNROLL; u += 1u) {
-                            let at = first + u * SLICES;
-                            values[c] += slopes[at] * k[rows[at] + d];
-                        }
+            for (var d = column; d < end; d += COLUMNS) {
+                var value = sums[slice * SPAN + d];
+                for (var first = slice; first < count; first += UNROLL * SLICES) {
+                    for (var u = 0u; u < UNROLL; u += 1u) {
+                        let at = first + u * SLICES;
+                        value += slopes[at] * k[rows[at] + d0 + d];
                     }
                 }
+                sums[slice * SPAN + d] = value;
             }
             workgroupBarrier();
         }
-        for (var c = 0u; c < DEPTH; c += 1u) {
-            sums[slice * SPAN + c * COLUMNS + column] = values[c];
-        }
-        workgroupBarrier();
-        if d0 + lane < p.head_dim {
+        for (var d = lane; d < end; d += LANES) {
             var value = 0.0;
             for (var j = 0u; j < SLICES; j += 1u) {
-                value += sums[j * SPAN + lane];
+                value += sums[j * SPAN + d];
             }
-            dq[query + d0 + lane] = value;
+            dq[query + d0 + d] = value;
         }
         workgroupBarrier();
     }

@@ -114,7 +114,8 @@ pub fn check_over(
     floor: f32,
 ) {
     let want = run(plain(), kernel, params, bindings);
-    for device in if kernel.quant().is_some() { product_devices() } else { devices() } {
+    let attention = matches!(kernel, Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv);
+    for device in if attention || kernel.quant().is_some() { product_devices() } else { devices() } {
         let got = run(device, kernel, params, bindings);
         for (i, (got, want)) in got.iter().zip(&want).enumerate() {
             let place = || format!("{kernel:?}, binding {i}, on {}, with {params:?}", label(device));

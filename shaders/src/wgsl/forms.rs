@@ -20,6 +20,8 @@ const ENOUGH_GROUPS: u32 = 256;
 pub enum Variant {
     /// The only form of most kernels.
     Single,
+    /// Attention with large workgroups, for GPUs that small ones don't fill.
+    Wide,
     /// A product for a few tokens: many lanes share a row of W, which is read once for all of them.
     Vector,
     /// A product for some tokens, in tiles of a quarter of the height.
@@ -49,7 +51,7 @@ pub enum Many {
     /// [`Variant::Narrow`] and [`Variant::Tiled`].
     #[default]
     Tiles,
-    /// [`Variant::Split`], and [`Variant::Tiled`] where there are enough tiles.
+    /// [`Variant::Split`], and [`Variant::Tiled`] where there are enough tiles; for attention [`Variant::Wide`].
     Split,
     /// [`Variant::Lanes`].
     Lanes,
@@ -106,6 +108,9 @@ impl Variant {
                 &[Self::Vector, Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)]
             }
             Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)],
+            Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
+                &[Self::Single, Self::Wide]
+            }
             Kernel::MatmulF32 => &[Self::Vector, Self::Split(16), Self::Split(32)],
             _ => &[Self::Single],
         }
@@ -133,6 +138,11 @@ impl Variant {
                     return Self::Vector;
                 }
                 return Self::split(all.problems().map(|p| p.m.min(p.n)).max().unwrap_or(0));
+            }
+            Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv
+                if forms.many == Many::Split =>
+            {
+                return Self::Wide;
             }
             _ => return Self::Single,
         };
@@ -163,7 +173,7 @@ impl Variant {
     /// Tokens that a workgroup takes.
     pub(super) const fn tokens(self) -> u32 {
         match self {
-            Self::Single => 1,
+            Self::Single | Self::Wide => 1,
             Self::Vector => VECTOR_TOKENS,
             Self::Narrow => NARROW_TOKENS,
             Self::Tiled => TILED_TOKENS,

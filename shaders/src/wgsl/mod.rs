@@ -81,6 +81,13 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
     };
     shared.iter().for_each(|part| add(part));
     match (kernel, variant) {
+        // Lanes of a workgroup, and the keys or queries that it takes at a time.
+        (Kernel::Attention(_), Variant::Wide) => add("const LANES = 256u;\nconst KEYS = 128u;\n"),
+        (Kernel::Attention(_), _) => add("const LANES = 64u;\nconst KEYS = 64u;\n"),
+        (Kernel::AttentionBackwardQ, Variant::Wide) => add("const LANES = 256u;\nconst KEYS = 64u;\n"),
+        (Kernel::AttentionBackwardQ, _) => add("const LANES = 64u;\nconst KEYS = 64u;\n"),
+        (Kernel::AttentionBackwardKv, Variant::Wide) => add("const LANES = 256u;\nconst QUERIES = 64u;\n"),
+        (Kernel::AttentionBackwardKv, _) => add("const LANES = 64u;\nconst QUERIES = 64u;\n"),
         (Kernel::MatmulQT(_), _) => add(LOADS_TRANSPOSED),
         (_, Variant::Narrow | Variant::Tiled) => add(LOADS),
         (Kernel::MatmulQ(_) | Kernel::MatmulGated(_), Variant::Split(_)) => add(LOADS),
