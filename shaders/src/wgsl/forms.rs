@@ -24,6 +24,8 @@ pub enum Variant {
     Wide,
     /// A product for a few tokens: many lanes share a row of W, which is read once for all of them.
     Vector,
+    /// A product for a few tokens and little depth: a lane has a column of its own.
+    Column,
     /// A product for some tokens, in tiles of a quarter of the height.
     Narrow,
     /// A product for many tokens, in tiles of workgroup memory.
@@ -111,7 +113,7 @@ impl Variant {
             Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
                 &[Self::Single, Self::Wide]
             }
-            Kernel::MatmulF32 => &[Self::Vector, Self::Split(16), Self::Split(32)],
+            Kernel::MatmulF32 => &[Self::Vector, Self::Column, Self::Split(16), Self::Split(32)],
             _ => &[Self::Single],
         }
     }
@@ -133,9 +135,14 @@ impl Variant {
             }
             Kernel::MatmulF32 => {
                 let all = params::MatmulF32::from_raw(raw);
-                let deep = all.a_col == 1 && all.b_row == 1 && all.problems().all(|p| p.k >= DEEP);
-                if deep && all.problems().all(|p| p.m <= VECTOR_TOKENS) {
-                    return Self::Vector;
+                let deep = all.problems().all(|p| p.k >= DEEP);
+                if all.problems().all(|p| p.m <= VECTOR_TOKENS) {
+                    if deep && all.a_col == 1 && all.b_row == 1 {
+                        return Self::Vector;
+                    }
+                    if !deep {
+                        return Self::Column;
+                    }
                 }
                 return Self::split(all.problems().map(|p| p.m.min(p.n)).max().unwrap_or(0));
             }
@@ -174,7 +181,7 @@ impl Variant {
     pub(super) const fn tokens(self) -> u32 {
         match self {
             Self::Single | Self::Wide => 1,
-            Self::Vector => VECTOR_TOKENS,
+            Self::Vector | Self::Column => VECTOR_TOKENS,
             Self::Narrow => NARROW_TOKENS,
             Self::Tiled => TILED_TOKENS,
             Self::Split(tokens) | Self::Lanes(tokens) => tokens,

@@ -31,8 +31,7 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         Kernel::MatmulF32 => {
             let variant = Variant::of(kernel, raw, forms);
             let each = params::MatmulF32::from_raw(raw);
-            let columns = if variant == Variant::Vector { VECTOR_ROWS } else { columns(variant) };
-            let tiles = each.problems().map(|p| [p.n.div_ceil(columns), p.m.div_ceil(variant.tokens())]);
+            let tiles = each.problems().map(|p| [p.n.div_ceil(columns(variant)), p.m.div_ceil(variant.tokens())]);
             tiles.fold([0; 3], |grid, [x, y]| [grid[0].max(x), grid[1].max(y), grid[2] + 1])
         }
         Kernel::RmsNorm | Kernel::RmsNormBackward => folded(params::RmsNorm::from_raw(raw).rows.into()),
@@ -83,9 +82,10 @@ fn product(variant: Variant, tokens: u32, n: u32, forms: &Forms) -> [u32; 3] {
     }
 }
 
-/// Rows (or columns) of W that a workgroup of a tiled form takes.
+/// Rows (or columns) of W that a workgroup takes.
 const fn columns(variant: Variant) -> u32 {
     match variant {
+        Variant::Vector => VECTOR_ROWS,
         Variant::Split(side) => side,
         _ => TILE,
     }

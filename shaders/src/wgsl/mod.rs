@@ -168,6 +168,7 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::MatmulQT(_) if matches!(variant, Variant::Split(_)) => file!("matmul_q_transposed_split"),
         Kernel::MatmulQT(_) => file!("matmul_q_transposed"),
         Kernel::MatmulF32 if variant == Variant::Vector => file!("matmul_f32_vector"),
+        Kernel::MatmulF32 if variant == Variant::Column => file!("matmul_f32_column"),
         Kernel::MatmulF32 => file!("matmul_f32"),
         Kernel::RmsNorm => file!("rms_norm"),
         Kernel::RmsNormBackward => file!("rms_norm_backward"),
