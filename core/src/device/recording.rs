@@ -13,12 +13,16 @@ pub struct Dispatch {
     pub params: RawParams,
     /// Its bindings, in the order of [`Kernel::bindings`].
     pub buffers: Vec<Buffer>,
+    /// Whether it may run beside the one before it: neither touches what the other writes.
+    pub beside: bool,
 }
 
 /// Dispatches in order; each sees what those before it wrote.
 #[derive(Clone, Debug, Default)]
 pub struct Recording {
     dispatches: Vec<Dispatch>,
+    /// Where the dispatches begin that may run beside each other, while such are recorded.
+    together: Option<usize>,
 }
 
 impl Recording {
@@ -45,8 +49,21 @@ impl Recording {
             }
         }
         let buffers = buffers.iter().map(|b| (*b).clone()).collect();
-        self.dispatches.push(Dispatch { kernel, params: params.raw(), buffers });
+        let beside = self.together.is_some_and(|first| first < self.dispatches.len());
+        self.dispatches.push(Dispatch { kernel, params: params.raw(), buffers, beside });
         Ok(())
+    }
+
+    /// Adds the dispatches that `record` does as some that may run beside each other: none touches a word that another
+    /// one writes. A device that finds out for itself what depends on what takes no notice.
+    ///
+    /// # Errors
+    /// Those of `record`.
+    pub fn together<E>(&mut self, record: impl FnOnce(&mut Self) -> Result<(), E>) -> Result<(), E> {
+        let before = self.together.replace(self.dispatches.len());
+        let done = record(self);
+        self.together = before;
+        done
     }
 
     /// The dispatches.

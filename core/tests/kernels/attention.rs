@@ -132,3 +132,19 @@ fn attention_of_a_long_batch() {
         Case::new(&mut random, &tokens, (4, 2, 32), (8, 1), window).check(&mut random);
     }
 }
+
+/// Tokens of one position each, whose sequences begin alike: rollouts of one prompt.
+#[test]
+fn attention_of_branches() {
+    let mut random = Random::new(3);
+    let tokens = [(0, 100), (1, 100), (1, 102), (0, 97), (1, 90)];
+    for (heads, paging, window) in [
+        ((4, 2, 16), (4, 20), 0),
+        ((9, 3, 64), (16, 6), 0),
+        ((3, 3, 7), (8, 2), 0),
+        ((2, 1, 80), (1, 85), 50),
+        ((4, 1, 32), (8, 11), 120),
+    ] {
+        Case::new(&mut random, &tokens, heads, paging, window).check(&mut random);
+    }
+}

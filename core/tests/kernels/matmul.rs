@@ -143,6 +143,26 @@ fn matmul_q_transposed() {
     }
 }
 
+/// What is multiplied by whole tiles, in types of all kinds, and with pieces of tiles at the edges.
+#[test]
+fn many_tokens() {
+    for &q in QuantType::ALL {
+        let mut random = Random::new(8);
+        let k = q.layout().weights.max(96);
+        for transposed in [false, true] {
+            [(33, 35, 1), (50, 70, 0)].iter().for_each(|shape| product(q, &mut random, k, *shape, transposed));
+        }
+        let (t, n) = (37, 45);
+        let (w, planes) = weights(&mut random, q, 2 * n, k, false);
+        let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 1 };
+        check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
+    }
+    // Deeper than tiles are kept for, and more tokens.
+    let mut random = Random::new(9);
+    product(QuantType::Q4_1, &mut random, 1088, (330, 40, 0), false);
+    product(QuantType::Q6_K, &mut random, 256, (330, 1090, 0), true);
+}
+
 #[test]
 fn several_tiles() {
     let mut random = Random::new(4);

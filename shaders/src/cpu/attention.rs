@@ -46,6 +46,21 @@ impl<'a> Map<'a> {
         })
     }
 
+    /// How many of the first keys that tokens `a` and `b` see are the same cells, in whole blocks.
+    #[inline(always)]
+    pub(super) fn shared(&self, a: usize, b: usize) -> usize {
+        let ((s, pos), (t, other)) = (self.token(a), self.token(b));
+        let first = self.visible(pos).start;
+        if self.visible(other).start != first {
+            return 0;
+        }
+        let (size, max) = (self.p.block_size as usize, self.p.max_blocks as usize);
+        let table = |s: usize| &self.words[2 * self.p.n_tokens as usize + s * max..][..max];
+        let blocks = first / size..(pos.min(other) + 1) / size;
+        let same = table(s)[blocks.clone()].iter().zip(&table(t)[blocks.clone()]).take_while(|(a, b)| a == b).count();
+        ((blocks.start + same) * size).saturating_sub(first)
+    }
+
     /// The positions that a token at `pos` sees.
     #[inline(always)]
     pub(super) fn visible(&self, pos: usize) -> Range<usize> {

@@ -10,22 +10,36 @@ const GELU_CUBIC: f32 = 0.044_715;
 /// The activation and its derivative at `x`.
 #[inline(always)]
 pub(super) fn activation(kind: u32, x: f32) -> (f32, f32) {
-    if kind == 0 {
-        let sigmoid = 1.0 / (1.0 + exp(-x));
-        (x * sigmoid, sigmoid * (1.0 + x * (1.0 - sigmoid)))
-    } else {
-        let inner = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x);
-        let tanh = 1.0 - 2.0 / (exp(2.0 * inner) + 1.0);
-        let slope = SQRT_2_OVER_PI * (1.0 + 3.0 * GELU_CUBIC * x * x);
-        (0.5 * x * (1.0 + tanh), 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * slope)
-    }
+    if kind == 0 { silu(x) } else { gelu(x) }
 }
 
-/// `gates[i]` becomes act(gates[i]) · ups[i].
+#[inline(always)]
+fn silu(x: f32) -> (f32, f32) {
+    let sigmoid = 1.0 / (1.0 + exp(-x));
+    (x * sigmoid, sigmoid * (1.0 + x * (1.0 - sigmoid)))
+}
+
+#[inline(always)]
+fn gelu(x: f32) -> (f32, f32) {
+    let inner = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x);
+    let tanh = 1.0 - 2.0 / (exp(2.0 * inner) + 1.0);
+    let slope = SQRT_2_OVER_PI * (1.0 + 3.0 * GELU_CUBIC * x * x);
+    (0.5 * x * (1.0 + tanh), 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * slope)
+}
+
+/// `gates[i]` becomes act(gates[i]) · ups[i]. A loop for each kind, for one that chooses in its midst is not vectorised.
 #[inline(always)]
 pub(super) fn gate(kind: u32, gates: &mut [f32], ups: &[f32]) {
-    for (g, u) in gates.iter_mut().zip(ups) {
-        *g = activation(kind, *g).0 * u;
+    let n = gates.len();
+    let ups = &ups[..n];
+    if kind == 0 {
+        for i in 0..n {
+            gates[i] = silu(gates[i]).0 * ups[i];
+        }
+    } else {
+        for i in 0..n {
+            gates[i] = gelu(gates[i]).0 * ups[i];
+        }
     }
 }
 
@@ -60,10 +74,18 @@ pub(super) unsafe fn gated_backward(p: &params::GatedActivation, s: &[Slot], tea
             let (gates, ups) = x[2 * t * n..][..2 * n].split_at(n);
             let dout = &dout[t * n..][..n];
             let (dgates, dups) = s[2].f32_mut(2 * t * n..2 * (t + 1) * n).split_at_mut(n);
-            for i in 0..n {
-                let (act, slope) = activation(p.kind, gates[i]);
+            let mut back = |i: usize, (act, slope): (f32, f32)| {
                 dgates[i] = dout[i] * ups[i] * slope;
                 dups[i] = dout[i] * act;
+            };
+            if p.kind == 0 {
+                for i in 0..n {
+                    back(i, silu(gates[i]));
+                }
+            } else {
+                for i in 0..n {
+                    back(i, gelu(gates[i]));
+                }
             }
         }
     }

@@ -37,8 +37,9 @@ pub(super) unsafe fn backward(p: &params::Logits, s: &[Slot], team: &Team<'_>) {
         for t in team.share(p.n_tokens as usize) {
             let row = s[0].f32_mut(t * cols..(t + 1) * cols);
             let lse = state[3 * t] + state[3 * t + 1].ln();
+            let factor = -grad[t];
             for x in row.iter_mut() {
-                *x = -grad[t] * exp(*x - lse);
+                *x = factor * exp(*x - lse);
             }
             if let Some(x) = targets[t].checked_sub(p.col0).and_then(|c| row.get_mut(c as usize)) {
                 *x += grad[t];

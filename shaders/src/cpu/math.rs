@@ -20,6 +20,21 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     sum_lanes(&lanes) + tail
 }
 
+/// Σ a b c, as [`dot`].
+#[inline(always)]
+pub(super) fn dot3(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
+    let mut lanes = [0.0f32; LANES];
+    let (ca, cb, cc) = (a.chunks_exact(LANES), b.chunks_exact(LANES), c.chunks_exact(LANES));
+    let rest = ca.remainder().iter().zip(cb.remainder()).zip(cc.remainder());
+    let tail: f32 = rest.map(|((a, b), c)| a * b * c).sum();
+    for ((a, b), c) in ca.zip(cb).zip(cc) {
+        for i in 0..LANES {
+            lanes[i] += a[i] * b[i] * c[i];
+        }
+    }
+    sum_lanes(&lanes) + tail
+}
+
 /// Σ f(x), in lanes.
 #[inline(always)]
 pub(super) fn sum_of(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {

@@ -1,6 +1,6 @@
 //! `rms_norm`, `rms_norm_backward` and `add_norm` (Zhang & Sennrich, arXiv 1910.07467).
 
-use super::math::dot;
+use super::math::{dot, dot3};
 use super::{Slot, Team};
 use crate::params;
 
@@ -55,7 +55,7 @@ pub(super) unsafe fn add(p: &params::AddNorm, s: &[Slot], team: &Team<'_>) {
 #[inline(always)]
 pub(super) fn norm_gradient(x: &[f32], weight: &[f32], dy: &[f32], eps: f32, dx: &mut [f32], accumulate: bool) {
     let inv = inverse_rms(x, eps);
-    let along: f32 = x.iter().zip(dy).zip(weight).map(|((x, d), w)| x * d * w).sum();
+    let along = dot3(x, dy, weight);
     let along = along * inv * inv / x.len() as f32;
     for (((o, x), d), w) in dx.iter_mut().zip(x).zip(dy).zip(weight) {
         let g = inv * (d * w - x * along);

@@ -1,6 +1,6 @@
 //! Threads that walk one list of dispatches together.
 
-use std::cell::UnsafeCell;
+use std::cell::{Cell, UnsafeCell};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// A cache line of scratch.
@@ -8,13 +8,17 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 #[repr(align(64))]
 struct Line(#[allow(dead_code)] [u32; 16]);
 
+/// Dispatches that may be under way beside each other.
+const BESIDE: usize = 16;
+
 /// A barrier that spins first: dispatches are microseconds apart, a futex would cost more than the work.
 #[derive(Debug)]
 pub struct Barrier {
     count: usize,
     arrived: AtomicUsize,
     generation: AtomicUsize,
-    next: AtomicUsize,
+    /// The next chunk of each dispatch under way.
+    next: [AtomicUsize; BESIDE],
     scratch: UnsafeCell<Vec<Line>>,
 }
 
@@ -28,20 +32,23 @@ impl Barrier {
             count,
             arrived: AtomicUsize::new(0),
             generation: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
+            next: [const { AtomicUsize::new(0) }; BESIDE],
             scratch: UnsafeCell::new(Vec::new()),
         }
     }
 
+    fn restart(&self) {
+        self.next.iter().for_each(|next| next.store(0, Ordering::Relaxed));
+    }
+
     fn wait(&self) {
         if self.count == 1 {
-            self.next.store(0, Ordering::Relaxed);
-            return;
+            return self.restart();
         }
         let generation = self.generation.load(Ordering::Acquire);
         if self.arrived.fetch_add(1, Ordering::AcqRel) + 1 == self.count {
             self.arrived.store(0, Ordering::Relaxed);
-            self.next.store(0, Ordering::Relaxed);
+            self.restart();
             self.generation.store(generation.wrapping_add(1), Ordering::Release);
             return;
         }
@@ -62,41 +69,56 @@ pub struct Team<'a> {
     /// Threads.
     pub count: usize,
     barrier: &'a Barrier,
+    /// Which of the dispatches under way this thread is at.
+    at: Cell<usize>,
 }
 
 impl<'a> Team<'a> {
     /// The place of thread `index` at `barrier`.
     pub const fn new(index: usize, barrier: &'a Barrier) -> Self {
-        Self { index, count: barrier.count, barrier }
+        Self { index, count: barrier.count, barrier, at: Cell::new(0) }
     }
 
     /// Waits for all threads; what each wrote before is seen by all after. Restarts [`Team::chunks`].
     pub fn sync(&self) {
         self.barrier.wait();
+        self.at.set(0);
+    }
+
+    /// Goes on to the next dispatch: beside the one before, or when all threads have done that.
+    pub fn begin(&self, beside: bool) {
+        let next = self.at.get() + 1;
+        if beside && next < BESIDE {
+            self.at.set(next);
+        } else {
+            self.sync();
+        }
     }
 
     /// The chunks `0..n` that fall to this thread, handed out on demand so that a slow core takes fewer.
-    /// Once between two [`Team::sync`].
+    /// Once in a dispatch between two [`Team::sync`].
     pub fn chunks(&self, n: usize) -> impl Iterator<Item = usize> + '_ {
+        let next = &self.barrier.next[self.at.get()];
         std::iter::from_fn(move || {
             let i = if self.count == 1 {
-                let i = self.barrier.next.load(Ordering::Relaxed);
-                self.barrier.next.store(i + 1, Ordering::Relaxed);
+                let i = next.load(Ordering::Relaxed);
+                next.store(i + 1, Ordering::Relaxed);
                 i
             } else {
-                self.barrier.next.fetch_add(1, Ordering::Relaxed)
+                next.fetch_add(1, Ordering::Relaxed)
             };
             (i < n).then_some(i)
         })
     }
 
     /// Memory of `words` words that all threads share until the dispatch ends, at a multiple of 64 bytes, with
-    /// anything in it. All threads ask for the same, once in a dispatch and before they take chunks.
+    /// anything in it. All threads ask for the same, once in a dispatch and before they take chunks; they leave it with a
+    /// [`Team::sync`].
     pub(super) fn scratch(&self, words: usize) -> *mut f32 {
         let lines = words.div_ceil(16);
         let memory = self.barrier.scratch.get();
         if self.index == 0 {
-            // SAFETY: since the barrier before the dispatch no thread has used it, and the others wait below.
+            // SAFETY: the dispatch that used it last ended with a barrier, and the others wait below.
             let memory = unsafe { &mut *memory };
             if memory.len() < lines {
                 memory.resize(lines, Line([0; 16]));

@@ -1,192 +1,331 @@
-//! `matmul_q` and `matmul_gated` with AMX, for several tokens.
+//! `matmul_q`, `matmul_gated` and `matmul_q_transposed` with AMX, for many tokens.
 //!
-//! Quants are bf16 numbers, and a float is the sum of three; so products of 16 rows of W, a group of 32 weights and 16
-//! tokens are three products of tiles, exact but for the sums in f32, which are scaled by the group's d afterwards.
+//! A float is the sum of three bf16 numbers, and the products of terms that f32 could tell from zero are six: those make
+//! a product of 16 × 16 × 32 floats in tiles. Four such products are on their way at once, two rows of tiles by two.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
-use super::amx_tiles::{Tiles, WIDTH, nearest, pairs};
+use super::few_avx512::Floats;
 use super::matmul_q::{Job, gate_rows};
 use super::pack;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, with_registers};
-use crate::QuantType;
+use crate::{QuantType, params};
 
 /// From this many tokens on tiles pay.
-const TOKENS: usize = 8;
-/// Rows of a tile: of W, and tokens.
+const TOKENS: usize = 24;
+/// Rows of a tile, and columns of a product.
 const TILE: usize = 16;
+/// What is multiplied at once in each direction.
+const PAIR: usize = 2 * TILE;
+/// Depth of a tile.
+const DEPTH: usize = 32;
 /// Words of a tile, 64 bytes a row.
 const WORDS: usize = TILE * TILE;
-/// Terms of an activation.
+/// Terms of a float.
 const TERMS: usize = 3;
-/// Tokens whose tiles are made at a time: those of a wide x still lie in a second-level cache.
-const BATCH: usize = 128;
+/// Steps of [`DEPTH`] that are multiplied before others are unpacked: the tiles of 32 columns of them lie in a
+/// second-level cache beside those of the tokens.
+const STEPS: usize = 32;
+/// Words that the tiles of a batch of tokens may have: half of a second-level cache.
+const BATCH_WORDS: usize = 1 << 18;
 
-/// Tokens of a dispatch as tiles, shared by the team: for each sixteen tokens and each group of 32 the terms of their
-/// values, then for each the sums of the values.
-struct Tokens {
-    tiles: *mut f32,
-    sums: *mut f32,
-    groups: usize,
+/// One side of a product as tiles: for each sixteen rows or columns and each step of depth the terms of their values.
+#[derive(Clone, Copy)]
+struct Tiles {
+    at: *mut f32,
+    steps: usize,
 }
 
-impl Tokens {
-    #[inline(always)]
-    unsafe fn of(team: &Team<'_>, tokens: usize, groups: usize) -> Self {
-        let items = tokens.min(BATCH).div_ceil(TILE) * groups;
-        let tiles = team.scratch(items * (TERMS * WORDS + TILE));
-        // SAFETY: that many words are there.
-        Self { tiles, sums: unsafe { tiles.add(items * TERMS * WORDS) }, groups }
+impl Tiles {
+    /// Words for `blocks` of sixteen.
+    const fn words(blocks: usize, steps: usize) -> usize {
+        blocks * steps * TERMS * WORDS
     }
 
-    /// The tiles of sixteen tokens from group `g` on.
+    /// Row `i` of the first term of a block's step.
     #[inline(always)]
-    unsafe fn tiles(&self, block: usize, g: usize) -> *mut f32 {
-        // SAFETY: the caller's group is there.
-        unsafe { self.tiles.add((block * self.groups + g) * TERMS * WORDS) }
+    unsafe fn row(&self, block: usize, step: usize, i: usize) -> *mut f32 {
+        // SAFETY: the caller's tile is there.
+        unsafe { self.at.add((block * self.steps + step) * TERMS * WORDS + i * TILE) }
     }
+}
 
-    /// The sums of a group's values, of sixteen tokens.
-    #[inline(always)]
-    unsafe fn sums(&self, block: usize, g: usize) -> *mut f32 {
-        // SAFETY: the caller's group is there.
-        unsafe { self.sums.add((block * self.groups + g) * TILE) }
-    }
-
-    /// Writes group `g` of sixteen tokens; rows that are not there are zero.
-    #[inline(always)]
-    unsafe fn write(&self, block: usize, g: usize, rows: &[*const f32; TILE]) {
-        let mut columns = [0.0f32; 32 * TILE];
-        // SAFETY: the caller's rows; AVX-512 is there.
-        unsafe {
-            pack::transpose::<true>(rows, 32, columns.as_mut_ptr());
-            let tiles = self.tiles(block, g);
-            let mut sum = _mm512_setzero_ps();
-            for i in 0..TILE {
-                let mut low = _mm512_loadu_ps(columns.as_ptr().add(i * TILE));
-                let mut high = _mm512_loadu_ps(columns.as_ptr().add((i + TILE) * TILE));
-                sum = _mm512_add_ps(sum, _mm512_add_ps(low, high));
-                for term in 0..TERMS {
-                    let part = (nearest(low), nearest(high));
-                    let to = tiles.add(term * WORDS + i * TILE);
-                    _mm512_storeu_si512(to.cast(), pairs(part.0, part.1));
-                    (low, high) = (_mm512_sub_ps(low, part.0), _mm512_sub_ps(high, part.1));
-                }
-            }
-            _mm512_storeu_ps(self.sums(block, g), sum);
+/// Writes a row of the tiles of all terms: pairs of the values of `low` and `high`.
+#[inline(always)]
+unsafe fn split(mut low: __m512, mut high: __m512, to: *mut f32) {
+    // SAFETY: the caller's rows; AVX-512 is there.
+    unsafe {
+        for term in 0..TERMS {
+            let part = (nearest(low), nearest(high));
+            let both = _mm512_srli_epi32::<16>(_mm512_castps_si512(part.0));
+            let both = _mm512_or_si512(both, _mm512_castps_si512(part.1));
+            _mm512_storeu_si512(to.add(term * WORDS).cast(), both);
+            (low, high) = (_mm512_sub_ps(low, part.0), _mm512_sub_ps(high, part.1));
         }
     }
 }
 
-/// Scratch of a thread: sixteen rows of W.
-struct Rows {
-    /// Tiles of the quants of all groups, first terms first.
-    tiles: Vec<[u16; TILE * WIDTH]>,
-    /// For each group the scales of the rows, then their minimums where there are any.
-    scales: Vec<f32>,
-    /// The same by rows, on the way.
-    by_row: Vec<f32>,
+/// The bf16 number next to `x`, as a float.
+#[inline(always)]
+unsafe fn nearest(x: __m512) -> __m512 {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let bits = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
+        _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(0xffff_0000_u32 as i32)))
+    }
 }
 
-/// Whether it has done the product: types of groups and several tokens it does.
+/// How a product is cut: tokens that are multiplied at a time, and steps of depth.
+struct Cut {
+    tokens: usize,
+    steps: usize,
+}
+
+impl Cut {
+    /// Of `tokens` and `steps` in all; as few pieces as there can be, all alike.
+    fn of(tokens: usize, steps: usize, whole_depth: bool) -> Self {
+        let each = if whole_depth { steps } else { steps.div_ceil(steps.div_ceil(STEPS)) };
+        let most = (BATCH_WORDS / Tiles::words(1, each) * TILE / PAIR * PAIR).max(PAIR);
+        Self { tokens: tokens.div_ceil(tokens.div_ceil(most)).next_multiple_of(PAIR), steps: each }
+    }
+}
+
+/// Room for the tokens' tiles, which the team shares, and for those of 32 rows or columns of W, this thread's own.
+#[inline(always)]
+unsafe fn tiles(team: &Team<'_>, cut: &Cut) -> (Tiles, Tiles) {
+    let (shared, own) = (Tiles::words(cut.tokens / TILE, cut.steps), Tiles::words(2, cut.steps));
+    let all = team.scratch(shared + team.count * own);
+    // SAFETY: that many words are there.
+    let own = unsafe { all.add(shared + team.index * own) };
+    (Tiles { at: all, steps: cut.steps }, Tiles { at: own, steps: cut.steps })
+}
+
+/// Whether it has done the product: types of groups and many tokens it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
     if job.tokens() < TOKENS {
         return false;
     }
     // SAFETY: passed on from the caller.
-    unsafe { with_registers!(q, run, (job, s, team)) }
+    unsafe { with_registers!(q, rows_of, (job, s, team)) }
 }
 
+/// As [`forward`] for the transposed product.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) -> bool {
+    if (p.n_tokens as usize) < TOKENS {
+        return false;
+    }
+    // SAFETY: passed on from the caller.
+    unsafe { with_registers!(q, columns_of, (p, s, team)) }
+}
+
+/// Rows of W on the left, tokens on the right.
 #[inline(always)]
-unsafe fn run<R: Tiles>(job: &Job, s: &[Slot], team: &Team<'_>) {
+unsafe fn rows_of<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
-    let (n, groups) = (p.n as usize, p.k as usize / 32);
-    let zeros = [0.0f32; 32];
-    let mut w = Rows {
-        tiles: vec![[0; TILE * WIDTH]; groups * R::TERMS],
-        scales: vec![0.0; TILE * groups * (1 + usize::from(R::MINIMUM))],
-        by_row: vec![0.0; TILE * groups * (1 + usize::from(R::MINIMUM))],
-    };
-    let mut ups = vec![0.0f32; if job.gate.is_some() { BATCH * TILE } else { 0 }];
-    // SAFETY: the contract of `cpu::run`; sixteen columns of y are written by one thread.
+    let (n, groups) = (p.n as usize, p.k as usize / DEPTH);
+    let cut = Cut::of(job.tokens(), groups, job.gate.is_some());
+    let mut gates = vec![0.0f32; if job.gate.is_some() { 2 * cut.tokens * PAIR } else { 0 }];
+    // SAFETY: the contract of `cpu::run`; 32 columns of y are written by one thread.
     unsafe {
         let r = R::over(p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
-        let x = Tokens::of(team, job.tokens(), groups);
+        let (x, w) = tiles(team, &cut);
         let configured = Configured::new();
-        for t0 in (0..job.tokens()).step_by(BATCH) {
-            let tokens = BATCH.min(job.tokens() - t0);
-            let row = |t: usize, g: usize| {
-                let at = p.x_offset as usize + (t0 + t) * p.x_stride as usize + 32 * g;
-                if t < tokens { s[0].f32()[at..at + 32].as_ptr() } else { zeros.as_ptr() }
-            };
-            let blocks = tokens.div_ceil(TILE);
-            for chunk in team.chunks(blocks * groups) {
-                let (block, g) = (chunk / groups, chunk % groups);
-                x.write(block, g, &std::array::from_fn(|i| row(block * TILE + i, g)));
-            }
-            team.sync();
-            for chunk in team.chunks(n.div_ceil(TILE)) {
-                let n0 = chunk * TILE;
-                let cols = TILE.min(n - n0);
-                for half in 0..job.halves() {
-                    let first = p.w_row0 as usize + half * n + n0;
-                    // Rows that are not there repeat the last one.
-                    let row = |i: usize| (first + i.min(cols - 1)) * groups;
-                    w.fill(&r, groups, row);
-                    for block in 0..blocks {
-                        let y: [[f32; TILE]; TILE] = configured.product::<R>(&w, &x, block);
-                        let here = TILE.min(tokens - block * TILE);
-                        for (i, y) in y[..here].iter().enumerate() {
-                            let t = block * TILE + i;
-                            if half == 1 {
-                                ups[t * TILE..][..TILE].copy_from_slice(y);
-                                continue;
+        for t0 in (0..job.tokens()).step_by(cut.tokens) {
+            let tokens = cut.tokens.min(job.tokens() - t0);
+            let pairs = tokens.div_ceil(PAIR);
+            for g0 in (0..groups).step_by(cut.steps) {
+                let steps = cut.steps.min(groups - g0);
+                let from = s[0].f32()[p.x_offset as usize + t0 * p.x_stride as usize + DEPTH * g0..].as_ptr();
+                for chunk in team.chunks(2 * pairs * steps) {
+                    let (block, step) = (chunk / steps, chunk % steps);
+                    write_columns(&x, block, step, from, p.x_stride as usize, tokens);
+                }
+                team.sync();
+                for chunk in team.chunks(n.div_ceil(PAIR)) {
+                    let n0 = chunk * PAIR;
+                    let cols = PAIR.min(n - n0);
+                    for half in 0..job.halves() {
+                        let first = p.w_row0 as usize + half * n + n0;
+                        for i in 0..PAIR {
+                            // Rows that are not there repeat the last one.
+                            let row = (first + i.min(cols - 1)) * groups + g0;
+                            for step in 0..steps {
+                                let [low, high] = r.floats(row + step);
+                                split(low, high, w.row(i / TILE, step, i % TILE));
                             }
-                            let at = p.y_offset as usize + (t0 + t) * p.y_stride as usize + n0;
-                            let out = s[2].f32_mut(at..at + cols);
-                            if p.accumulate != 0 {
-                                out.iter_mut().zip(y).for_each(|(o, y)| *o += y);
-                            } else {
-                                out.copy_from_slice(&y[..cols]);
+                        }
+                        for pair in 0..pairs {
+                            let c = configured.product(&w, 0, &x, 2 * pair, steps);
+                            let here = PAIR.min(tokens - pair * PAIR);
+                            for (t, y) in c.by_columns().iter().enumerate().take(here) {
+                                let t = pair * PAIR + t;
+                                if job.gate.is_some() {
+                                    gates[(half * cut.tokens + t) * PAIR..][..PAIR].copy_from_slice(y);
+                                    continue;
+                                }
+                                let at = p.y_offset as usize + (t0 + t) * p.y_stride as usize + n0;
+                                put(s[2].f32_mut(at..at + cols), y, p.accumulate != 0 || g0 > 0);
                             }
                         }
                     }
-                }
-                if let Some(kind) = job.gate {
-                    for (t, ups) in ups.chunks_exact(TILE).take(tokens).enumerate() {
-                        let at = p.y_offset as usize + (t0 + t) * p.y_stride as usize + n0;
-                        gate_rows::<true>(kind, s[2].f32_mut(at..at + cols), ups);
+                    if let Some(kind) = job.gate {
+                        let (gates, ups) = gates.split_at_mut(cut.tokens * PAIR);
+                        gate_rows::<true>(kind, &mut gates[..tokens * PAIR], &ups[..tokens * PAIR]);
+                        for (t, y) in gates.chunks_exact(PAIR).enumerate().take(tokens) {
+                            let at = p.y_offset as usize + (t0 + t) * p.y_stride as usize + n0;
+                            put(s[2].f32_mut(at..at + cols), y, false);
+                        }
                     }
                 }
+                team.sync();
             }
-            team.sync();
         }
     }
 }
 
-impl Rows {
-    /// Expands sixteen rows, which begin at the groups that `row` gives.
-    #[inline(always)]
-    unsafe fn fill<R: Tiles>(&mut self, r: &R, groups: usize, row: impl Fn(usize) -> usize) {
-        let each = groups * (1 + usize::from(R::MINIMUM));
-        for (i, scales) in self.by_row.chunks_exact_mut(each).enumerate() {
-            let first = row(i);
-            // SAFETY: the caller's rows; the tiles are as many as the groups.
-            unsafe {
-                r.scales(first, groups, scales.as_mut_ptr());
-                for g in 0..groups {
-                    r.quants(first + g, self.tiles[g][i * WIDTH..].as_mut_ptr(), groups * TILE * WIDTH);
+/// Tokens on the left, columns of W on the right: a group of 32 at a time.
+#[inline(always)]
+unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
+    let (all, n, groups) = (p.n_tokens as usize, p.n as usize, p.k as usize / DEPTH);
+    let steps = n.div_ceil(DEPTH);
+    let cut = Cut::of(all, steps, false);
+    // SAFETY: the contract of `cpu::run`; 32 columns of dx are written by one thread.
+    unsafe {
+        let r = R::over(p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
+        let (dy, w) = tiles(team, &cut);
+        let configured = Configured::new();
+        for t0 in (0..all).step_by(cut.tokens) {
+            let tokens = cut.tokens.min(all - t0);
+            let pairs = tokens.div_ceil(PAIR);
+            for step0 in (0..steps).step_by(cut.steps) {
+                let steps = cut.steps.min(steps - step0);
+                let n0 = step0 * DEPTH;
+                let len = (n - n0).min(steps * DEPTH);
+                let from = s[0].f32()[p.y_offset as usize + t0 * p.y_stride as usize + n0..].as_ptr();
+                for block in team.chunks(2 * pairs) {
+                    for i in 0..TILE {
+                        let t = block * TILE + i;
+                        write_row(&dy, block, i, (t < tokens).then(|| from.add(t * p.y_stride as usize)), len);
+                    }
                 }
+                team.sync();
+                for g in team.chunks(groups) {
+                    let first = p.w_row0 as usize + n0;
+                    // What is not there is multiplied by zeros: the last row will do.
+                    let at = |row: usize| (first + row.min(len - 1)) * groups + g;
+                    for step in 0..steps {
+                        for i in 0..TILE {
+                            let low = r.floats(at(step * DEPTH + i));
+                            let high = r.floats(at(step * DEPTH + i + TILE));
+                            split(low[0], high[0], w.row(0, step, i));
+                            split(low[1], high[1], w.row(1, step, i));
+                        }
+                    }
+                    for pair in 0..pairs {
+                        let c = configured.product(&dy, 2 * pair, &w, 0, steps);
+                        for t in 0..PAIR.min(tokens - pair * PAIR) {
+                            let at = p.x_offset as usize + (t0 + pair * PAIR + t) * p.x_stride as usize + g * DEPTH;
+                            put(s[2].f32_mut(at..at + DEPTH), &c.row(t), p.accumulate != 0 || n0 > 0);
+                        }
+                    }
+                }
+                team.sync();
             }
         }
-        // SAFETY: both are sixteen rows of that many.
-        unsafe {
-            let rows = std::array::from_fn(|i| self.by_row[i * each..].as_ptr());
-            pack::transpose::<true>(&rows, each, self.scales.as_mut_ptr());
+    }
+}
+
+#[inline(always)]
+fn put(out: &mut [f32], values: &[f32], accumulate: bool) {
+    if accumulate {
+        out.iter_mut().zip(values).for_each(|(o, v)| *o += v);
+    } else {
+        out.copy_from_slice(&values[..out.len()]);
+    }
+}
+
+/// Tokens as columns: writes a step of sixteen of them; those that are not there are zero.
+#[inline(always)]
+unsafe fn write_columns(x: &Tiles, block: usize, step: usize, from: *const f32, stride: usize, tokens: usize) {
+    let zeros = [0.0f32; DEPTH];
+    let mut columns = [0.0f32; DEPTH * TILE];
+    // SAFETY: the caller's tokens; AVX-512 is there.
+    unsafe {
+        let row = |i: usize| {
+            let t = block * TILE + i;
+            if t < tokens { from.add(t * stride + DEPTH * step) } else { zeros.as_ptr() }
+        };
+        pack::transpose::<true>(&std::array::from_fn(row), DEPTH, columns.as_mut_ptr());
+        for i in 0..TILE {
+            let low = _mm512_loadu_ps(columns.as_ptr().add(i * TILE));
+            let high = _mm512_loadu_ps(columns.as_ptr().add((i + TILE) * TILE));
+            split(low, high, x.row(block, step, i));
         }
+    }
+}
+
+/// A token as row `i`: writes `len` values and zeros to the end of the last step.
+#[inline(always)]
+unsafe fn write_row(x: &Tiles, block: usize, i: usize, from: Option<*const f32>, len: usize) {
+    for step in 0..len.div_ceil(DEPTH) {
+        // SAFETY: the caller's values; AVX-512 is there.
+        unsafe {
+            let (low, high) = (load(from, DEPTH * step, len), load(from, DEPTH * step + TILE, len));
+            split(low, high, x.row(block, step, i));
+        }
+    }
+}
+
+/// Sixteen of `len` values from `at` on, zeros where there are none.
+#[inline(always)]
+unsafe fn load(from: Option<*const f32>, at: usize, len: usize) -> __m512 {
+    // SAFETY: the caller's values; AVX-512 is there.
+    unsafe {
+        match from {
+            Some(from) if at < len => {
+                let there = ((1u32 << (len - at).min(TILE)) - 1) as __mmask16;
+                _mm512_maskz_loadu_ps(there, from.add(at))
+            }
+            _ => _mm512_setzero_ps(),
+        }
+    }
+}
+
+/// A product of two blocks by two: four tiles.
+#[repr(align(64))]
+struct Product([[f32; WORDS]; 4]);
+
+impl Product {
+    /// Row `i` of 32.
+    #[inline(always)]
+    fn row(&self, i: usize) -> [f32; PAIR] {
+        let mut row = [0.0; PAIR];
+        for (half, out) in row.chunks_exact_mut(TILE).enumerate() {
+            out.copy_from_slice(&self.0[i / TILE * 2 + half][i % TILE * TILE..][..TILE]);
+        }
+        row
+    }
+
+    /// All columns as rows.
+    #[inline(always)]
+    unsafe fn by_columns(&self) -> [[f32; PAIR]; PAIR] {
+        let mut out = [[0.0; PAIR]; PAIR];
+        for (i, tile) in self.0.iter().enumerate() {
+            let mut turned = [[0.0f32; TILE]; TILE];
+            // SAFETY: both are sixteen rows of sixteen.
+            unsafe {
+                let rows = std::array::from_fn(|r| tile[r * TILE..].as_ptr());
+                pack::transpose::<true>(&rows, TILE, turned.as_mut_ptr().cast());
+            }
+            for (out, turned) in out[i % 2 * TILE..].iter_mut().zip(turned) {
+                out[i / 2 * TILE..][..TILE].copy_from_slice(&turned);
+            }
+        }
+        out
     }
 }
 
@@ -207,36 +346,68 @@ impl Configured {
         Self
     }
 
-    /// Sixteen rows of W times sixteen tokens: `[token][row]`.
+    /// Two blocks of rows from `a0` on times two of columns from `b0` on.
     #[inline(always)]
-    unsafe fn product<R: Tiles>(&self, w: &Rows, x: &Tokens, block: usize) -> [[f32; TILE]; TILE] {
-        let groups = x.groups;
-        // SAFETY: AVX-512 is there.
-        let mut sums = unsafe { [_mm512_setzero_ps(); TILE] };
-        let mut parts = [[Part::ZERO; 2]; 2];
-        // SAFETY: the tiles and scales of all groups are there; AMX and AVX-512 are.
-        unsafe {
-            // The products of two groups run while those before them are scaled.
-            for g in 0..groups {
-                multiply::<R>(w, g, groups, x.tiles(block, g), &mut parts[g / 2 % 2][g % 2], g % 2);
-                if g % 2 == 1 && g > 2 {
-                    for (i, part) in parts[(g / 2 + 1) % 2].iter().enumerate() {
-                        scale::<R>(w, x, block, g - 3 + i, part, &mut sums);
-                    }
-                }
-            }
-            let scaled = if groups < 4 { 0 } else { groups / 2 * 2 - 2 };
-            for g in scaled..groups {
-                scale::<R>(w, x, block, g, &parts[g / 2 % 2][g % 2], &mut sums);
-            }
-            let mut rows = [[0.0f32; TILE]; TILE];
-            for (row, sum) in rows.iter_mut().zip(sums) {
-                _mm512_storeu_ps(row.as_mut_ptr(), sum);
-            }
-            let mut out = [[0.0f32; TILE]; TILE];
-            pack::transpose::<true>(&std::array::from_fn(|i| rows[i].as_ptr()), TILE, out.as_mut_ptr().cast());
-            out
+    unsafe fn product(&self, a: &Tiles, a0: usize, b: &Tiles, b0: usize, steps: usize) -> Product {
+        let mut c = Product([[0.0; WORDS]; 4]);
+        macro_rules! load {
+            ($x:literal, $low:literal, $high:literal, $term:literal) => {
+                concat!(
+                    "tileloadd tmm",
+                    $low,
+                    ", [{",
+                    $x,
+                    "0} + {row} + ",
+                    $term,
+                    "]\n",
+                    "tileloadd tmm",
+                    $high,
+                    ", [{",
+                    $x,
+                    "1} + {row} + ",
+                    $term,
+                    "]",
+                )
+            };
         }
+        macro_rules! multiply {
+            () => {
+                "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\n\
+                 tdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
+            };
+        }
+        // SAFETY: the caller's tiles of 1024 bytes; AMX is there and set up.
+        unsafe {
+            asm!(
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+                "2:",
+                // Each product of terms has one side of the one before it.
+                load!("a", "4", "5", "2048"), load!("b", "6", "7", "0"), multiply!(),
+                load!("a", "4", "5", "1024"), multiply!(),
+                load!("b", "6", "7", "1024"), multiply!(),
+                load!("a", "4", "5", "0"), multiply!(),
+                load!("b", "6", "7", "2048"), multiply!(),
+                load!("b", "6", "7", "0"), multiply!(),
+                "add {a0}, 3072", "add {a1}, 3072", "add {b0}, 3072", "add {b1}, 3072",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{c} + {row}], tmm0",
+                "tilestored [{c} + {row} + 1024], tmm1",
+                "tilestored [{c} + {row} + 2048], tmm2",
+                "tilestored [{c} + {row} + 3072], tmm3",
+                a0 = inout(reg) a.row(a0, 0, 0) => _,
+                a1 = inout(reg) a.row(a0 + 1, 0, 0) => _,
+                b0 = inout(reg) b.row(b0, 0, 0) => _,
+                b1 = inout(reg) b.row(b0 + 1, 0, 0) => _,
+                steps = inout(reg) steps => _,
+                c = in(reg) c.0.as_mut_ptr(),
+                row = in(reg) 64usize,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+                options(nostack)
+            );
+        }
+        c
     }
 }
 
@@ -244,83 +415,5 @@ impl Drop for Configured {
     fn drop(&mut self) {
         // SAFETY: AMX is there. The system need not keep the tiles of this thread any more.
         unsafe { asm!("tilerelease", options(nostack, nomem)) };
-    }
-}
-
-/// A product of tiles.
-#[derive(Clone, Copy)]
-#[repr(align(64))]
-struct Part([f32; WORDS]);
-
-impl Part {
-    const ZERO: Self = Self([0.0; WORDS]);
-}
-
-/// Rows of W times tokens for one group, not scaled yet, in one of two sets of registers.
-#[inline(always)]
-unsafe fn multiply<R: Tiles>(w: &Rows, g: usize, groups: usize, x: *const f32, out: &mut Part, set: usize) {
-    macro_rules! tiles {
-        ($c:literal, $w:literal, $a:literal, $b:literal) => {{
-            asm!(
-                concat!("tilezero tmm", $c),
-                concat!("tileloadd tmm", $w, ", [{w} + {row}]"),
-                concat!("tileloadd tmm", $a, ", [{x} + {row}]"),
-                concat!("tdpbf16ps tmm", $c, ", tmm", $w, ", tmm", $a),
-                concat!("tileloadd tmm", $b, ", [{x} + {row} + 1024]"),
-                concat!("tdpbf16ps tmm", $c, ", tmm", $w, ", tmm", $b),
-                concat!("tileloadd tmm", $a, ", [{x} + {row} + 2048]"),
-                concat!("tdpbf16ps tmm", $c, ", tmm", $w, ", tmm", $a),
-                w = in(reg) w.tiles.as_ptr().add(g), x = in(reg) x, row = in(reg) 64usize,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                options(nostack, readonly)
-            );
-            if R::TERMS == 2 {
-                asm!(
-                    concat!("tileloadd tmm", $w, ", [{w} + {row}]"),
-                    concat!("tileloadd tmm", $b, ", [{x} + {row} + 1024]"),
-                    concat!("tdpbf16ps tmm", $c, ", tmm", $w, ", tmm", $a),
-                    concat!("tdpbf16ps tmm", $c, ", tmm", $w, ", tmm", $b),
-                    concat!("tileloadd tmm", $a, ", [{x} + {row}]"),
-                    concat!("tdpbf16ps tmm", $c, ", tmm", $w, ", tmm", $a),
-                    w = in(reg) w.tiles.as_ptr().add(groups + g), x = in(reg) x, row = in(reg) 64usize,
-                    out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-                    out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-                    options(nostack, readonly)
-                );
-            }
-            asm!(
-                concat!("tilestored [{out} + {row}], tmm", $c),
-                out = in(reg) out.0.as_mut_ptr(), row = in(reg) 64usize,
-                options(nostack)
-            );
-        }};
-    }
-    // SAFETY: the caller's tiles of 1024 bytes; AMX is there and set up. What a block leaves in its registers the next
-    // ones use: no other code of this thread touches tiles.
-    unsafe {
-        if set == 0 {
-            tiles!("0", "1", "2", "3");
-        } else {
-            tiles!("4", "5", "6", "7");
-        }
-    }
-}
-
-/// Adds the products of group `g`, scaled.
-#[inline(always)]
-unsafe fn scale<R: Tiles>(w: &Rows, x: &Tokens, block: usize, g: usize, part: &Part, sums: &mut [__m512; TILE]) {
-    let per = 1 + usize::from(R::MINIMUM);
-    // SAFETY: the caller's group is there; AVX-512 is.
-    unsafe {
-        let scales = w.scales.as_ptr().add(g * per * TILE);
-        let of_x = _mm512_loadu_ps(x.sums(block, g));
-        for (i, sum) in sums.iter_mut().enumerate() {
-            let products = _mm512_loadu_ps(part.0.as_ptr().add(i * TILE));
-            *sum = _mm512_fmadd_ps(_mm512_set1_ps(*scales.add(i)), products, *sum);
-            if R::MINIMUM {
-                *sum = _mm512_fmadd_ps(_mm512_set1_ps(*scales.add(TILE + i)), of_x, *sum);
-            }
-        }
     }
 }

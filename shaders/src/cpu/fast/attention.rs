@@ -1,13 +1,13 @@
 //! `attention` by tiles: a block of one sequence's tokens against all the keys that it sees, as three small
-//! products. Single tokens (decoding) take the plain form.
+//! products. Single tokens (decoding) take [`branches`].
 
-use super::super::attention::{self, Map};
+use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
 use super::super::math::{exp, max_of, sum_of};
 use super::super::{Level, Slot, Team};
-use super::pack;
 use super::runs::{self, Run};
 use super::tile::{COLS, Panel, Strided, Target, panel_of};
+use super::{branches, pack};
 use crate::{KvType, params};
 
 /// Tokens of a block.
@@ -26,7 +26,7 @@ pub(crate) unsafe fn forward<const FMA: bool>(
     let blocks = runs::blocks(&map, p.n_tokens as usize, BLOCK);
     if blocks.len() * 4 > p.n_tokens as usize {
         // SAFETY: passed on from the caller.
-        return unsafe { attention::forward(kv, p, s, team) };
+        return unsafe { branches::forward::<FMA>(kv, p, s, team, level) };
     }
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let (mut packed, mut scores) = (Vec::new(), Vec::new());
@@ -43,7 +43,7 @@ pub(crate) unsafe fn forward<const FMA: bool>(
             let (h0, per) = (g * (heads / groups), heads / groups);
             let a = Strided { ptr: q.as_ptr().add((block.row * heads + h0) * dim), row: heads * dim, col: 1 };
             let k = keys.loaded(&k, g, p, &mut loaded);
-            keys.scores::<FMA>(block, a, &k, p, p.scale, &mut packed, &mut scores);
+            keys.scores::<FMA>(block, per, a, &k, p, p.scale, &mut packed, &mut scores);
             for (i, row) in scores.chunks_exact_mut(keys.stride).enumerate() {
                 let (h, t) = (h0 + i / block.len, i % block.len);
                 let at = (block.row + t) * heads + h;
@@ -91,7 +91,7 @@ pub(super) struct Rows<'a> {
 impl Rows<'_> {
     /// The row of the i-th key.
     #[inline(always)]
-    fn row(&self, i: usize) -> &[f32] {
+    pub(super) fn row(&self, i: usize) -> &[f32] {
         let at = self.cache.map_or(i, |(cells, g)| cells[i] * self.groups + g);
         &self.values[at * self.dim..][..self.dim]
     }
@@ -104,6 +104,14 @@ impl Keys {
         let cells: Vec<usize> = map.cells(block.seq, first..block.pos + block.len).collect();
         let stride = cells.len().next_multiple_of(COLS);
         Self { cells, first, stride, panel }
+    }
+
+    /// Other keys, of the same products.
+    #[inline(always)]
+    pub(super) fn own(&self, map: &Map<'_>, seq: usize, positions: std::ops::Range<usize>) -> Self {
+        let first = positions.start;
+        let cells: Vec<usize> = map.cells(seq, positions).collect();
+        Self { stride: cells.len().next_multiple_of(COLS), cells, first, panel: self.panel }
     }
 
     /// The columns that a token at `pos` sees.
@@ -125,7 +133,7 @@ impl Keys {
     /// # Safety
     /// No thread may write the cache meanwhile.
     #[inline(always)]
-    unsafe fn loaded<'r>(
+    pub(super) unsafe fn loaded<'r>(
         &'r self,
         side: &CacheRows<'r>,
         g: usize,
@@ -146,12 +154,13 @@ impl Keys {
         Rows { values: loaded, cache: None, groups, dim }
     }
 
-    /// `out[h, t, key] = scale · a[t, h, :] · rows[key, :]` for the heads of a group, whose first one `a` begins
+    /// `out[h, t, key] = scale · a[t, h, :] · rows[key, :]` for `per` heads of a group, whose first one `a` begins
     /// with; columns beyond the keys mean nothing.
     #[inline(always)]
     pub(super) unsafe fn scores<const FMA: bool>(
         &self,
         block: &Run,
+        per: usize,
         a: Strided,
         rows: &Rows<'_>,
         p: &params::Attention,
@@ -160,7 +169,6 @@ impl Keys {
         out: &mut Vec<f32>,
     ) {
         let dim = p.head_dim as usize;
-        let per = (p.n_heads / p.n_kv_heads) as usize;
         out.resize(per * block.len * self.stride, 0.0);
         packed.resize((dim * COLS).max(packed.len()), 0.0);
         let n = self.cells.len();

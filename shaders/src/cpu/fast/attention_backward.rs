@@ -49,13 +49,14 @@ impl<'a> Inputs<'a> {
     #[inline(always)]
     unsafe fn gradients<const FMA: bool>(&self, block: &Run, keys: &Keys, g: usize, w: &mut Scratch) {
         let heads = self.p.n_heads as usize;
-        let h0 = g * (heads / self.p.n_kv_heads as usize);
+        let per = heads / self.p.n_kv_heads as usize;
+        let h0 = g * per;
         // SAFETY: the heads of the block's rows are there.
         unsafe {
             let (q, d) = (self.head(self.q, block.row, h0), self.head(self.dout, block.row, h0));
             let (k, v) = (keys.rows(self.k, g, self.p), keys.rows(self.v, g, self.p));
-            keys.scores::<FMA>(block, q, &k, self.p, self.p.scale, &mut w.packed, &mut w.probs);
-            keys.scores::<FMA>(block, d, &v, self.p, 1.0, &mut w.packed, &mut w.d_scores);
+            keys.scores::<FMA>(block, per, q, &k, self.p, self.p.scale, &mut w.packed, &mut w.probs);
+            keys.scores::<FMA>(block, per, d, &v, self.p, 1.0, &mut w.packed, &mut w.d_scores);
         }
         let rows = w.probs.chunks_exact_mut(keys.stride).zip(w.d_scores.chunks_exact_mut(keys.stride));
         for (i, (probs, d_scores)) in rows.enumerate() {

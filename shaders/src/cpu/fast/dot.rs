@@ -10,6 +10,9 @@ use super::unpack::{Row, Unpack};
 const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 /// Tokens multiplied at a time.
 const TOKENS: usize = 8;
+/// Tokens and rows whose products a form may make at a time.
+const MOST_TOKENS: usize = 32;
+const MOST_ROWS: usize = 4;
 /// Lanes of a sum.
 const LANES: usize = 8;
 
@@ -21,17 +24,20 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], 
         let w = U::new(s[1].u32(), &p.planes);
         let x = &s[0].f32()[p.x_offset as usize..];
         let one = Row::new(&x[..p.k as usize], if job.tokens() == 1 { U::INTEGERS } else { None });
-        rows::<FMA>(job, s, team, &Expanded::<U, FMA> { w, one, x, stride: p.x_stride as usize });
+        rows::<FMA, _>(job, s, team, &Expanded::<U, FMA> { w, one, x, stride: p.x_stride as usize });
     }
 }
 
 /// What multiplies rows of W with every token. A trait, for a closure's body would lack the caller's instructions.
 pub(super) trait Dots {
-    /// The products of the row that begins at flat index `first`.
+    /// Rows at a time, at the most [`MOST_ROWS`].
+    const ROWS: usize = 1;
+
+    /// The products `[row][token]` of `rows` rows, the first of which begins at flat index `first`.
     ///
     /// # Safety
-    /// The row is inside of W, and the instructions of the form are there.
-    unsafe fn dots(&self, first: usize, sums: &mut [f32]);
+    /// The rows are inside of W, and the instructions of the form are there.
+    unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]);
 }
 
 struct Expanded<'a, U, const FMA: bool> {
@@ -43,7 +49,7 @@ struct Expanded<'a, U, const FMA: bool> {
 
 impl<U: Unpack, const FMA: bool> Dots for Expanded<'_, U, FMA> {
     #[inline(always)]
-    unsafe fn dots(&self, first: usize, sums: &mut [f32]) {
+    unsafe fn dots(&self, first: usize, _: usize, sums: &mut [f32]) {
         // SAFETY: passed on from the caller.
         unsafe { row::<U, FMA>(&self.w, first, &self.one, self.x, self.stride, sums) }
     }
@@ -51,10 +57,10 @@ impl<U: Unpack, const FMA: bool> Dots for Expanded<'_, U, FMA> {
 
 /// The product by `dots`.
 #[inline(always)]
-pub(super) unsafe fn rows<const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>, dots: &impl Dots) {
+pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job, s: &[Slot], team: &Team<'_>, dots: &D) {
     let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
-    let mut sums = [0.0f32; 16];
+    let mut sums = [0.0f32; MOST_ROWS * MOST_TOKENS];
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
         let rows = (n / (8 * team.count)).clamp(*ROWS.start(), *ROWS.end());
@@ -64,15 +70,19 @@ pub(super) unsafe fn rows<const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_
             let (start, end) = (chunk * rows, n.min((chunk + 1) * rows));
             // Whole runs of gates, then of ups: memory is read ahead along them.
             for half in 0..job.halves() {
-                for i in start..end {
+                for i in (start..end).step_by(D::ROWS) {
                     let first = (p.w_row0 as usize + half * n + i) * k;
-                    dots.dots(first, &mut sums[..tokens]);
-                    for (t, sum) in sums[..tokens].iter().enumerate() {
-                        if half == 0 {
-                            let y = s[2].f32_ptr().add(y0 + t * stride + i);
-                            *y = if p.accumulate != 0 { *y + sum } else { *sum };
-                        } else {
-                            ups[t * rows + i - start] = *sum;
+                    let here = D::ROWS.min(end - i);
+                    dots.dots(first, here, &mut sums[..here * tokens]);
+                    for t in 0..tokens {
+                        for r in 0..here {
+                            let sum = sums[r * tokens + t];
+                            if half == 0 {
+                                let y = s[2].f32_ptr().add(y0 + t * stride + i + r);
+                                *y = if p.accumulate != 0 { *y + sum } else { sum };
+                            } else {
+                                ups[t * rows + i + r - start] = sum;
+                            }
                         }
                     }
                 }

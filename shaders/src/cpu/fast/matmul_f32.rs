@@ -2,6 +2,8 @@
 
 use super::super::math::dot;
 use super::super::{Level, Slot, Team};
+#[cfg(target_arch = "x86_64")]
+use super::few_avx512;
 use super::pack;
 use super::tile::{COLS, Strided, Target, panel_of, rows_of};
 use crate::params;
@@ -11,9 +13,16 @@ const DEPTH: usize = 256;
 
 #[inline(always)]
 pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
-    if p.m == 1 && p.a_col == 1 && p.b_row == 1 && p.k as usize > 2 * COLS {
-        // SAFETY: passed on from the caller.
-        return unsafe { one_row(p, s, team) };
+    if p.m == 1 && p.a_col == 1 && p.b_row == 1 {
+        #[cfg(target_arch = "x86_64")]
+        if level >= Level::Avx512 {
+            // SAFETY: passed on from the caller; the instructions are there.
+            return unsafe { few_avx512::one_row(p, s, team) };
+        }
+        if p.k as usize > 2 * COLS {
+            // SAFETY: passed on from the caller.
+            return unsafe { one_row(p, s, team) };
+        }
     }
     let panel = panel_of(level);
     let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);

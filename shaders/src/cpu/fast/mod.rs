@@ -6,11 +6,12 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
-#[cfg(target_arch = "x86_64")]
-mod amx_tiles;
 mod attention;
 mod attention_backward;
+mod branches;
 mod dot;
+#[cfg(target_arch = "x86_64")]
+mod few_avx512;
 mod matmul_f32;
 mod matmul_q;
 mod pack;
@@ -78,8 +79,8 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job, s: &[Slot], team: &Team<'
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the contract of `cpu::run`; the instructions were looked for.
     unsafe {
-        let several = level >= Level::Amx && amx::forward(q, job, s, team);
-        if several || level >= Level::Avx512 && vnni::forward(q, job, s, team) {
+        let few = || vnni::forward(q, job, s, team) || few_avx512::forward(q, job, s, team);
+        if level >= Level::Avx512 && few() || level >= Level::Amx && amx::forward(q, job, s, team) {
             return;
         }
     }
@@ -88,6 +89,13 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job, s: &[Slot], team: &Team<'
 
 #[inline(always)]
 pub(super) unsafe fn matmul_q_transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], team: &Team<'_>, level: Level) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: the contract of `cpu::run`; the instructions were looked for.
+    unsafe {
+        if level >= Level::Amx && amx::transposed(q, p, s, team) {
+            return;
+        }
+    }
     with_unpack!(q, level, matmul_q::transposed, (p, s, team, level))
 }
 

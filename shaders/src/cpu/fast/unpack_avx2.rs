@@ -111,7 +111,7 @@ impl Sums {
 }
 
 /// How far ahead quants are asked for, in bytes: about as long as memory takes.
-const AHEAD: usize = 1024;
+const AHEAD: usize = 4096;
 
 /// Asks for the line `AHEAD` bytes after `p`; past the end of the planes it does nothing.
 #[inline(always)]

@@ -8,6 +8,9 @@ use super::matmul_q::Job;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, with_registers};
 use crate::QuantType;
 
+/// Rows of W at a time.
+const ROWS: usize = 4;
+
 /// The order of a row's integers: each group as its even values and its odd ones, and groups in fours as the products take
 /// them.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -37,6 +40,19 @@ trait Wide: Registers {
 
     /// Σ w x over a row whose weights begin at group `first`.
     unsafe fn dot(&self, first: usize, x: &Integers) -> f32;
+
+    /// The same over [`ROWS`] rows, one after the other.
+    #[inline(always)]
+    unsafe fn dots(&self, first: usize, x: &Integers) -> [f32; ROWS] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let mut out = [0.0; ROWS];
+            for (i, out) in out.iter_mut().enumerate() {
+                *out = self.dot(first + i * x.groups, x);
+            }
+            out
+        }
+    }
 }
 
 /// Whether it has done the product: types of groups and one token it does.
@@ -55,7 +71,7 @@ unsafe fn run<R: Wide>(job: &Job, s: &[Slot], team: &Team<'_>) {
     unsafe {
         let r = R::over(job.p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
         let x = integers(&s[0].f32()[job.p.x_offset as usize..][..job.p.k as usize], <R as Wide>::ORDER);
-        dot::rows::<true>(job, s, team, &One { r, x });
+        dot::rows::<true, _>(job, s, team, &One { r, x });
     }
 }
 
@@ -65,10 +81,20 @@ struct One<R> {
 }
 
 impl<R: Wide> dot::Dots for One<R> {
+    const ROWS: usize = ROWS;
+
     #[inline(always)]
-    unsafe fn dots(&self, first: usize, sums: &mut [f32]) {
+    unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
         // SAFETY: passed on from the caller.
-        unsafe { sums[0] = self.r.dot(first / 32, &self.x) }
+        unsafe {
+            if rows == ROWS {
+                sums.copy_from_slice(&self.r.dots(first / 32, &self.x));
+                return;
+            }
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = self.r.dot(first / 32 + i * self.x.groups, &self.x);
+            }
+        }
     }
 }
 
@@ -204,7 +230,14 @@ macro_rules! nibbles {
             #[inline(always)]
             unsafe fn dot(&self, first: usize, x: &Integers) -> f32 {
                 // SAFETY: passed on from the caller.
-                unsafe { nibble_row(self, first, x) }
+                let [sum] = unsafe { nibble_rows(self, first, x) };
+                sum
+            }
+
+            #[inline(always)]
+            unsafe fn dots(&self, first: usize, x: &Integers) -> [f32; ROWS] {
+                // SAFETY: passed on from the caller.
+                unsafe { nibble_rows(self, first, x) }
             }
         }
     )*};
@@ -212,21 +245,68 @@ macro_rules! nibbles {
 
 nibbles!(Q40 Q41 Q50);
 
+/// Rows one after the other; the integers of x are loaded once for all of them.
 #[inline(always)]
-unsafe fn nibble_row<R: Nibbles>(r: &R, first: usize, x: &Integers) -> f32 {
+unsafe fn nibble_rows<R: Nibbles, const N: usize>(r: &R, first: usize, x: &Integers) -> [f32; N] {
     // SAFETY: AVX-512 is there; x is filled up to whole fours of groups.
     unsafe {
-        let mut sums = Sums::new();
-        let places = places([0, 2, 4, 6]);
-        for g in (0..x.groups).step_by(4) {
-            let n = (x.groups - g).min(4);
-            let scales = _mm256_mul_ps(r.scales(first + g, n), _mm256_loadu_ps(x.pairs.as_ptr().add(g).cast()));
-            // The upper half has no minimums.
-            let scales = _mm512_zextps256_ps512(scales);
-            sums.minimums = _mm512_add_ps(sums.minimums, scales);
-            sums.add(products(r.words(first + g, n), x.q.as_ptr().add(32 * g)), scales, places);
+        let zero = NibbleSums { products: _mm512_setzero_ps(), minimums: _mm256_setzero_ps() };
+        let (mut sums, places) = ([zero; N], places([0, 2, 4, 6]));
+        let whole = x.groups / 4 * 4;
+        for g in (0..whole).step_by(4) {
+            nibbles_at(r, first, g, 4, x, places, &mut sums);
         }
-        sums.total()
+        if whole < x.groups {
+            nibbles_at(r, first, whole, x.groups - whole, x, places, &mut sums);
+        }
+        let mut out = [0.0; N];
+        for (out, sum) in out.iter_mut().zip(sums) {
+            // The upper half has no minimums; those of the lower are in the odd places.
+            let minimums = _mm512_zextps256_ps512(sum.minimums);
+            *out = _mm512_reduce_add_ps(_mm512_mask_add_ps(sum.products, 0xaaaa, sum.products, minimums));
+        }
+        out
+    }
+}
+
+/// A dot product of nibbles on its way, with minimums times sums in the odd places of their own.
+#[derive(Clone, Copy)]
+struct NibbleSums {
+    products: __m512,
+    minimums: __m256,
+}
+
+/// Adds up to four groups of each row.
+#[inline(always)]
+unsafe fn nibbles_at<R: Nibbles, const N: usize>(
+    r: &R,
+    first: usize,
+    g: usize,
+    n: usize,
+    x: &Integers,
+    places: __m512i,
+    sums: &mut [NibbleSums; N],
+) {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let q = x.q.as_ptr().add(32 * g);
+        let mut words = [_mm512_setzero_si512(); 4];
+        for (i, words) in words.iter_mut().enumerate() {
+            *words = _mm512_loadu_si512(q.add(32 * i).cast());
+        }
+        let pairs = _mm256_loadu_ps(x.pairs.as_ptr().add(g).cast());
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let at = first + i * x.groups + g;
+            let scales = _mm256_mul_ps(r.scales(at, n), pairs);
+            sum.minimums = _mm256_add_ps(sum.minimums, scales);
+            let w = r.words(at, n);
+            let zero = _mm512_setzero_si512();
+            let low = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(zero, w[0], words[0]), w[1], words[1]);
+            let high = _mm512_dpwssd_epi32(_mm512_dpwssd_epi32(zero, w[2], words[2]), w[3], words[3]);
+            let products = _mm512_cvtepi32_ps(_mm512_add_epi32(low, high));
+            let scales = _mm512_permutexvar_ps(places, _mm512_castps256_ps512(scales));
+            sum.products = _mm512_fmadd_ps(products, scales, sum.products);
+        }
     }
 }
 
@@ -308,6 +388,18 @@ unsafe fn add_16(words: __m512i, bits: __m512i, which: __m512i) -> __m512i {
     unsafe { _mm512_mask_add_epi16(words, _mm512_test_epi16_mask(bits, which), words, _mm512_set1_epi16(16)) }
 }
 
+/// Adds a group of signed bytes, scaled.
+#[inline(always)]
+unsafe fn bytes_at(q: *const u8, x: *const i16, scale: f32, sum: __m512) -> __m512 {
+    // SAFETY: AVX-512 and VNNI are there; 32 bytes and integers are readable.
+    unsafe {
+        let w = _mm512_cvtepi8_epi16(_mm256_loadu_si256(q.cast()));
+        let x = _mm512_loadu_si512(x.cast());
+        let product = _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(_mm512_setzero_si512(), w, x));
+        _mm512_fmadd_ps(product, _mm512_set1_ps(scale), sum)
+    }
+}
+
 impl Wide for Q80 {
     const ORDER: Order = Order::Natural;
 
@@ -325,15 +417,18 @@ impl Wide for Q80 {
                 let of_x = _mm512_permutex2var_ps(_mm512_loadu_ps(pairs), evens, _mm512_loadu_ps(pairs.add(16)));
                 let mut scales = [0.0f32; 16];
                 _mm512_storeu_ps(scales.as_mut_ptr(), _mm512_mul_ps(d, of_x));
-                for (i, scale) in scales[..n].iter().enumerate() {
+                let whole = n / 4 * 4;
+                for i in (0..whole).step_by(4) {
                     let q = self.0[0].add(32 * (first + g + i));
-                    if i % 2 == 0 {
-                        ask_ahead(q);
+                    ask_ahead(q);
+                    ask_ahead(q.add(64));
+                    for (j, sum) in sums.iter_mut().enumerate() {
+                        *sum = bytes_at(q.add(32 * j), x.q.as_ptr().add(32 * (g + i + j)), scales[i + j], *sum);
                     }
-                    let w = _mm512_cvtepi8_epi16(_mm256_loadu_si256(q.cast()));
-                    let x = _mm512_loadu_si512(x.q.as_ptr().add(32 * (g + i)).cast());
-                    let product = _mm512_cvtepi32_ps(_mm512_dpwssd_epi32(_mm512_setzero_si512(), w, x));
-                    sums[i % 4] = _mm512_fmadd_ps(product, _mm512_set1_ps(*scale), sums[i % 4]);
+                }
+                for i in whole..n {
+                    let q = self.0[0].add(32 * (first + g + i));
+                    sums[0] = bytes_at(q, x.q.as_ptr().add(32 * (g + i)), scales[i], sums[0]);
                 }
             }
             let sum = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));

@@ -1,0 +1,161 @@
+//! `attention` of single tokens (decoding). Tokens whose sequences begin with the same cells, as rollouts of one prompt
+//! do, meet those as one block; what is a sequence's own follows key by key.
+
+use super::super::attention::Map;
+use super::super::cache_rows::CacheRows;
+use super::super::math::{dot, exp, max_of, sum_of};
+use super::super::{Level, Slot, Team};
+use super::attention::{Keys, Rows};
+#[cfg(target_arch = "x86_64")]
+use super::few_avx512;
+use super::runs::Run;
+use super::tile::{COLS, Strided, panel_of};
+use crate::{KvType, params};
+
+/// Keys in common that pay for being packed.
+const SHARED: usize = 32;
+
+/// Consecutive rows of the batch, and how many of the first keys that they see are the same.
+struct Branches {
+    row: usize,
+    len: usize,
+    shared: usize,
+}
+
+impl Branches {
+    /// The tokens in runs of at most `most`, ended where too little is in common.
+    #[inline(always)]
+    fn of(map: &Map<'_>, tokens: usize, most: usize) -> Vec<Self> {
+        let mut all: Vec<Self> = Vec::new();
+        for row in 0..tokens {
+            if let Some(last) = all.last_mut().filter(|last| last.len < most) {
+                let shared = last.shared.min(map.shared(last.row, row));
+                if shared >= SHARED {
+                    (last.len, last.shared) = (last.len + 1, shared);
+                    continue;
+                }
+            }
+            all.push(Self { row, len: 1, shared: usize::MAX });
+        }
+        all.iter_mut().filter(|b| b.len == 1).for_each(|b| b.shared = 0);
+        all
+    }
+}
+
+#[inline(always)]
+pub(super) unsafe fn forward<const FMA: bool>(
+    kv: KvType,
+    p: &params::Attention,
+    s: &[Slot],
+    team: &Team<'_>,
+    level: Level,
+) {
+    let (tokens, heads, groups, dim) =
+        (p.n_tokens as usize, p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+    let (mut packed, mut scores, mut own) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut loaded, panel) = (Vec::new(), panel_of(level));
+    // SAFETY: the contract of `cpu::run`; a token's heads of one chunk are written by one thread.
+    unsafe {
+        let (q, map) = (s[0].f32(), Map::new(s[3].u32(), p));
+        let (k, v) = (CacheRows::new(&s[1], kv, dim), CacheRows::new(&s[2], kv, dim));
+        // Enough chunks for the threads to share.
+        let wanted = (2 * team.count).div_ceil(groups);
+        let all = Branches::of(&map, tokens, tokens.div_ceil(wanted));
+        // Single tokens in few groups are shared by heads.
+        let apart = all.len() < wanted;
+        let per = if apart { 1 } else { heads / groups };
+        for chunk in team.chunks(all.len() * (heads / per)) {
+            let (b, h0) = (&all[chunk / (heads / per)], chunk % (heads / per) * per);
+            let g = h0 / (heads / groups);
+            let first = map.visible(map.token(b.row).1).start;
+            let cells = map.cells(map.token(b.row).0, first..first + b.shared).collect();
+            let keys = Keys { cells, first, stride: b.shared.next_multiple_of(COLS), panel };
+            // The block reads only how many tokens there are.
+            let block = Run { seq: 0, row: b.row, pos: first, len: b.len };
+            if b.shared > 0 {
+                let a = Strided { ptr: q.as_ptr().add((b.row * heads + h0) * dim), row: heads * dim, col: 1 };
+                let k = keys.loaded(&k, g, p, &mut loaded);
+                keys.scores::<FMA>(&block, per, a, &k, p, p.scale, &mut packed, &mut scores);
+            }
+            let most = (0..b.len).map(|t| map.token(b.row + t).1 + 1 - first - b.shared).max().unwrap_or(0);
+            own.resize(own.len().max(per * b.len * most), 0.0);
+            for t in 0..b.len {
+                let (seq, pos) = map.token(b.row + t);
+                let keys_of_t = keys.own(&map, seq, first + b.shared..pos + 1);
+                let n = keys_of_t.cells.len();
+                let k = keys_of_t.loaded(&k, g, p, &mut loaded);
+                for h in 0..per {
+                    let (i, at) = (h * b.len + t, (b.row + t) * heads + h0 + h);
+                    let own = &mut own[i * most..][..n];
+                    scores_of(level, &q[at * dim..][..dim], &k, p.scale, own);
+                    let shared = if b.shared > 0 { &mut scores[i * keys.stride..][..b.shared] } else { &mut [][..] };
+                    s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax(shared, own);
+                }
+            }
+            if b.shared > 0 {
+                let v = keys.loaded(&v, g, p, &mut loaded);
+                let out = s[4].f32_ptr().add((b.row * heads + h0) * dim);
+                keys.weighted(b.len, per, &scores, &v, p, &mut packed, out);
+            }
+            for t in 0..b.len {
+                let (seq, pos) = map.token(b.row + t);
+                let at = (b.row + t) * heads + h0;
+                let out = s[4].f32_mut(at * dim..(at + per) * dim);
+                if b.shared == 0 {
+                    out.fill(0.0);
+                }
+                let keys_of_t = keys.own(&map, seq, first + b.shared..pos + 1);
+                let n = keys_of_t.cells.len();
+                let v = keys_of_t.loaded(&v, g, p, &mut loaded);
+                for (h, out) in out.chunks_exact_mut(dim).enumerate() {
+                    add_weighted(level, &own[(h * b.len + t) * most..][..n], &v, out);
+                }
+            }
+        }
+    }
+}
+
+/// `out[i] = scale · a · rows[i]`.
+#[inline(always)]
+unsafe fn scores_of(level: Level, a: &[f32], rows: &Rows<'_>, scale: f32, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx512 {
+        // SAFETY: the instructions are there.
+        return unsafe { few_avx512::scores(a, rows, scale, out) };
+    }
+    let _ = level;
+    for (i, out) in out.iter_mut().enumerate() {
+        *out = scale * dot(a, rows.row(i));
+    }
+}
+
+/// `out += Σ_i weights[i] rows[i]`.
+#[inline(always)]
+unsafe fn add_weighted(level: Level, weights: &[f32], rows: &Rows<'_>, out: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx512 {
+        // SAFETY: the instructions are there.
+        return unsafe { few_avx512::add_weighted(weights, rows, out) };
+    }
+    let _ = level;
+    for (i, weight) in weights.iter().enumerate() {
+        for (o, v) in out.iter_mut().zip(rows.row(i)) {
+            *o += weight * v;
+        }
+    }
+}
+
+/// Turns scores in two pieces into probabilities. Returns their log-sum-exp.
+#[inline(always)]
+fn softmax(a: &mut [f32], b: &mut [f32]) -> f32 {
+    let max = max_of(a).max(max_of(b));
+    let mut sum = 0.0;
+    for part in [&mut *a, &mut *b] {
+        part.iter_mut().for_each(|x| *x = exp(*x - max));
+        sum += sum_of(part, |x| x);
+    }
+    for part in [a, b] {
+        part.iter_mut().for_each(|x| *x /= sum);
+    }
+    max + sum.ln()
+}

@@ -1,0 +1,383 @@
+//! A few tokens with AVX-512: weights are expanded in registers once for several rows of W and several tokens, and what
+//! they add up to is summed sixteen products at a time.
+
+use std::arch::x86_64::*;
+
+use super::super::{Slot, Team};
+use super::attention::Rows;
+use super::dot;
+use super::matmul_q::Job;
+use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, q4_k, q6_k, with_registers};
+use crate::{QuantType, params};
+
+/// Tokens from which on and up to which this form is the fastest without tiles of AMX, and with them.
+const TOKENS: std::ops::RangeInclusive<usize> = 2..=32;
+/// Rows of W at a time.
+const ROWS: usize = 4;
+/// Products whose sums are made together.
+const SUMS: usize = 16;
+
+/// Expands a group of 32 weights in two registers. The method may be called only where AVX-512 is there.
+pub(super) trait Floats: Registers {
+    /// Weights of group `g`, inside of the planes.
+    unsafe fn floats(&self, g: usize) -> [__m512; 2];
+}
+
+/// Whether it has done the product: types of groups and a few tokens it does.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
+    if !TOKENS.contains(&job.tokens()) {
+        return false;
+    }
+    // SAFETY: passed on from the caller.
+    unsafe { with_registers!(q, run, (job, s, team)) }
+}
+
+#[inline(always)]
+unsafe fn run<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
+    let p = &job.p;
+    // SAFETY: the contract of `cpu::run`.
+    unsafe {
+        let r = R::over(p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
+        let x = s[0].f32()[p.x_offset as usize..].as_ptr();
+        let few = Few { r, x, stride: p.x_stride as usize, groups: p.k as usize / 32, tokens: job.tokens() };
+        dot::rows::<true, _>(job, s, team, &few);
+    }
+}
+
+struct Few<R> {
+    r: R,
+    x: *const f32,
+    stride: usize,
+    groups: usize,
+    tokens: usize,
+}
+
+impl<R: Floats> dot::Dots for Few<R> {
+    const ROWS: usize = ROWS;
+
+    #[inline(always)]
+    unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
+        // Rows and tokens that are not there repeat the last one.
+        let row = |r: usize| first / 32 + r.min(rows - 1) * self.groups;
+        for t0 in (0..self.tokens).step_by(8) {
+            let left = self.tokens - t0;
+            // SAFETY: passed on from the caller; the tokens are rows of x.
+            unsafe {
+                let x = |t: usize| self.x.add((t0 + t.min(left - 1)) * self.stride);
+                let mut out = [0.0f32; SUMS];
+                match left {
+                    1 | 2 => {
+                        self.block::<4, 2>(std::array::from_fn(row), std::array::from_fn(x), &mut out);
+                        put::<2>(&out, rows, 0, sums, self.tokens, t0, left);
+                    }
+                    3 | 4 => {
+                        self.block::<4, 4>(std::array::from_fn(row), std::array::from_fn(x), &mut out);
+                        put::<4>(&out, rows, 0, sums, self.tokens, t0, left);
+                    }
+                    _ => {
+                        for r in (0..rows).step_by(2) {
+                            self.block::<2, 8>([row(r), row(r + 1)], std::array::from_fn(x), &mut out);
+                            put::<8>(&out, rows, r, sums, self.tokens, t0, left.min(8));
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Writes the sums `[row][T]` of rows from `r0` on and tokens from `t0` on to `sums`, `[row][tokens]`.
+#[inline(always)]
+fn put<const T: usize>(
+    out: &[f32; SUMS],
+    rows: usize,
+    r0: usize,
+    sums: &mut [f32],
+    tokens: usize,
+    t0: usize,
+    here: usize,
+) {
+    for (out, sums) in out.chunks_exact(T).zip(sums[r0 * tokens..rows * tokens].chunks_exact_mut(tokens)) {
+        sums[t0..t0 + here].copy_from_slice(&out[..here]);
+    }
+}
+
+impl<R: Floats> Few<R> {
+    /// Rows that begin at these groups with tokens: `[row][token]`.
+    #[inline(always)]
+    unsafe fn block<const N: usize, const T: usize>(
+        &self,
+        rows: [usize; N],
+        x: [*const f32; T],
+        out: &mut [f32; SUMS],
+    ) {
+        // SAFETY: the caller's rows and tokens; AVX-512 is there.
+        unsafe {
+            let mut acc = [[_mm512_setzero_ps(); T]; N];
+            for g in 0..self.groups {
+                let mut w = [[_mm512_setzero_ps(); 2]; N];
+                for (w, row) in w.iter_mut().zip(rows) {
+                    *w = self.r.floats(row + g);
+                }
+                for half in 0..2 {
+                    for t in 0..T {
+                        let x = _mm512_loadu_ps(x[t].add(32 * g + 16 * half));
+                        for n in 0..N {
+                            acc[n][t] = _mm512_fmadd_ps(w[n][half], x, acc[n][t]);
+                        }
+                    }
+                }
+            }
+            let mut all = [_mm512_setzero_ps(); SUMS];
+            for n in 0..N {
+                all[n * T..][..T].copy_from_slice(&acc[n]);
+            }
+            _mm512_storeu_ps(out.as_mut_ptr(), sums_of(all));
+        }
+    }
+}
+
+/// The sum of each of sixteen vectors, in its place.
+#[inline(always)]
+pub(super) unsafe fn sums_of(v: [__m512; 16]) -> __m512 {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let mut two = [_mm512_setzero_ps(); 8];
+        for (i, two) in two.iter_mut().enumerate() {
+            let (a, b) = (v[2 * i], v[2 * i + 1]);
+            *two = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+        }
+        // In each lane of 128 bits the part of four vectors that lay in it.
+        let mut four = [_mm512_setzero_ps(); 4];
+        for (i, four) in four.iter_mut().enumerate() {
+            let (a, b) = (_mm512_castps_pd(two[2 * i]), _mm512_castps_pd(two[2 * i + 1]));
+            let (low, high) = (_mm512_unpacklo_pd(a, b), _mm512_unpackhi_pd(a, b));
+            *four = _mm512_add_ps(_mm512_castpd_ps(low), _mm512_castpd_ps(high));
+        }
+        join(join(four[0], four[1]), join(four[2], four[3]))
+    }
+}
+
+/// Sums of neighbouring lanes of 128 bits, those of `a` before those of `b`.
+#[inline(always)]
+unsafe fn join(a: __m512, b: __m512) -> __m512 {
+    // SAFETY: AVX-512 is there.
+    unsafe { _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b)) }
+}
+
+/// `matmul_f32` of one row with columns of B that lie as they are multiplied, an adapter's at decoding.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn one_row(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
+    // SAFETY: the contract of `cpu::run`.
+    unsafe { if p.k > 256 { columns::<4>(p, s, team, 4) } else { columns::<SUMS>(p, s, team, 64) } }
+}
+
+/// `N` columns at a time, chunks of `each`.
+#[inline(always)]
+unsafe fn columns<const N: usize>(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, each: usize) {
+    let (n, k) = (p.n as usize, p.k as usize);
+    // SAFETY: the contract of `cpu::run`; a column of C is written by one thread.
+    unsafe {
+        let a = s[0].f32()[p.a_offset as usize..][..k].as_ptr();
+        let b = s[1].f32()[p.b_offset as usize..].as_ptr();
+        let alpha = _mm512_set1_ps(p.alpha);
+        for chunk in team.chunks(n.div_ceil(each)) {
+            let end = n.min((chunk + 1) * each);
+            for n0 in (chunk * each..end).step_by(N) {
+                let here = N.min(end - n0);
+                // Columns that are not there repeat the last one.
+                let b: [_; N] = std::array::from_fn(|i| b.add((n0 + i.min(here - 1)) * p.b_col as usize));
+                let mut sums = [_mm512_setzero_ps(); SUMS];
+                for i in (0..k).step_by(16) {
+                    let there = ((1u32 << (k - i).min(16)) - 1) as __mmask16;
+                    let a = _mm512_maskz_loadu_ps(there, a.add(i));
+                    for (sum, b) in sums.iter_mut().zip(b) {
+                        *sum = _mm512_fmadd_ps(a, _mm512_maskz_loadu_ps(there, b.add(i)), *sum);
+                    }
+                }
+                let there = ((1u32 << here) - 1) as __mmask16;
+                let c = s[2].f32_mut(p.c_offset as usize + n0..p.c_offset as usize + n0 + here).as_mut_ptr();
+                let before = if p.accumulate != 0 { _mm512_maskz_loadu_ps(there, c) } else { _mm512_setzero_ps() };
+                _mm512_mask_storeu_ps(c, there, _mm512_fmadd_ps(alpha, sums_of(sums), before));
+            }
+        }
+    }
+}
+
+/// `out[i] = scale · a · rows[i]`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn scores(a: &[f32], rows: &Rows<'_>, scale: f32, out: &mut [f32]) {
+    let len = out.len();
+    for first in (0..len).step_by(SUMS) {
+        let here = SUMS.min(len - first);
+        // SAFETY: rows are as wide as `a`; AVX-512 is there.
+        unsafe {
+            let mut sums = [_mm512_setzero_ps(); SUMS];
+            for (i, sum) in sums.iter_mut().enumerate().take(here) {
+                let row = rows.row(first + i)[..a.len()].as_ptr();
+                for d in (0..a.len()).step_by(16) {
+                    let there = ((1u32 << (a.len() - d).min(16)) - 1) as __mmask16;
+                    let (a, row) = (_mm512_maskz_loadu_ps(there, a.as_ptr().add(d)), row.add(d));
+                    *sum = _mm512_fmadd_ps(a, _mm512_maskz_loadu_ps(there, row), *sum);
+                }
+            }
+            let there = ((1u32 << here) - 1) as __mmask16;
+            let scaled = _mm512_mul_ps(sums_of(sums), _mm512_set1_ps(scale));
+            _mm512_mask_storeu_ps(out[first..].as_mut_ptr(), there, scaled);
+        }
+    }
+}
+
+/// `out += Σ_i weights[i] rows[i]`.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn add_weighted(weights: &[f32], rows: &Rows<'_>, out: &mut [f32]) {
+    let len = out.len();
+    for first in (0..len).step_by(64) {
+        let mut there = [0; 4];
+        for (i, there) in there.iter_mut().enumerate() {
+            *there = ((1u32 << len.saturating_sub(first + 16 * i).min(16)) - 1) as __mmask16;
+        }
+        // SAFETY: rows are as wide as `out`; AVX-512 is there.
+        unsafe {
+            let out = out.as_mut_ptr().add(first);
+            let mut sums = [_mm512_setzero_ps(); 4];
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = _mm512_maskz_loadu_ps(there[i], out.wrapping_add(16 * i));
+            }
+            for (i, weight) in weights.iter().enumerate() {
+                let row = rows.row(i)[..len].as_ptr().add(first);
+                let weight = _mm512_set1_ps(*weight);
+                for (i, sum) in sums.iter_mut().enumerate() {
+                    let row = _mm512_maskz_loadu_ps(there[i], row.wrapping_add(16 * i));
+                    *sum = _mm512_fmadd_ps(weight, row, *sum);
+                }
+            }
+            for (i, sum) in sums.into_iter().enumerate() {
+                _mm512_mask_storeu_ps(out.wrapping_add(16 * i), there[i], sum);
+            }
+        }
+    }
+}
+
+/// `d i + m` of the places of a table.
+#[inline(always)]
+unsafe fn table(d: __m512, m: __m512) -> __m512 {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let places = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0f32];
+        _mm512_fmadd_ps(_mm512_loadu_ps(places.as_ptr()), d, m)
+    }
+}
+
+/// The half at `p`, in all lanes.
+#[inline(always)]
+unsafe fn half(p: *const u8) -> __m512 {
+    // SAFETY: AVX-512 is there; two bytes are readable.
+    unsafe { _mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(p.cast::<u16>().read_unaligned())))) }
+}
+
+/// The values of a table at the low and the high nibbles of sixteen bytes.
+#[inline(always)]
+unsafe fn nibbles_of(p: *const u8, table: __m512) -> [__m512; 2] {
+    // SAFETY: AVX-512 is there; sixteen bytes are readable.
+    unsafe {
+        ask_ahead(p);
+        let v = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
+        [_mm512_permutexvar_ps(v, table), _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(v), table)]
+    }
+}
+
+impl Floats for Q40 {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let d = half(self.0[1].add(2 * g));
+            nibbles_of(self.0[0].add(16 * g), table(d, _mm512_mul_ps(d, _mm512_set1_ps(-8.0))))
+        }
+    }
+}
+
+impl Floats for Q41 {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let both = self.0[1].add(4 * g).cast::<i32>().read_unaligned();
+            let both = _mm_cvtph_ps(_mm_cvtsi32_si128(both));
+            let (d, m) = (_mm512_broadcastss_ps(both), _mm512_broadcastss_ps(_mm_movehdup_ps(both)));
+            nibbles_of(self.0[0].add(16 * g), table(d, m))
+        }
+    }
+}
+
+impl Floats for Q50 {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let d = half(self.0[2].add(2 * g));
+            let low = table(d, _mm512_mul_ps(d, _mm512_set1_ps(-16.0)));
+            let high = table(d, _mm512_setzero_ps());
+            let bits = self.0[1].add(4 * g).cast::<u32>().read_unaligned();
+            let sixteen = _mm512_set1_epi32(16);
+            let q = _mm512_cvtepu8_epi32(_mm_loadu_si128(self.0[0].add(16 * g).cast()));
+            let of = |q, bits: u32| {
+                let q = _mm512_and_si512(q, _mm512_set1_epi32(15));
+                _mm512_permutex2var_ps(low, _mm512_mask_or_epi32(q, bits as __mmask16, q, sixteen), high)
+            };
+            [of(q, bits), of(_mm512_srli_epi32::<4>(q), bits >> 16)]
+        }
+    }
+}
+
+/// Signed bytes times their scales.
+#[inline(always)]
+unsafe fn scaled(q: [__m128i; 2], d: [__m512; 2]) -> [__m512; 2] {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let float = |q| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
+        [_mm512_mul_ps(float(q[0]), d[0]), _mm512_mul_ps(float(q[1]), d[1])]
+    }
+}
+
+impl Floats for Q80 {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (q, d) = (self.0[0].add(32 * g), half(self.0[1].add(2 * g)));
+            ask_ahead(q);
+            scaled([_mm_loadu_si128(q.cast()), _mm_loadu_si128(q.add(16).cast())], [d, d])
+        }
+    }
+}
+
+impl Floats for Q4K {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (low, high, head, scale, min) = q4_k(&self.0, g);
+            let d = _mm512_mul_ps(half(head), _mm512_set1_ps(f32::from(scale)));
+            let m = _mm512_mul_ps(half(head.add(2)), _mm512_set1_ps(-f32::from(min)));
+            let table = table(d, m);
+            [low, high].map(|q| _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(q), table))
+        }
+    }
+}
+
+impl Floats for Q6K {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (low, high) = q6_k(&self.0, g);
+            let d = half(self.0[3].add(2 * (g / 8)));
+            let scale = self.0[2].add(2 * g).cast::<i8>();
+            let scale = |i: usize| _mm512_mul_ps(d, _mm512_set1_ps(f32::from(*scale.add(i))));
+            scaled([low, high], [scale(0), scale(1)])
+        }
+    }
+}
