@@ -138,18 +138,20 @@ impl CpuDevice {
             let team = Team::new(ctx.index(), barrier);
             let mut ends = Vec::new();
             for (dispatch, slots) in recording.dispatches().iter().zip(&slots) {
+                team.begin(dispatch.beside && !timed);
                 // SAFETY: bindings were checked when recorded, the lock is held, and the floor above
                 // gives only indices and sizes that fit (its invariant).
                 unsafe { cpu::run(dispatch.kernel, &dispatch.params, slots, &team, self.form) };
-                team.sync();
-                if timed && team.index == 0 {
+                if timed {
+                    team.sync();
                     ends.push(Instant::now());
                 }
             }
+            team.sync();
             ends
         });
         if let Some(profile) = &mut turn.profile {
-            for (dispatch, end) in recording.dispatches().iter().zip(times.iter().flatten()) {
+            for (dispatch, end) in recording.dispatches().iter().zip(times.first().into_iter().flatten()) {
                 profile.add(dispatch, end.duration_since(start));
                 start = *end;
             }

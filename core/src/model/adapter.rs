@@ -239,8 +239,10 @@ pub(super) struct Site<'a> {
     pub(super) pairs: &'a [Pair],
     pub(super) row0: usize,
     pub(super) n: usize,
-    /// `[T, pairs · rank]` of scratch for A x.
+    /// `[T, pairs · rank]` of scratch for A x, and the words that it has for a row of the batch: those of sites with other
+    /// adapters begin where this one's end.
     pub(super) ax: &'a Buffer,
+    pub(super) room: usize,
 }
 
 /// The most pairs of a stack.
@@ -252,10 +254,15 @@ impl<'a> Site<'a> {
         adapter: &'a Adapter,
         (layer, p): (usize, Projection),
         (row0, n): (usize, usize),
-        ax: &'a Buffer,
+        (ax, room): (&'a Buffer, usize),
     ) -> Option<Self> {
         let shape = &adapter.shape;
-        (shape.first <= layer).then(|| Self { adapter, pairs: shape.stack(layer, p), row0, n, ax })
+        (shape.first <= layer).then(|| Self { adapter, pairs: shape.stack(layer, p), row0, n, ax, room })
+    }
+
+    /// Words before its A x.
+    fn ax0(&self) -> usize {
+        self.row0 * self.room
     }
 
     /// Input width.
@@ -275,24 +282,25 @@ impl<'a> Site<'a> {
 
     /// Each pair with the words before its columns of A x and of y, and the words of a row of y.
     fn columns(&self) -> impl Iterator<Item = (&'a Pair, usize, usize, usize)> {
-        let (rank, width, row0) = (self.adapter.shape.rank, self.width(), self.row0);
+        let (rank, row0, ax0) = (self.adapter.shape.rank, self.row0, self.ax0());
         let stride: usize = self.pairs.iter().map(|p| p.out).sum();
         let mut column = 0;
         self.pairs.iter().enumerate().map(move |(i, p)| {
             let y = row0 * stride + column;
             column += p.out;
-            (p, row0 * width + i * rank, y, stride)
+            (p, ax0 + i * rank, y, stride)
         })
     }
 
     /// ax = x Aᵀ.
-    fn down(&self, rec: &mut Recording, x: &Buffer) -> Result<(), DeviceError> {
+    pub(super) fn down(&self, rec: &mut Recording, x: &Buffer) -> Result<(), DeviceError> {
         let (inp, width) = (self.inp(), self.width());
-        Product::new(self.n, width, inp)
-            .a(self.row0 * inp, inp, 1)
-            .b(self.a(), 1, inp)
-            .c(self.row0 * width, width)
-            .record(rec, x, &self.adapter.weights, self.ax)
+        Product::new(self.n, width, inp).a(self.row0 * inp, inp, 1).b(self.a(), 1, inp).c(self.ax0(), width).record(
+            rec,
+            x,
+            &self.adapter.weights,
+            self.ax,
+        )
     }
 
     /// One product for each pair.
@@ -306,10 +314,9 @@ impl<'a> Site<'a> {
         Product::together(all).map_or(Ok(()), |p| p.record(rec, a, b, c))
     }
 
-    /// y += scale · (x Aᵀ) Bᵀ.
-    pub(super) fn forward(&self, rec: &mut Recording, x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
+    /// y += scale · ax Bᵀ.
+    pub(super) fn up(&self, rec: &mut Recording, y: &Buffer) -> Result<(), DeviceError> {
         let (rank, width, scale) = (self.adapter.shape.rank, self.width(), self.adapter.scale());
-        self.down(rec, x)?;
         self.each(rec, [self.ax, &self.adapter.weights, y], |pair, ax, y, stride| {
             Product::new(self.n, pair.out, rank).a(ax, width, 1).b(pair.b, 1, rank).c(y, stride).accumulate(scale)
         })
@@ -329,28 +336,32 @@ impl<'a> Site<'a> {
         let (rank, width, inp) = (self.adapter.shape.rank, self.width(), self.inp());
         let scale = self.adapter.scale();
         let weights = &self.adapter.weights;
-        self.down(rec, x)?;
-        // dB += scale · dyᵀ (x Aᵀ)
-        self.each(rec, [dy, self.ax, grads], |pair, ax, y, stride| {
-            Product::new(pair.out, rank, self.n).a(y, 1, stride).b(ax, width, 1).c(pair.b, rank).accumulate(scale)
+        rec.together(|rec| {
+            self.down(rec, x)?;
+            // dax = scale · dy B
+            self.each(rec, [dy, weights, dax], |pair, ax, y, stride| {
+                Product::new(self.n, rank, pair.out).a(y, stride, 1).b(pair.b, rank, 1).c(ax, width).scale(scale)
+            })
         })?;
-        // dax = scale · dy B
-        self.each(rec, [dy, weights, dax], |pair, ax, y, stride| {
-            Product::new(self.n, rank, pair.out).a(y, stride, 1).b(pair.b, rank, 1).c(ax, width).scale(scale)
-        })?;
-        // dA += daxᵀ x
-        Product::new(width, inp, self.n)
-            .a(self.row0 * width, 1, width)
-            .b(self.row0 * inp, inp, 1)
-            .c(self.a(), inp)
-            .accumulate(1.0)
-            .record(rec, dax, x, grads)?;
-        // dx += dax A
-        Product::new(self.n, inp, width)
-            .a(self.row0 * width, width, 1)
-            .b(self.a(), inp, 1)
-            .c(self.row0 * inp, inp)
-            .accumulate(1.0)
-            .record(rec, dax, weights, dx)
+        rec.together(|rec| {
+            // dB += scale · dyᵀ (x Aᵀ)
+            self.each(rec, [dy, self.ax, grads], |pair, ax, y, stride| {
+                Product::new(pair.out, rank, self.n).a(y, 1, stride).b(ax, width, 1).c(pair.b, rank).accumulate(scale)
+            })?;
+            // dA += daxᵀ x
+            Product::new(width, inp, self.n)
+                .a(self.ax0(), 1, width)
+                .b(self.row0 * inp, inp, 1)
+                .c(self.a(), inp)
+                .accumulate(1.0)
+                .record(rec, dax, x, grads)?;
+            // dx += dax A
+            Product::new(self.n, inp, width)
+                .a(self.ax0(), width, 1)
+                .b(self.a(), inp, 1)
+                .c(self.row0 * inp, inp)
+                .accumulate(1.0)
+                .record(rec, dax, weights, dx)
+        })
     }
 }

@@ -269,7 +269,7 @@ impl Context {
 
     /// Activations for a pass, grown where needed.
     pub(super) fn activations(&mut self, pass: &Pass) -> Result<Activations, ModelError> {
-        self.activations_for(pass.n_tokens, rank(pass))
+        self.activations_for(pass.n_tokens, pass.rank())
     }
 
     fn activations_for(&mut self, n_tokens: usize, rank: usize) -> Result<Activations, ModelError> {
@@ -299,7 +299,7 @@ impl Context {
 
     /// Gradients for a pass, grown where needed.
     pub(super) fn gradients(&mut self, pass: &Pass) -> Result<Gradients, ModelError> {
-        let rank = rank(pass);
+        let rank = pass.rank();
         match &self.grad {
             Some((tokens, r, grad)) if *tokens >= pass.n_tokens && *r >= rank => Ok(grad.clone()),
             _ => {
@@ -311,8 +311,4 @@ impl Context {
             }
         }
     }
-}
-
-fn rank(pass: &Pass) -> usize {
-    pass.groups.iter().filter_map(|g| g.adapter.as_ref()).map(|a| a.shape.rank).max().unwrap_or(0)
 }

@@ -2,7 +2,7 @@
 
 use unspoken_kernels::{Kernel, params};
 
-use super::adapter::Site;
+use super::adapter::{MOST_PAIRS, Site};
 use super::matrix::Rows;
 use super::workspace::{Activations, Inputs};
 use super::{Activation, Adapter, KvCache, Model, Projection};
@@ -23,6 +23,13 @@ pub(super) struct Pass {
     pub(super) max_blocks: usize,
     pub(super) block_size: usize,
     pub(super) groups: Vec<Group>,
+}
+
+impl Pass {
+    /// The largest rank of its adapters, or 0.
+    pub(super) fn rank(&self) -> usize {
+        self.groups.iter().filter_map(|g| g.adapter.as_ref()).map(|a| a.shape.rank).max().unwrap_or(0)
+    }
 }
 
 /// What recording a block needs at hand.
@@ -59,8 +66,8 @@ impl Layer<'_> {
     pub(super) fn forward(&self, rec: &mut Recording, extent: Extent) -> Result<(), DeviceError> {
         let (w, a) = (&self.model.layers[self.index], self.act);
         let n = self.pass.n_tokens;
-        w.qkv.multiply(rec, n, &a.attn_in, &a.qkv)?;
-        self.adapt(rec, Projection::Q, &a.attn_in, &a.qkv)?;
+        let base = |rec: &mut Recording| w.qkv.multiply(rec, n, &a.attn_in, &a.qkv);
+        self.adapted(rec, Projection::Q, &a.attn_in, &a.qkv, base)?;
         let (keys, values) = &self.cache.layers[self.index];
         let bound =
             [&a.qkv, &self.inputs.positions, &self.inputs.cells, self.frequencies(), &w.heads, &a.q, keys, values];
@@ -81,8 +88,8 @@ impl Layer<'_> {
         // The backward pass and adapters need gate and up themselves.
         let plain = extent == Extent::Full && self.pass.groups.iter().all(|g| g.adapter.is_none());
         if !plain || !w.gate_up.multiply_gated(rec, n, self.gated().kind, &a.ffn_in, &a.act)? {
-            w.gate_up.multiply(rec, n, &a.ffn_in, &a.gate_up)?;
-            self.adapt(rec, Projection::Gate, &a.ffn_in, &a.gate_up)?;
+            let base = |rec: &mut Recording| w.gate_up.multiply(rec, n, &a.ffn_in, &a.gate_up);
+            self.adapted(rec, Projection::Gate, &a.ffn_in, &a.gate_up, base)?;
             rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate_up, &a.act])?;
         }
         match (&w.post_norm, extent) {
@@ -138,21 +145,33 @@ impl Layer<'_> {
         let w = &self.model.layers[self.index];
         let matrix = if p == Projection::O { &w.o } else { &w.down };
         let (x_rows, y_rows) = (Rows::of(x, matrix.cols), Rows::of(y, matrix.rows));
-        matrix.multiply(rec, self.pass.n_tokens, 0..matrix.rows, x_rows, y_rows, accumulate)?;
-        self.adapt(rec, p, x, y)
+        let n = self.pass.n_tokens;
+        let base = |rec: &mut Recording| matrix.multiply(rec, n, 0..matrix.rows, x_rows, y_rows, accumulate);
+        self.adapted(rec, p, x, y, base)
     }
 
-    /// What the adapters add to the projection `p` of x and to those beside it in the rows of y.
-    fn adapt(&self, rec: &mut Recording, p: Projection, x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
-        self.sites(p).try_for_each(|site| site.forward(rec, x, y))
+    /// What `base` records, which makes the projection `p` of x and those beside it in the rows of y, and what the adapters
+    /// add to it.
+    fn adapted(
+        &self,
+        rec: &mut Recording,
+        p: Projection,
+        x: &Buffer,
+        y: &Buffer,
+        base: impl FnOnce(&mut Recording) -> Result<(), DeviceError>,
+    ) -> Result<(), DeviceError> {
+        rec.together(|rec| {
+            base(rec)?;
+            self.sites(p).try_for_each(|site| site.down(rec, x))
+        })?;
+        rec.together(|rec| self.sites(p).try_for_each(|site| site.up(rec, y)))
     }
 
     /// The adapters at work on a projection and those beside it.
     pub(super) fn sites(&self, p: Projection) -> impl Iterator<Item = Site<'_>> {
-        self.pass
-            .groups
-            .iter()
-            .filter_map(move |g| Site::new(g.adapter.as_ref()?, (self.index, p), (g.row0, g.n), &self.act.ax))
+        let ax = (&self.act.ax, MOST_PAIRS * self.pass.rank());
+        let groups = self.pass.groups.iter();
+        groups.filter_map(move |g| Site::new(g.adapter.as_ref()?, (self.index, p), (g.row0, g.n), ax))
     }
 
     /// The inverse frequencies of its turns.

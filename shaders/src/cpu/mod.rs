@@ -93,8 +93,7 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
             Kernel::MatmulF32 => {
                 for (i, p) in params::MatmulF32::from_raw(raw).problems().enumerate() {
                     if i > 0 {
-                        // Chunks begin anew.
-                        team.sync();
+                        team.begin(true);
                     }
                     if fast { fast::matmul_f32(&p, slots, team, level) } else { matmul_f32::run(&p, slots, team) }
                 }
