@@ -32,7 +32,7 @@ enum Command {
     /// The library in C, Python and Kotlin: built, run and compared
     Bindings,
     /// Side by side with the peers that the environment names; a table and a picture in benches/
-    Bench,
+    Bench(bench::Params),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,6 +42,6 @@ fn main() -> anyhow::Result<()> {
         Command::Result(p) => result::run(&p),
         Command::Test => test::run(),
         Command::Bindings => bindings::run(),
-        Command::Bench => bench::run(),
+        Command::Bench(p) => bench::run(&p),
     }
 }

@@ -43,12 +43,21 @@ struct Costs {
     group: Vec<f64>,
 }
 
+/// What is compared.
+#[derive(clap::Args)]
+pub struct Params {
+    /// On the GPU: the peers take theirs, too (llama-bench all layers, PyTorch CUDA)
+    #[arg(long)]
+    gpu: bool,
+}
+
 /// Measures, prints the table, and writes it with its picture.
-pub fn run() -> Result<()> {
+pub fn run(p: &Params) -> Result<()> {
     models::fetch()?;
     let program = unspoken()?;
+    let ours = |threads, length| ours(&program, p.gpu, threads, length);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let peers = Peers::find();
+    let peers = Peers::find(p.gpu);
     let (mut rows, mut costs) = (Vec::new(), Costs::default());
     for (name, file) in [("SmolLM2-135M Q4_1", SMOLLM2), ("Gemma-3-270M Q4_K_M", GEMMA3)] {
         let model = models::folder().join(file);
@@ -56,7 +65,7 @@ pub fn run() -> Result<()> {
         let mut decode = Row::new(format!("{name}, decode {DECODE}"), "llama.cpp");
         for round in 1..=ROUNDS {
             eprintln!("{name}: round {round} of {ROUNDS}");
-            let v = json(ours(&program, threads, PREFILL).arg(&model))?;
+            let v = json(ours(threads, PREFILL).arg(&model))?;
             let number = |key: &str| v[key].as_f64().with_context(|| format!("no {key}"));
             prefill.ours.push(number("prefill_tokens_per_s")?);
             decode.ours.push(number("decode_tokens_per_s")?);
@@ -76,17 +85,17 @@ pub fn run() -> Result<()> {
     for length in TRAINED {
         eprintln!("training steps of {length} tokens");
         let mut row = Row::new(format!("SmolLM2-135M, LoRA step of {length}, r=16"), "PyTorch + PEFT, f32");
-        let v = json(ours(&program, threads, length).arg(&model))?;
+        let v = json(ours(threads, length).arg(&model))?;
         row.ours.extend(v["train_tokens_per_s"].as_f64());
         row.theirs.extend(peers.torch(threads, length)?);
         rows.push(row);
     }
-    report::write(&rows, &costs, &peers, threads)
+    report::write(&rows, &costs, &peers, threads, p.gpu)
 }
 
-fn ours(program: &std::path::Path, threads: usize, prompt: usize) -> Command {
+fn ours(program: &std::path::Path, gpu: bool, threads: usize, prompt: usize) -> Command {
     let mut bench = Command::new(program);
-    bench.args(["bench", "--device", "cpu", "--json", "--runs", "3"]);
+    bench.args(["bench", "--device", if gpu { "gpu" } else { "cpu" }, "--json", "--runs", "3"]);
     bench.args(["--threads", &threads.to_string(), "--prompt-tokens", &prompt.to_string()]);
     bench.args(["--generate-tokens", &DECODE.to_string(), "--model"]);
     bench

@@ -11,13 +11,14 @@ use crate::process::root;
 
 /// `LLAMA_BENCH`: llama.cpp's llama-bench, with options behind it where there are any. `TORCH_PYTHON`: a Python with `benches/peers/requirements.txt`.
 pub struct Peers {
+    gpu: bool,
     llama: Option<String>,
     torch: Option<PathBuf>,
     versions: RefCell<Vec<String>>,
 }
 
 impl Peers {
-    pub fn find() -> Self {
+    pub fn find(gpu: bool) -> Self {
         let of = |variable: &str, what: &str| {
             let path = std::env::var_os(variable).map(PathBuf::from);
             if path.is_none() {
@@ -26,6 +27,7 @@ impl Peers {
             path
         };
         Self {
+            gpu,
             llama: of("LLAMA_BENCH", "llama.cpp's llama-bench").map(|p| p.display().to_string()),
             torch: of("TORCH_PYTHON", "a Python with benches/peers/requirements.txt"),
             versions: RefCell::default(),
@@ -38,6 +40,9 @@ impl Peers {
         let mut words = command.split_whitespace();
         let mut bench = Command::new(words.next().context("LLAMA_BENCH is empty")?);
         bench.args(words);
+        if self.gpu {
+            bench.args(["-ngl", "99"]);
+        }
         bench.args(["-p", &prefill.to_string(), "-n", &decode.to_string(), "-r", "3", "-o", "json"]);
         let tests = json(bench.args(["-t", &threads.to_string(), "-m"]).arg(model))?;
         let rate = |decodes: bool| {
@@ -55,6 +60,7 @@ impl Peers {
         let Some(python) = &self.torch else { return Ok(None) };
         let mut step = Command::new(python);
         step.arg(root().join("benches/peers/torch_lora_step.py"));
+        step.args(["--device", if self.gpu { "cuda" } else { "cpu" }]);
         let v = json(step.args(["--threads", &threads.to_string(), "--lengths", &length.to_string()]))?;
         let of = |key: &str| v[key].as_str().unwrap_or("?").to_owned();
         self.version(format!("PyTorch {} with PEFT {}", of("torch"), of("peft")));

@@ -5,10 +5,14 @@ use anyhow::{Context, Result};
 use super::{Costs, Row, machine, median, peers::Peers, picture};
 use crate::process::root;
 
-const BEGIN: &str = "<!-- what `cargo xtask bench` measured last -->";
-const END: &str = "<!-- end of it -->";
+/// What marks the place of the CPU's table, its end, and the picture; the same for the GPU's.
+const CPU: [&str; 3] =
+    ["<!-- what `cargo xtask bench` measured last -->", "<!-- end of it -->", "results.svg"];
+const GPU: [&str; 3] =
+    ["<!-- what `cargo xtask bench --gpu` measured last -->", "<!-- end of the GPU's -->", "results-gpu.svg"];
 
-pub fn write(rows: &[Row], costs: &Costs, peers: &Peers, threads: usize) -> Result<()> {
+pub fn write(rows: &[Row], costs: &Costs, peers: &Peers, threads: usize, gpu: bool) -> Result<()> {
+    let [begin, end, image] = if gpu { GPU } else { CPU };
     let mut text = format!("Machine: {}. {}.", machine::describe(threads), machine::today());
     if !peers.versions().is_empty() {
         text += &format!(" Peers: {}.", peers.versions());
@@ -29,13 +33,13 @@ pub fn write(rows: &[Row], costs: &Costs, peers: &Peers, threads: usize) -> Resu
     }
     println!("{text}");
     let folder = root().join("benches");
-    picture::draw(&folder.join("results.svg"), rows)?;
+    picture::draw(&folder.join(image), rows)?;
     let path = folder.join("RESULTS.md");
     let before = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-    let (head, rest) = before.split_once(BEGIN).with_context(|| format!("{} lacks {BEGIN}", path.display()))?;
-    let (_, tail) = rest.split_once(END).with_context(|| format!("{} lacks {END}", path.display()))?;
-    let picture = "![ratios to the peers](results.svg)";
-    std::fs::write(&path, format!("{head}{BEGIN}\n\n{text}\n{picture}\n\n{END}{tail}"))?;
+    let (head, rest) = before.split_once(begin).with_context(|| format!("{} lacks {begin}", path.display()))?;
+    let (_, tail) = rest.split_once(end).with_context(|| format!("{} lacks {end}", path.display()))?;
+    let picture = format!("![ratios to the peers]({image})");
+    std::fs::write(&path, format!("{head}{begin}\n\n{text}\n{picture}\n\n{end}{tail}"))?;
     eprintln!("written to {}", path.display());
     Ok(())
 }
