@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use unspoken_kernels::cpu::{self, Barrier, Form, Level, Slot, Team};
 
-use super::buffer::{Memory, Words};
+use super::buffer::{Memory, Words, Zeroed};
 use super::profile::{KernelTime, Profile};
 use super::{Buffer, DeviceError, Recording};
 
@@ -93,12 +93,9 @@ impl CpuDevice {
         if words > self.max_words {
             return Err(DeviceError::TooLarge { bytes: words as u64 * 4, limit: self.max_words as u64 * 4 });
         }
-        let mut memory = Vec::<u32>::new();
         let refused = || DeviceError::OutOfMemory { bytes: words as u64 * 4, device: self.name.clone() };
-        memory.try_reserve_exact(words).map_err(|_| refused())?;
-        // Zeroed pages from the system where it can: `vec!` would abort instead of refusing.
-        memory.resize(words, 0);
-        let memory = Memory::Cpu(Arc::new(Words(UnsafeCell::new(memory.into_boxed_slice()))));
+        let memory = Zeroed::new(words).ok_or_else(refused)?;
+        let memory = Memory::Cpu(Arc::new(Words(UnsafeCell::new(memory))));
         Ok(Buffer { words, memory })
     }
 

@@ -128,6 +128,7 @@ unsafe fn rows_of<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     let (n, groups) = (p.n as usize, p.k as usize / DEPTH);
     let cut = Cut::of(job.tokens(), groups, job.gate.is_some());
+    let mut turned = [[0.0; PAIR]; PAIR];
     let mut gates = vec![0.0f32; if job.gate.is_some() { 2 * cut.tokens * PAIR } else { 0 }];
     // SAFETY: the contract of `cpu::run`; 32 columns of y are written by one thread.
     unsafe {
@@ -160,8 +161,9 @@ unsafe fn rows_of<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
                         }
                         for pair in 0..pairs {
                             let c = configured.product(&w, 0, &x, 2 * pair, steps);
+                            c.by_columns(&mut turned);
                             let here = PAIR.min(tokens - pair * PAIR);
-                            for (t, y) in c.by_columns().iter().enumerate().take(here) {
+                            for (t, y) in turned.iter().enumerate().take(here) {
                                 let t = pair * PAIR + t;
                                 if job.gate.is_some() {
                                     gates[(half * cut.tokens + t) * PAIR..][..PAIR].copy_from_slice(y);
@@ -310,10 +312,9 @@ impl Product {
         row
     }
 
-    /// All columns as rows.
+    /// Writes all columns as rows.
     #[inline(always)]
-    unsafe fn by_columns(&self) -> [[f32; PAIR]; PAIR] {
-        let mut out = [[0.0; PAIR]; PAIR];
+    unsafe fn by_columns(&self, out: &mut [[f32; PAIR]; PAIR]) {
         for (i, tile) in self.0.iter().enumerate() {
             let mut turned = [[0.0f32; TILE]; TILE];
             // SAFETY: both are sixteen rows of sixteen.
@@ -325,7 +326,6 @@ impl Product {
                 out[i / 2 * TILE..][..TILE].copy_from_slice(&turned);
             }
         }
-        out
     }
 }
 

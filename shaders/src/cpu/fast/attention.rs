@@ -203,7 +203,7 @@ impl Keys {
         for d0 in (0..dim).step_by(COLS) {
             let cols = COLS.min(dim - d0);
             for i in 0..self.cells.len() {
-                packed[i * COLS..][..cols].copy_from_slice(&rows.row(i)[d0..][..cols]);
+                put_row(&mut packed[i * COLS..], &rows.row(i)[d0..], cols);
             }
             for h in 0..per {
                 let a = Strided { ptr: a[h * n * self.stride..].as_ptr(), row: self.stride, col: 1 };
@@ -215,5 +215,15 @@ impl Keys {
                 }
             }
         }
+    }
+}
+
+/// Copies `cols` values; whole panels without a call.
+#[inline(always)]
+pub(super) fn put_row(to: &mut [f32], from: &[f32], cols: usize) {
+    if cols == COLS {
+        to[..COLS].copy_from_slice(&from[..COLS]);
+    } else {
+        to[..cols].copy_from_slice(&from[..cols]);
     }
 }

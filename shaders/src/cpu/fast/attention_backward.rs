@@ -3,7 +3,7 @@
 use super::super::attention::Map;
 use super::super::math::exp;
 use super::super::{Level, Slot, Team};
-use super::attention::{BLOCK, Keys};
+use super::attention::{BLOCK, Keys, put_row};
 use super::runs::{self, Run};
 use super::tile::{COLS, Panel, Strided, Target, panel_of};
 use crate::params;
@@ -167,7 +167,7 @@ unsafe fn add_transposed(
             for i in 0..per * tokens {
                 let (h, t) = (i / tokens, i % tokens);
                 let row = std::slice::from_raw_parts(b.ptr.add(t * b.row + h * dim + d0), cols);
-                packed[i * COLS..][..cols].copy_from_slice(row);
+                put_row(&mut packed[i * COLS..], row, cols);
             }
             let c = Target { ptr: out.add(d0), row: groups * dim, cols, accumulate: true, alpha: 1.0 };
             (keys.panel)(keys.cells.len(), per * tokens, a, packed.as_ptr(), c);

@@ -184,7 +184,7 @@ unsafe fn places(at: [i32; 4]) -> __m512i {
     }
 }
 
-/// Σ over words of four vectors of weights and of x.
+/// Σ over words of vectors of weights and of x.
 #[inline(always)]
 unsafe fn products<const N: usize>(w: [__m512i; N], x: *const i16) -> __m512i {
     // SAFETY: VNNI is there, and that many words of x are readable.
