@@ -4,6 +4,7 @@ mod bench;
 mod bindings;
 mod demo;
 mod examples;
+mod jobs;
 mod models;
 mod process;
 mod result;

@@ -69,8 +69,13 @@ pub fn folder() -> PathBuf {
 /// Fetches what is missing. A part is deleted as soon as it was appended, so that the disk holds one besides the model;
 /// an interrupted call goes on at the part it was at.
 pub fn fetch() -> Result<()> {
+    fetch_of(&[SMOLLM2, GEMMA3])
+}
+
+/// Fetches what is missing of these files.
+pub fn fetch_of(files: &[&str]) -> Result<()> {
     std::fs::create_dir_all(folder())?;
-    for model in MODELS {
+    for model in MODELS.iter().filter(|m| files.contains(&m.file)) {
         let path = folder().join(model.file);
         if path.exists() && sha256(&path)? == model.sha256 {
             eprintln!("{}: there", path.display());

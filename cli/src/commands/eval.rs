@@ -59,7 +59,7 @@ pub fn run(args: &Args, a: &Eval) -> Result<()> {
     let mut arms = Vec::new();
     for (name, adapter) in &adapters {
         for setting in &settings {
-            let label = label(name.as_deref(), *setting, adapters.len() > 1, forms.len() > 1);
+            let label = label(name.as_deref(), *setting, !a.adapter.is_empty(), forms.len() > 1);
             progress.set_message(label.clone());
             let plan =
                 Plan { label, adapter: name.clone(), setting: *setting, choices: &by, questions, seeds: &a.seeds };

@@ -37,7 +37,7 @@ pub struct CriticReport {
     pub failure_rate: f64,
     /// Pairs of chains compared.
     pub pairs: usize,
-    /// Records whose replies were critiqued.
+    /// Users to whom the replies of a record were critiqued: all whom one of them suits.
     pub reply_records: usize,
     /// Seconds a step.
     pub seconds_per_step: f64,
@@ -67,7 +67,7 @@ fn read(critique: &Critique) -> [Vec<Option<f32>>; 2] {
         .map(|f| critique.steps.iter().map(f).collect())
 }
 
-/// Critiques chains and replies of `records`, as `of` says, and compares. `go_on` is asked after each record and may
+/// Critiques chains and replies of `records`, as `of` says, and compares; replies to every user whom one of them suits. `go_on` is asked after each record and may
 /// end it early.
 ///
 /// # Errors
@@ -82,7 +82,7 @@ pub fn critic_report(
     let (mut pairs, mut all, mut offered) = (Vec::new(), Vec::new(), Vec::new());
     let (mut steps, mut failed, mut tokens, mut seen) = (0, 0, 0, 0);
     for r in records {
-        let mut critique = |texts: &[&str]| -> Result<Vec<Critique>, AlignError> {
+        let mut critique = |r: &Record, texts: &[&str]| -> Result<Vec<Critique>, AlignError> {
             let critiques = critic.critique_all(&r.preference, &r.question, texts)?;
             for step in critiques.iter().flat_map(|c| &c.steps) {
                 steps += 1;
@@ -93,7 +93,7 @@ pub fn critic_report(
         };
         if of != Supervision::Replies {
             let texts: Vec<String> = r.chains.iter().map(|c| super::sft::chain_text(&c.steps)).collect();
-            let critiques = critique(&texts.iter().map(String::as_str).collect::<Vec<_>>())?;
+            let critiques = critique(r, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
             let kind = |kind| r.chains.iter().position(|c| c.kind == kind);
             if let (Some(good), Some(flawed)) = (kind(ChainKind::Good), kind(ChainKind::Flawed)) {
                 pairs.push((all.len() + good, all.len() + flawed));
@@ -102,8 +102,11 @@ pub fn critic_report(
             let truth = |c: &super::Chain| c.steps.iter().map(|s| s.score).collect();
             all.extend(chains.map(|(chain, c)| Scored { truth: truth(chain), read: read(c) }));
         }
-        if let Some(fitting) = r.fitting().filter(|_| of != Supervision::Chains) {
-            let critiques = critique(&r.options.iter().map(|o| o.text.as_str()).collect::<Vec<_>>())?;
+        // To all users whom one of the replies suits: who ignores the preference then gains nothing by their manner.
+        let users = || r.counterbalanced().unwrap_or_else(|| vec![r.clone()]);
+        for user in (of != Supervision::Chains).then(users).unwrap_or_default() {
+            let Some(fitting) = user.fitting() else { continue };
+            let critiques = critique(&user, &user.options.iter().map(|o| o.text.as_str()).collect::<Vec<_>>())?;
             let scores = |which: usize| critiques.iter().map(|c| read(c)[which].first().copied().flatten()).collect();
             offered.push(Replies { fitting, read: [scores(0), scores(1)] });
         }

@@ -14,6 +14,8 @@ pub struct Row {
     pub answer: Vec<u32>,
     /// What each token of the answer counts in the row's mean.
     pub weights: Vec<f32>,
+    /// What the row counts beside others; above 0.
+    pub weight: f32,
 }
 
 /// The form that answers are trained in.
@@ -51,7 +53,7 @@ pub(super) fn chain_text(steps: &[super::ChainStep]) -> String {
 fn row(assistant: &Assistant, messages: &[Message], begun: &str, answer: &str) -> Result<Row, AlignError> {
     let mut answer = assistant.tokenizer.encode(answer, Specials::Text)?;
     answer.extend(assistant.tokenizer.eos());
-    Ok(Row { prompt: assistant.prompt(messages, begun)?, weights: vec![1.0; answer.len()], answer })
+    Ok(Row { prompt: assistant.prompt(messages, begun)?, weights: vec![1.0; answer.len()], answer, weight: 1.0 })
 }
 
 /// Good chains as rows for the policy: the best paths of the data, which RFT trains on.
@@ -106,14 +108,15 @@ pub struct CriticChain {
     pub rows: Vec<Row>,
 }
 
-/// What the critic learns to say of a reply that fits, and of one for which the record has no words.
-const FITS: &str = "Fits what this user wants.";
-const FITS_ANOTHER: &str = "Fits another user, not this one.";
-/// What it learns to give them: the middle of the rubric's bands for what serves a user, and for what does not.
+/// What the critic learns to say of every reply, whether it fits or not: words that told the two apart would decide
+/// before the verdict, whose probabilities could then only repeat them.
+const HELD: &str = "Held against what this user wants.";
+/// What it learns to give one that fits, and one that does not: the middle of the rubric's bands for what serves a user, and for what does not.
 const REPLY_SCORES: [f32; 2] = [0.8, -0.7];
 
 /// What the critic learns of records: their chains, the replies that they offer, to every user whom one of them suits,
-/// or both. A token of verdict and score counts `score_weight` times as much as one of the critique (1: as the paper).
+/// or both. To each user the replies that do not fit count together as much as the one that does, so that saying No to
+/// everything is right half the time, and no more. A token of verdict and score counts `score_weight` times as much as one of the critique (1: as the paper).
 ///
 /// # Errors
 /// As [`policy_rows`].
@@ -148,13 +151,11 @@ pub fn critic_rows(
             continue;
         }
         for user in r.counterbalanced().unwrap_or_else(|| vec![r.clone()]) {
+            let others = user.options.iter().filter(|o| o.violates.is_some()).count().max(1) as f32;
             let rows = user.options.iter().map(|o| {
-                let (critique, score) = match &o.violates {
-                    None => (FITS, REPLY_SCORES[0]),
-                    Some(_) if user.id != r.id => (FITS_ANOTHER, REPLY_SCORES[1]),
-                    Some(how) => (how.as_str(), REPLY_SCORES[1]),
-                };
-                row(&user, &[&o.text], 0, critique, score)
+                let (score, weight) =
+                    if o.violates.is_none() { (REPLY_SCORES[0], 1.0) } else { (REPLY_SCORES[1], others.recip()) };
+                Ok(Row { weight, ..row(&user, &[&o.text], 0, HELD, score)? })
             });
             chains.push(CriticChain { record, rows: rows.collect::<Result<_, AlignError>>()? });
         }
@@ -185,7 +186,7 @@ fn pairs<'a>(rows: &[&'a Row]) -> Vec<(&'a [u32], &'a [u32])> {
 /// What a pass over rows did.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowsReport {
-    /// The mean over the rows of each row's weighted mean, before the step.
+    /// The weighted mean over the rows of each row's weighted mean, before the step.
     pub loss: f32,
     /// The gradient's norm before clipping.
     pub grad_norm: f32,
@@ -193,19 +194,23 @@ pub struct RowsReport {
     pub tokens: usize,
 }
 
-/// One supervised step on some rows, their gradients averaged. What neighbours share is computed once.
+fn total_weight(rows: &[&Row]) -> f32 {
+    rows.iter().map(|r| r.weight).sum::<f32>().max(f32::MIN_POSITIVE)
+}
+
+/// One supervised step on some rows, their gradients averaged by their weights. What neighbours share is computed once.
 ///
 /// # Errors
 /// Rows longer than the trainer was made for; a lost device.
 pub fn train_rows(trainer: &mut Trainer, rows: &[&Row]) -> Result<RowsReport, ModelError> {
     let mut report = RowsReport::default();
-    let scale = 1.0 / rows.len().max(1) as f32;
+    let total = total_weight(rows);
     for pass in passes(rows, trainer.capacity())? {
         let tree = Tree::of(&pairs(pass))?;
         let log_probs = trainer.tree_log_probs(&tree)?;
         let mut grad = Vec::with_capacity(tree.scored());
         for (row, log_probs) in pass.iter().zip(&log_probs) {
-            let o = objective::weighted_sft(log_probs, &row.weights);
+            let (o, scale) = (objective::weighted_sft(log_probs, &row.weights), row.weight / total);
             report.loss += o.loss * scale;
             grad.extend(o.grad.iter().map(|g| g * scale));
         }
@@ -226,7 +231,8 @@ pub fn rows_loss(trainer: &mut Trainer, rows: &[&Row]) -> Result<(f32, usize), M
         let tree = Tree::of(&pairs(pass))?;
         let log_probs = trainer.tree_log_probs(&tree)?;
         tokens += tree.tokens();
-        loss += pass.iter().zip(&log_probs).map(|(r, lp)| objective::weighted_sft(lp, &r.weights).loss).sum::<f32>();
+        let each = pass.iter().zip(&log_probs);
+        loss += each.map(|(r, lp)| r.weight * objective::weighted_sft(lp, &r.weights).loss).sum::<f32>();
     }
-    Ok((loss / rows.len().max(1) as f32, tokens))
+    Ok((loss / total_weight(rows), tokens))
 }

@@ -263,7 +263,7 @@ impl Adaptation {
             let (Some(best), Some(worst)) = (g.extreme(true), g.extreme(false)) else { continue };
             if outcome(best) > outcome(worst) {
                 let answer = g.members[best].tokens.clone();
-                rows.push(Row { prompt: g.prompt.clone(), weights: vec![1.0; answer.len()], answer });
+                rows.push(Row { prompt: g.prompt.clone(), weights: vec![1.0; answer.len()], answer, weight: 1.0 });
             }
         }
         if rows.is_empty() {
