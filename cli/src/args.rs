@@ -201,6 +201,8 @@ pub enum Reader {
     Stated,
     /// From the probabilities of its verdict.
     Verdict,
+    /// The same, asked for at once, before a word of critique: for critics that learned replies.
+    AtOnce,
 }
 
 /// `train-critic`.
@@ -224,6 +226,9 @@ pub struct TrainCritic {
     /// Chains in a step; 2 are a record's good and flawed one
     #[arg(long, default_value_t = 2)]
     pub batch: usize,
+    /// Tokens of a pass at the most; more take more memory, and less time on a GPU
+    #[arg(long, default_value_t = 1024)]
+    pub pass_tokens: usize,
     /// Highest learning rate
     #[arg(long, default_value_t = 1e-3)]
     pub lr: f32,
@@ -254,7 +259,7 @@ pub struct TrainCritic {
     /// Topics that only validate
     #[arg(long, value_delimiter = ',')]
     pub validation_topics: Vec<String>,
-    /// What of a record is learned to critique
+    /// What of a record is learned: to critique chains, to give a verdict at once on replies (--reader at-once), or both
     #[arg(long, default_value = "chains", value_enum)]
     pub learn: Learn,
     /// Steps between validations; 0 for one at the end of each epoch
@@ -332,9 +337,12 @@ pub struct Adapt {
     /// Prompts in a step
     #[arg(long, default_value_t = 1)]
     pub prompts: usize,
-    /// Chains, or questions with their replies, of an SFT step
+    /// Chains, or questions with their replies, of a supervised step
     #[arg(long, default_value_t = 2)]
     pub batch: usize,
+    /// Tokens of a pass at the most; more take more memory, and less time on a GPU
+    #[arg(long, default_value_t = 1024)]
+    pub pass_tokens: usize,
     /// What SFT and the warm start learn of a record
     #[arg(long, default_value = "both", value_enum)]
     pub learn: Learn,
@@ -374,7 +382,7 @@ pub struct Adapt {
     /// How the critic's scores are read
     #[arg(long, default_value = "verdict", value_enum)]
     pub reader: Reader,
-    /// Learning rate of the method; 2e-4 for CDPA and GRPO, 1e-3 for SFT and RFT
+    /// Learning rate of the method; 2e-4 for CDPA and GRPO, 1e-3 for the others
     #[arg(long)]
     pub lr: Option<f32>,
     /// Learning rate of the warm start
@@ -420,6 +428,8 @@ pub struct Adapt {
 pub enum Method {
     /// Supervised on the records.
     Sft,
+    /// Supervised on the choice among a record's replies, of all users whom one suits.
+    Choice,
     /// Supervised on the best rollout of each group.
     Rft,
     /// Policy gradient, one score for a response.

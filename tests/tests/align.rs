@@ -251,7 +251,74 @@ fn a_report_counts_what_it_saw() {
     assert!(cut[0].steps[0].failed && cut[0].steps[0].score.is_none() && cut[0].score.is_none());
 }
 
+/// A question with two users, each of whom another reply suits.
+fn two_users() -> Record {
+    let mut r = record(1);
+    (r.preference, r.question) = ("I like tea.".into(), "What shall I drink?".into());
+    r.options[0].text = "Green leaves.".into();
+    r.options[1] = ChoiceOption {
+        text: "An espresso.".into(),
+        violates: Some("no tea".into()),
+        fits: Some("I like coffee.".into()),
+    };
+    r
+}
+
+#[test]
+fn a_critic_learns_which_reply_fits_whom_and_says_so_at_once() {
+    let split = Split { train: vec![two_users()], validation: vec![two_users()], test: Vec::new() };
+    let params = CriticTrainingParams {
+        supervision: Supervision::Replies,
+        rank: 4,
+        alpha: 8.0,
+        epochs: 60,
+        patience: 0,
+        optimizer: AdamWParams { lr: 1e-2, ..AdamWParams::default() },
+        ..CriticTrainingParams::default()
+    };
+    let mut training = CriticTraining::open(assistant(), &split, params, None).unwrap();
+    training.run(&Budget::default(), &mut go).unwrap();
+    // Saying the same of both replies costs ln 2 and what the sign of one of them costs.
+    assert!(training.report().best.unwrap().1 < 0.2, "{:?}", training.report());
+    let (a, adapter) = training.finish().unwrap();
+    let params = CriticParams { reader: Reader::AtOnce, ..CriticParams::default() };
+    let mut critic = Critic::new(a, Some(adapter), params).unwrap();
+    let report = critic_report(&mut critic, &split.train, Supervision::Replies, &mut |_| true).unwrap();
+    assert_eq!((report.reply_records, report.failure_rate, report.tokens_per_step), (2, 0.0, 0.0));
+    assert_eq!((report.verdict.reply_pairs, report.verdict.reply_choice), (Some(1.0), Some(1.0)));
+    // Alone or among others, a reply is judged the same, and by Yes and No.
+    let r = two_users();
+    let texts: Vec<&str> = r.options.iter().map(|o| o.text.as_str()).collect();
+    let all = critic.critique_all(&r.preference, &r.question, &texts).unwrap();
+    let alone = critic.critique(&r.preference, &r.question, texts[1]).unwrap();
+    assert!((all[1].score.unwrap() - alone.score.unwrap()).abs() < 1e-4);
+    assert!(all[0].score.unwrap() > 0.0 && alone.score.unwrap() < 0.0, "{all:?}");
+    assert!(all.iter().all(|c| c.steps[0].critique.is_empty() && c.steps[0].stated.is_none()));
+    // Cut short, it has failed.
+    let cut = critic.critique_while("p", "q", &["r"], &mut || false).unwrap();
+    assert!(cut[0].steps[0].failed && cut[0].score.is_none());
+}
+
 // --- The policy ---
+
+#[test]
+fn choices_teach_the_preference_where_all_users_have_the_same_replies() {
+    let users = two_users().counterbalanced().unwrap();
+    let mut p = params(Method::Choice);
+    (p.steps, p.warm_start.passes) = (60, 0);
+    let mut job = Adaptation::open(assistant(), None, &[two_users()], p, None, None, &Budget::default()).unwrap();
+    let right = |job: &mut Adaptation, told| {
+        let adapter = job.adapter().clone();
+        choice_accuracy(job.policy(), Some(&adapter), &users, told).unwrap().hits
+    };
+    // Who ignores the preference is right once.
+    assert_eq!((right(&mut job, true), right(&mut job, false)), (1, 1));
+    job.run(&Budget::default(), &mut go).unwrap();
+    assert_eq!((right(&mut job, true), right(&mut job, false)), (2, 1));
+    let none = Record { options: Vec::new(), ..record(1) };
+    let refused = Adaptation::open(assistant(), None, &[none], params(Method::Choice), None, None, &Budget::default());
+    assert!(matches!(refused, Err(AlignError::Params(_))));
+}
 
 fn params(method: Method) -> AdaptParams {
     AdaptParams {
@@ -273,13 +340,13 @@ fn params(method: Method) -> AdaptParams {
 }
 
 fn adaptation(method: Method, folder: Option<&Path>) -> Result<Adaptation, AlignError> {
-    let critic = (method != Method::Sft).then(critic);
+    let critic = (!method.is_supervised()).then(critic);
     Adaptation::open(assistant(), critic, &records(3), params(method), None, folder, &Budget::default())
 }
 
 #[test]
 fn every_method_runs_in_the_same_harness_and_says_what_it_cost() {
-    for method in [Method::Sft, Method::Rft, Method::Grpo, Method::Cdpa] {
+    for method in [Method::Sft, Method::Choice, Method::Rft, Method::Grpo, Method::Cdpa] {
         let path = folder(&format!("{method:?}"));
         let mut job = adaptation(method, Some(&path)).unwrap();
         let before = bits(job.adapter());
@@ -287,8 +354,8 @@ fn every_method_runs_in_the_same_harness_and_says_what_it_cost() {
         assert_ne!(bits(job.adapter()), before);
         let spent = job.spent();
         assert!(spent.trained > 0 && spent.training > 0.0);
-        assert_eq!(spent.generated > 0, method != Method::Sft);
-        assert_eq!(spent.critiqued > 0, method != Method::Sft);
+        assert_eq!(spent.generated > 0, !method.is_supervised());
+        assert_eq!(spent.critiqued > 0, !method.is_supervised());
         let lines = log(&path);
         assert_eq!(lines.len(), job.steps());
         assert_eq!(lines[0]["stage"], "warm_start");

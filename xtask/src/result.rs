@@ -16,7 +16,7 @@ pub struct Params {
     /// As in docs/result.md; without, a tenth of it, to see that it runs
     #[arg(long)]
     full: bool,
-    /// PrefEval's folder, as published: trains and measures on it in place of DeepPref-mini. None of its text is kept
+    /// PrefEval's folder, as published: trains on it besides DeepPref-mini and measures on it. None of its text is kept
     #[arg(long)]
     prefeval: Option<PathBuf>,
     /// Trainings and measurements at a time
@@ -34,15 +34,18 @@ pub struct Params {
     /// Tokens that an arm may compute, in place of the usual number
     #[arg(long)]
     tokens: Option<usize>,
-    /// Steps of the critic's training, in place of the usual number
+    /// Passes of the critic over the data, in place of the usual number
     #[arg(long)]
-    critic_steps: Option<usize>,
+    critic_passes: Option<usize>,
     /// Items measured, in place of the usual number
     #[arg(long)]
     items: Option<usize>,
     /// Items on which methods that write or ask the critic are measured, in place of the usual number
     #[arg(long)]
     fewer_items: Option<usize>,
+    /// Where arms of replies and measurements run: cpu or gpu. Chains are drawn on the CPU
+    #[arg(long, default_value = "cpu")]
+    device: String,
     /// The `unspoken` program; built if not given
     #[arg(long)]
     unspoken: Option<PathBuf>,
@@ -55,31 +58,38 @@ pub struct Params {
 /// measured; of the rest the first and the middle one validate.
 struct Suite {
     name: &'static str,
-    data: PathBuf,
-    test: &'static str,
-    validation: &'static str,
-    /// Tokens of an SFT step: four questions with the fitting reply to each user.
-    sft_step: usize,
+    /// What is trained on; the last one is measured on.
+    data: Vec<PathBuf>,
+    test: String,
+    validation: String,
+    /// Tokens of a step of eight questions, by the fitting replies and by choices.
+    steps: (usize, usize),
     /// How it is measured so that the wording of options gives nothing away.
     eval: &'static [&'static str],
 }
 
+const TEST: &str = "entertainment_planning,home_cooking,medical_care,personal_finance,relationship_advice,smart_home";
+const VALIDATION: &str = "communication_help,personal_documents";
+const PREFEVAL_TEST: &str = "entertain_music_book,lifestyle_fit,shop_fashion,travel_activities";
+const PREFEVAL_VALIDATION: &str = "education_learning_styles,pet_ownership";
+
 fn suite(p: &Params) -> Suite {
+    let mini = root().join("data/deeppref-mini");
     match &p.prefeval {
         Some(folder) => Suite {
             name: "prefeval",
-            data: folder.clone(),
-            test: "entertain_music_book,lifestyle_fit,shop_fashion,travel_activities",
-            validation: "education_learning_styles,pet_ownership",
-            sft_step: 235,
+            data: vec![mini, folder.clone()],
+            test: format!("{TEST},{PREFEVAL_TEST}"),
+            validation: format!("{VALIDATION},{PREFEVAL_VALIDATION}"),
+            steps: (850, 1500),
             eval: &["--form", "profile,unsaid"],
         },
         None => Suite {
             name: "deeppref",
-            data: root().join("data/deeppref-mini"),
-            test: "entertainment_planning,home_cooking,medical_care,personal_finance,relationship_advice,smart_home",
-            validation: "communication_help,personal_documents",
-            sft_step: 725,
+            data: vec![mini],
+            test: TEST.into(),
+            validation: VALIDATION.into(),
+            steps: (1400, 2350),
             eval: &["--counterbalanced", "--by", "text,lift"],
         },
     }
@@ -91,37 +101,40 @@ type Arm = (&'static str, &'static [&'static str]);
 /// On the replies that records offer. Of replies all estimators say the same (each is one step), but for the one by
 /// token position.
 const REPLIES: &[Arm] = &[
-    ("sft", &["--method", "sft", "--learn", "replies", "--batch", "4"]),
+    ("choice", &["--method", "choice", "--batch", "8"]),
+    ("sft", &["--method", "sft", "--learn", "replies", "--batch", "8"]),
     ("grpo-labels", &["--method", "grpo", "--rollouts", "replies", "--reward", "labels"]),
-    ("rft", &["--method", "rft", "--rollouts", "replies"]),
     ("cdpa", &["--method", "cdpa", "--rollouts", "replies", "--refine", "never"]),
+    ("rft", &["--method", "rft", "--rollouts", "replies"]),
     (
         "cdpa-position",
         &["--method", "cdpa", "--rollouts", "replies", "--refine", "never", "--estimator", "token-position"],
     ),
-    ("cdpa-refined", &["--method", "cdpa", "--rollouts", "replies", "--refine", "always"]),
 ];
 
-/// On chains that the policy draws.
+/// On chains that the policy draws. The critic judges a step as it does a reply: at once, without words, so that there
+/// is nothing to refine by.
 const CHAINS: &[Arm] = &[
-    ("rft-chains", &["--method", "rft"]),
+    ("cdpa-chains-step", &["--method", "cdpa", "--refine", "never", "--estimator", "step-index"]),
     ("grpo-chains", &["--method", "grpo"]),
-    ("cdpa-chains-position", &["--method", "cdpa", "--estimator", "token-position"]),
-    ("cdpa-chains-step", &["--method", "cdpa", "--estimator", "step-index"]),
-    ("cdpa-chains-to-go", &["--method", "cdpa", "--estimator", "return-to-go"]),
-    ("cdpa-chains-outcome", &["--method", "cdpa", "--estimator", "outcome"]),
+    ("cdpa-chains-to-go", &["--method", "cdpa", "--refine", "never", "--estimator", "return-to-go"]),
+    ("cdpa-chains-position", &["--method", "cdpa", "--refine", "never", "--estimator", "token-position"]),
+    ("cdpa-chains-outcome", &["--method", "cdpa", "--refine", "never", "--estimator", "outcome"]),
+    ("rft-chains", &["--method", "rft"]),
 ];
 
 /// Methods that change no weights; the table begins with what the policy does without any.
 const METHODS: &[&str] = &["reminder", "cot", "best-of-n", "tpo"];
 
 /// Tokens that an arm may compute, generated, critiqued and trained together.
-const TOKENS: usize = 24_000;
-/// Steps of the critic's training, of four users' replies or four chains each.
-const CRITIC_STEPS: usize = 24;
+const TOKENS: usize = 300_000;
+/// Of arms that draw chains: each costs many times as long.
+const CHAIN_TOKENS: usize = 24_000;
+/// Passes of the critic over the data.
+const CRITIC_PASSES: usize = 9;
 /// Items measured, and those that methods which write or ask the critic are measured on.
-const ITEMS: usize = 100;
-const FEWER_ITEMS: usize = 40;
+const ITEMS: usize = 1000;
+const FEWER_ITEMS: usize = 100;
 
 /// Trains and measures what is not there yet; an interrupted run goes on.
 pub fn run(p: &Params) -> Result<()> {
@@ -173,17 +186,20 @@ impl Job<'_> {
         asked.unwrap_or(if self.params.full { full } else { full.div_ceil(10) })
     }
 
-    fn command(&self, name: &str, threads: usize) -> Command {
+    fn command(&self, name: &str, device: &str, threads: usize) -> Command {
         let mut command = Command::new(&self.program);
-        command.arg(name).args(["--threads", &threads.to_string()]);
+        command.arg(name).args(["--threads", &threads.to_string(), "--device", device]);
         command
     }
 
-    /// A command that trains, on the topics for that and in the last third of the blocks.
-    fn training(&self, name: &str, threads: usize) -> Command {
-        let mut command = self.command(name, threads);
-        command.args(["--hold-out-topics", self.suite.test, "--validation-topics", self.suite.validation]);
-        command.args(["--validation", "0", "--blocks", "10", "--lr", "1e-3", "--data"]).arg(&self.suite.data);
+    /// A command that trains, on the topics for that.
+    fn training(&self, name: &str, device: &str, threads: usize) -> Command {
+        let mut command = self.command(name, device, threads);
+        command.args(["--hold-out-topics", &self.suite.test, "--validation-topics", &self.suite.validation]);
+        command.args(["--validation", "0", "--lr", "1e-3", "--rank", "8", "--pass-tokens", "4096"]);
+        for data in &self.suite.data {
+            command.arg("--data").arg(data);
+        }
         command
     }
 
@@ -215,20 +231,12 @@ impl Job<'_> {
         let path = self.adapter(CRITIC);
         let mut actions = Vec::new();
         if !path.exists() {
-            let mut train = self.training("train-critic", self.threads * self.params.jobs.saturating_sub(2).max(1));
-            train.args(["--learn", "replies", "--batch", "4", "--evaluate-every", "12", "--patience", "0"]);
-            train.args([
-                "--steps",
-                &self.size(self.params.critic_steps, CRITIC_STEPS).to_string(),
-                "--validation-chains",
-                "16",
-            ]);
-            train.args([
-                "--epochs",
-                "1000",
-                "--report-records",
-                &self.size(self.params.fewer_items, FEWER_ITEMS).to_string(),
-            ]);
+            let threads = self.threads * self.params.jobs.saturating_sub(2).max(1);
+            let mut train = self.training("train-critic", &self.params.device, threads);
+            // The last adapter is kept, not the one of the least loss: it chooses better, for all that it is too sure.
+            train.args(["--learn", "replies", "--batch", "32", "--evaluate-every", "1000000", "--patience", "0"]);
+            train.args(["--epochs", &self.size(self.params.critic_passes, CRITIC_PASSES).to_string()]);
+            train.args(["--report-records", &self.size(self.params.fewer_items, FEWER_ITEMS).to_string()]);
             train.arg("--model").arg(Self::model()).arg("--run-dir").arg(self.out.join(CRITIC));
             train.arg("--out").arg(&path);
             actions.push(Action::Run(train));
@@ -242,16 +250,22 @@ impl Job<'_> {
         let (path, report, folder) = (self.adapter(&name), self.report(&name), self.out.join(&name));
         let mut actions = Vec::new();
         if !path.exists() {
-            let mut adapt = self.training("adapt", self.threads);
+            let chains = CHAINS.iter().any(|a| a.0 == arm.0);
+            let device = if chains { "cpu" } else { &self.params.device };
+            let mut adapt = self.training("adapt", device, self.threads);
+            let tokens = self.size(self.params.tokens, if chains { CHAIN_TOKENS } else { TOKENS });
             // The steps that a cosine falls over for what is supervised; the others end by their budget.
-            let tokens = self.size(self.params.tokens, TOKENS);
-            let steps = if arm.1.contains(&"sft") { tokens.div_ceil(self.suite.sft_step) } else { 10_000 };
+            let steps = match arm.0 {
+                "sft" => tokens.div_ceil(self.suite.steps.0),
+                "choice" => tokens.div_ceil(self.suite.steps.1),
+                _ => 10_000,
+            };
             adapt.args(arm.1).args(["--steps", &steps.to_string(), "--no-measure", "--no-guard", "--show", "0"]);
-            let prompts = if arm.1.contains(&"replies") { "4" } else { "1" };
-            adapt.args(["--prompts", prompts, "--max-tokens", "64", "--seed", &seed.to_string()]);
-            adapt.args(["--budget-tokens", &tokens.to_string()]);
+            adapt.args(["--prompts", if chains { "1" } else { "16" }, "--max-tokens", "64"]);
+            adapt.args(["--seed", &seed.to_string(), "--budget-tokens", &tokens.to_string()]);
             if asks_critic(arm) {
-                adapt.arg("--critic").arg(Self::model()).arg("--critic-adapter").arg(self.adapter(CRITIC));
+                adapt.args(["--reader", "at-once", "--critic"]).arg(Self::model());
+                adapt.arg("--critic-adapter").arg(self.adapter(CRITIC));
             }
             adapt.arg("--policy").arg(Self::model()).arg("--out").arg(&folder);
             actions.extend([Action::Run(adapt), Action::Copy(folder.join("adapter.gguf"), path.clone())]);
@@ -277,7 +291,8 @@ impl Job<'_> {
             }
             eval.args(["--form", "profile", "--method", name, "--max-tokens", "64", "--report"]).arg(&report);
             if searches {
-                eval.arg("--critic").arg(Self::model()).arg("--critic-adapter").arg(self.adapter(CRITIC));
+                eval.args(["--reader", "at-once", "--critic"]).arg(Self::model());
+                eval.arg("--critic-adapter").arg(self.adapter(CRITIC));
             }
             actions.push(Action::Run(eval));
         }
@@ -289,9 +304,13 @@ impl Job<'_> {
     }
 
     fn eval(&self, items: usize, threads: usize) -> Command {
-        let mut eval = self.command("eval", threads);
-        eval.arg(self.suite.name).args(["--topics", self.suite.test, "--limit", &items.to_string(), "--data"]);
-        eval.arg(&self.suite.data).arg("--policy").arg(Self::model());
+        let mut eval = self.command("eval", &self.params.device, threads);
+        let measured = if self.params.prefeval.is_some() { PREFEVAL_TEST } else { TEST };
+        eval.arg(self.suite.name).args(["--topics", measured, "--limit", &items.to_string()]);
+        if let Some(data) = self.suite.data.last() {
+            eval.arg("--data").arg(data);
+        }
+        eval.arg("--policy").arg(Self::model());
         eval
     }
 
@@ -318,5 +337,5 @@ fn shown(path: &Path) -> String {
 
 /// Whether an arm's rewards are the critic's.
 fn asks_critic(arm: &Arm) -> bool {
-    !arm.1.contains(&"sft") && !arm.1.contains(&"labels")
+    !["choice", "sft", "grpo-labels"].contains(&arm.0)
 }

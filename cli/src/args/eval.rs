@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args as Group, ValueEnum};
 
+use super::Reader;
+
 /// `eval`.
 #[derive(Debug, Group)]
 pub struct Eval {
@@ -45,6 +47,9 @@ pub struct Eval {
     /// The critic's LoRA adapter (GGUF)
     #[arg(long, requires = "critic")]
     pub critic_adapter: Option<PathBuf>,
+    /// How the critic's scores are read
+    #[arg(long, default_value = "verdict", value_enum)]
+    pub reader: Reader,
     /// A model file (GGUF) that judges written answers; never the critic
     #[arg(long)]
     pub judge: Option<PathBuf>,

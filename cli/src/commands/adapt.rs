@@ -128,7 +128,7 @@ fn critic(
     device: &unspoken::device::Device,
     context: ContextParams,
 ) -> Result<Option<Critic>> {
-    let none = a.method == args::Method::Sft || a.reward == args::Reward::Labels;
+    let none = matches!(a.method, args::Method::Sft | args::Method::Choice) || a.reward == args::Reward::Labels;
     if none && a.critic.is_none() && a.critic_adapter.is_none() {
         return Ok(None);
     }
@@ -144,6 +144,7 @@ fn critic(
 fn job_name(m: args::Method) -> &'static str {
     match m {
         args::Method::Sft => "sft",
+        args::Method::Choice => "choice",
         args::Method::Rft => "rft",
         args::Method::Grpo => "grpo",
         args::Method::Cdpa => "cdpa",
@@ -153,11 +154,12 @@ fn job_name(m: args::Method) -> &'static str {
 fn params(a: &Adapt) -> AdaptParams {
     let method = match a.method {
         args::Method::Sft => Method::Sft,
+        args::Method::Choice => Method::Choice,
         args::Method::Rft => Method::Rft,
         args::Method::Grpo => Method::Grpo,
         args::Method::Cdpa => Method::Cdpa,
     };
-    let supervised = matches!(method, Method::Sft | Method::Rft);
+    let supervised = matches!(method, Method::Sft | Method::Choice | Method::Rft);
     let lr = a.lr.unwrap_or(if supervised { 1e-3 } else { 2e-4 });
     let cdpa = CdpaParams {
         rollouts: match a.rollouts {
@@ -209,6 +211,7 @@ fn params(a: &Adapt) -> AdaptParams {
         warm_start: WarmStart { passes: a.warm_start, lr: a.warm_start_lr, ..WarmStart::default() },
         cdpa,
         batch: a.batch,
+        pass_tokens: a.pass_tokens,
         supervision: supervision(a.learn),
         seed: a.seed,
         ..AdaptParams::default()

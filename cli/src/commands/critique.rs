@@ -45,6 +45,7 @@ pub fn reader(r: args::Reader) -> Reader {
     match r {
         args::Reader::Stated => Reader::Stated,
         args::Reader::Verdict => Reader::Verdict,
+        args::Reader::AtOnce => Reader::AtOnce,
     }
 }
 

@@ -14,6 +14,7 @@ use unspoken::eval::{
 use unspoken::generate::SampleParams;
 use unspoken::model::{Adapter, ContextParams};
 
+use super::critique::reader;
 use crate::args::Args;
 use crate::args::eval::{self as args, Eval, Suite};
 use crate::output::{bar, print};
@@ -133,7 +134,8 @@ impl Models {
             Some(path) => {
                 let assistant = open(path, 2 * SEQUENCE)?;
                 let adapter = load(&assistant, a.critic_adapter.as_deref())?;
-                Some(Critic::new(assistant, adapter, CriticParams::default())?)
+                let params = CriticParams { reader: reader(a.reader), ..CriticParams::default() };
+                Some(Critic::new(assistant, adapter, params)?)
             }
             None => None,
         };

@@ -5,8 +5,8 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 use serde_json::{Value, json};
 use unspoken::align::{
-    Assistant, Budget, Control, Critic, CriticParams, CriticTraining, CriticTrainingParams, Phase, Progress, Record,
-    RunEnd, SplitParams, council_records, read_lines, split,
+    Assistant, Budget, Control, Critic, CriticParams, CriticTraining, CriticTrainingParams, Phase, Progress, Reader,
+    Record, RunEnd, SplitParams, Supervision, council_records, read_lines, split,
 };
 use unspoken::model::ContextParams;
 use unspoken::train::AdamWParams;
@@ -45,6 +45,7 @@ pub fn run(args: &Args, a: &TrainCritic) -> Result<()> {
         epochs: a.epochs,
         max_steps: a.steps,
         batch: a.batch,
+        pass_tokens: a.pass_tokens,
         score_weight: a.score_weight,
         evaluate_every: a.evaluate_every,
         patience: a.patience,
@@ -73,14 +74,21 @@ pub fn run(args: &Args, a: &TrainCritic) -> Result<()> {
     }
     adapter.save(&assistant.model, &a.out)?;
     let mut critic = Critic::new(assistant, Some(adapter), CriticParams::default())?;
-    let mut measure = |records: &[Record]| -> Result<Value> {
+    // As they were learned: chains with words, replies at once.
+    let parts: Vec<(Supervision, Reader)> = match supervision(a.learn) {
+        Supervision::Chains => vec![(Supervision::Chains, Reader::Verdict)],
+        Supervision::Replies => vec![(Supervision::Replies, Reader::AtOnce)],
+        Supervision::Both => vec![(Supervision::Chains, Reader::Verdict), (Supervision::Replies, Reader::AtOnce)],
+    };
+    let mut measure = |records: &[Record]| -> Result<Vec<Value>> {
         let every = records.len().div_ceil(a.report_records.max(1)).max(1);
         let some: Vec<Record> = records.iter().step_by(every).take(a.report_records).cloned().collect();
-        if some.is_empty() {
-            Ok(Value::Null)
-        } else {
-            Ok(serde_json::to_value(report(&mut critic, &some, supervision(a.learn))?)?)
+        let mut out = Vec::new();
+        for (of, reader) in parts.iter().filter(|_| !some.is_empty()) {
+            critic.params.reader = *reader;
+            out.push(serde_json::to_value(report(&mut critic, &some, *of)?)?);
         }
+        Ok(out)
     };
     let (validation, test) = (measure(&split.validation)?, measure(&split.test)?);
     let value = json!({
@@ -109,8 +117,8 @@ fn people(v: &Value, cut: bool) -> String {
         t["best"][0]
     );
     for (name, key) in [("validation", "validation"), ("topics held out", "held_out_topics")] {
-        if !v[key].is_null() {
-            out += &format!("{name}: {}\n", figures(&v[key]));
+        for report in v[key].as_array().into_iter().flatten() {
+            out += &format!("{name}: {}\n", figures(report));
         }
     }
     let text = |v: &Value| v.as_str().unwrap_or_default().to_owned();

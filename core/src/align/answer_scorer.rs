@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::AlignError;
 use crate::model::{Adapter, Context, ContextParams, Model, ModelError};
-use crate::train::{Group, log_probs};
+use crate::train::Tree;
 
 /// Scores answers. Its cache grows to the longest prompt with all its answers.
 #[derive(Debug, Default)]
@@ -24,13 +24,25 @@ impl AnswerScorer {
         prompt: &[u32],
         answers: &[Vec<u32>],
     ) -> Result<Vec<Vec<f32>>, AlignError> {
-        let longest = prompt.len() + answers.iter().map(Vec::len).max().unwrap_or(0);
-        let limit = model.config.context_length;
+        self.of_rows(model, adapter, &answers.iter().map(|a| (prompt, a.as_slice())).collect::<Vec<_>>())
+    }
+
+    /// The same of (prompt, answer) pairs; what prompts begin with in common is computed once.
+    ///
+    /// # Errors
+    /// As [`AnswerScorer::log_probs`].
+    pub fn of_rows(
+        &mut self,
+        model: &Arc<Model>,
+        adapter: Option<&Adapter>,
+        rows: &[(&[u32], &[u32])],
+    ) -> Result<Vec<Vec<f32>>, AlignError> {
+        let tree = Tree::of(rows)?;
+        let (longest, limit) = (tree.longest() + 1, model.config.context_length);
         if longest > limit {
             return Err(ModelError::ContextFull { wanted: longest, limit }.into());
         }
-        // Each branch begins with the prompt's last token.
-        let wanted = prompt.len() + answers.iter().map(|a| a.len() + 1).sum::<usize>();
+        let wanted = tree.tokens();
         let context = match &mut self.context {
             Some((capacity, context)) if *capacity >= wanted && Arc::ptr_eq(context.model(), model) => context,
             _ => {
@@ -45,8 +57,7 @@ impl AnswerScorer {
                 &mut self.context.insert((capacity, Context::new(model, params)?)).1
             }
         };
-        let group = Group { prompt, answers: answers.iter().map(Vec::as_slice).collect() };
-        Ok(log_probs(context, &group, adapter, false)?)
+        Ok(tree.log_probs(context, adapter, false)?)
     }
 
     /// The mean of [`AnswerScorer::log_probs`] over each answer's tokens: its length-normalised log-likelihood.

@@ -138,31 +138,36 @@ pub(super) struct Update {
     pub(super) tokens: usize,
 }
 
-/// Members of one group that share a pass.
+/// Members that share a pass, of one group or several.
 struct Pass {
     tree: Tree,
-    group: usize,
-    members: std::ops::Range<usize>,
+    /// Group and place in it.
+    members: Vec<(usize, usize)>,
     reference: Option<Vec<Vec<f32>>>,
 }
 
-/// Cuts groups into passes that fit.
+/// Cuts groups into passes that fit: many small ones would leave a GPU waiting.
 fn passes(groups: &[RolloutGroup], capacity: usize) -> Result<Vec<Pass>, ModelError> {
+    let all: Vec<(usize, usize)> =
+        groups.iter().enumerate().flat_map(|(g, group)| (0..group.members.len()).map(move |m| (g, m))).collect();
     let mut out = Vec::new();
-    for (group, g) in groups.iter().enumerate() {
-        let tree = |members: std::ops::Range<usize>| {
-            let rows: Vec<_> = g.members[members].iter().map(|m| (g.prompt.as_slice(), m.tokens.as_slice())).collect();
-            Tree::of(&rows)
+    let mut rest = all.as_slice();
+    while !rest.is_empty() {
+        let tree = |n: usize| {
+            let row =
+                |(g, m): &(usize, usize)| (groups[*g].prompt.as_slice(), groups[*g].members[*m].tokens.as_slice());
+            Tree::of(&rest[..n].iter().map(row).collect::<Vec<_>>())
         };
-        let mut at = 0;
-        while at < g.members.len() {
-            let mut end = at + 1;
-            while end < g.members.len() && tree(at..end + 1)?.tokens() <= capacity {
-                end += 1;
+        let (mut n, mut pass) = (1, tree(1)?);
+        while n < rest.len() {
+            let larger = tree(n + 1)?;
+            if larger.tokens() > capacity {
+                break;
             }
-            out.push(Pass { tree: tree(at..end)?, group, members: at..end, reference: None });
-            at = end;
+            (n, pass) = (n + 1, larger);
         }
+        out.push(Pass { tree: pass, members: rest[..n].to_vec(), reference: None });
+        rest = &rest[n..];
     }
     Ok(out)
 }
@@ -194,11 +199,11 @@ pub(super) fn update(
             if epoch == 0 {
                 given.push(now.clone());
             }
-            let group = &groups[pass.group];
             let mut grad = Vec::with_capacity(pass.tree.scored());
-            for (i, member) in pass.members.clone().enumerate() {
+            for (i, &(of, member)) in pass.members.iter().enumerate() {
+                let group = &groups[of];
                 let weight = weight(group, member, params) / groups.len() as f32;
-                let a = &advantages[pass.group][member];
+                let a = &advantages[of][member];
                 let old = match &group.members[member].origin {
                     Origin::Drawn(old) => Some(old),
                     Origin::Given => Some(&given[at][i]),
@@ -303,9 +308,11 @@ mod tests {
     fn passes_hold_every_member_once_and_fit() {
         let groups = [group(&[4, 5, 6]), group(&[9])];
         let all = passes(&groups, 14).unwrap();
-        let members: Vec<_> = all.iter().map(|p| (p.group, p.members.clone())).collect();
-        assert_eq!(members, [(0, 0..2), (0, 2..3), (1, 0..1)]);
+        let members: Vec<_> = all.iter().map(|p| p.members.as_slice()).collect();
+        assert_eq!(members, [&[(0, 0), (0, 1)][..], &[(0, 2)], &[(1, 0)]]);
         assert!(all.iter().all(|p| p.tree.tokens() <= 14));
+        // What finds room together is computed together, whatever group it is of.
+        assert_eq!(passes(&groups, 99).unwrap().len(), 1);
     }
 
     #[test]

@@ -9,10 +9,11 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
+use super::choice::{Choice, ScoredBy, pass_choices};
 use super::run_log::{self, RunLog};
-use super::sft::{CriticChain, Row, Supervision, critic_rows, rows_loss, train_rows};
+use super::sft::{CriticChain, Row, Supervision, critic_rows, pass_rows};
 use super::{AlignError, Assistant, Split};
-use crate::model::Adapter;
+use crate::model::{Adapter, ModelError};
 use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
 
 /// Constants of a critic's training. The defaults are for models of some hundred million weights.
@@ -147,6 +148,22 @@ pub struct CriticTraining {
     log: RunLog,
 }
 
+/// What of a chain is a choice among replies.
+fn choice(chain: &CriticChain) -> Option<Choice<'_>> {
+    Some(Choice { rows: &chain.rows, fitting: chain.fitting?, by: ScoredBy::Verdict })
+}
+
+/// The mean loss of chains, and the tokens computed: over the rows of those that are written, over the choices among
+/// replies, each kind by its share of the chains. With `learn`, gradients are gathered.
+fn pass(trainer: &mut Trainer, chains: &[CriticChain], learn: bool) -> Result<(f32, usize), ModelError> {
+    let rows: Vec<&Row> = chains.iter().filter(|c| c.fitting.is_none()).flat_map(|c| &c.rows).collect();
+    let choices: Vec<Choice<'_>> = chains.iter().filter_map(choice).collect();
+    let each = 1.0 / chains.len().max(1) as f32;
+    let of_rows = (chains.len() - choices.len()) as f32 * each / rows.len().max(1) as f32;
+    let (written, chosen) = (pass_rows(trainer, &rows, of_rows, learn)?, pass_choices(trainer, &choices, each, learn)?);
+    Ok((written.0 + chosen.0, written.1 + chosen.1))
+}
+
 const CHECKPOINT: &str = "checkpoint.gguf";
 const BEST: &str = "best.gguf";
 
@@ -183,7 +200,10 @@ impl CriticTraining {
         }
         let longest =
             train.iter().chain(&validation).flat_map(|c| &c.rows).map(|r| r.prompt.len() + r.answer.len()).max();
-        let capacity = params.pass_tokens.max(longest.unwrap_or(0));
+        let mut capacity = params.pass_tokens.max(longest.unwrap_or(0));
+        for choice in train.iter().chain(&validation).filter_map(choice) {
+            capacity = capacity.max(choice.tokens()?);
+        }
         let per_epoch = train.len().div_ceil(params.batch);
         let total = (per_epoch * params.epochs).min(params.max_steps.unwrap_or(usize::MAX));
         let warmup = (params.warmup * total as f64).ceil() as usize;
@@ -242,7 +262,7 @@ impl CriticTraining {
     }
 
     /// The chains of step `step`: every epoch in an order of its own, records whole.
-    fn batch(&self, step: usize) -> Vec<&Row> {
+    fn batch(&self, step: usize) -> Vec<CriticChain> {
         let per_epoch = self.train.len().div_ceil(self.params.batch);
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(self.params.seed);
         rng.set_stream((step / per_epoch) as u64);
@@ -251,7 +271,7 @@ impl CriticTraining {
         records.shuffle(&mut rng);
         let chains: Vec<&CriticChain> = records.into_iter().flatten().collect();
         let at = (step % per_epoch) * self.params.batch;
-        chains[at..(at + self.params.batch).min(chains.len())].iter().flat_map(|c| &c.rows).collect()
+        chains[at..(at + self.params.batch).min(chains.len())].iter().map(|c| (*c).clone()).collect()
     }
 
     /// Runs until all steps are done, validation no longer improves, the budget is used up, or the host says so.
@@ -296,11 +316,12 @@ impl CriticTraining {
         let (step, per_epoch) = (self.state.step, self.train.len().div_ceil(self.params.batch));
         let lr = self.params.optimizer.lr * self.schedule.factor(step);
         self.trainer.optimizer.params.lr = lr;
-        let rows: Vec<Row> = self.batch(step).into_iter().cloned().collect();
-        let report = train_rows(&mut self.trainer, &rows.iter().collect::<Vec<_>>())?;
+        let chains = self.batch(step);
+        let (loss, tokens) = pass(&mut self.trainer, &chains, true)?;
+        let grad_norm = self.trainer.step()?;
         let state = &mut self.state;
         state.step += 1;
-        state.spent.trained += report.tokens as u64;
+        state.spent.trained += tokens as u64;
         let every = if self.params.evaluate_every > 0 { self.params.evaluate_every } else { per_epoch };
         let due = self.state.step.is_multiple_of(every) || self.state.step == self.schedule.total;
         let validation_loss = if due { self.validate()? } else { None };
@@ -313,10 +334,10 @@ impl CriticTraining {
             step: self.state.step,
             epoch: self.state.step as f64 / per_epoch as f64,
             lr,
-            loss: report.loss,
-            grad_norm: report.grad_norm,
-            rows: rows.len(),
-            tokens: report.tokens,
+            loss,
+            grad_norm,
+            rows: chains.iter().map(|c| c.rows.len()).sum(),
+            tokens,
             seconds,
             validation_loss,
         };
@@ -329,11 +350,10 @@ impl CriticTraining {
 
     /// The loss on the validation chains; nothing where there are none.
     fn validate(&mut self) -> Result<Option<f32>, AlignError> {
-        let rows: Vec<&Row> = self.validation.iter().flat_map(|c| &c.rows).collect();
-        if rows.is_empty() {
+        if self.validation.is_empty() {
             return Ok(None);
         }
-        let (loss, tokens) = rows_loss(&mut self.trainer, &rows)?;
+        let (loss, tokens) = pass(&mut self.trainer, &self.validation, false)?;
         self.state.spent.trained += tokens as u64;
         Ok(Some(loss))
     }

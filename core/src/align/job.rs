@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
 use super::cdpa::{CdpaParams, Reward, Rollouts};
+use super::choice::{ReplyChoice, reply_choices};
 use super::guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 use super::lengths::Lengths;
 use super::run_log::{self, RunLog};
@@ -22,6 +23,9 @@ use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
 pub enum Method {
     /// Supervised on the best chains and the fitting replies of the data; no critic.
     Sft,
+    /// Supervised on the choice among the replies that the data offer: the fitting one against the others, to every user
+    /// whom one of them suits; no critic.
+    Choice,
     /// Rejection sampling: supervised on the best rollout of each group.
     Rft,
     /// Policy gradient with one score for each rollout.
@@ -29,6 +33,13 @@ pub enum Method {
     /// Policy gradient with a score for each step, and feedback in words.
     #[default]
     Cdpa,
+}
+
+impl Method {
+    /// Whether it is told by the data alone what is good, and needs no rollouts and no critic.
+    pub fn is_supervised(self) -> bool {
+        matches!(self, Self::Sft | Self::Choice)
+    }
 }
 
 /// Supervised passes before the method begins.
@@ -71,7 +82,7 @@ pub struct AdaptParams {
     pub warm_start: WarmStart,
     /// Rollouts, advantages, objective; for all methods but SFT.
     pub cdpa: CdpaParams,
-    /// Chains, or questions with their replies, of an SFT step.
+    /// Chains, or questions with their replies, of a supervised step.
     pub batch: usize,
     /// What SFT and the warm start learn of a record.
     pub supervision: Supervision,
@@ -120,7 +131,7 @@ impl AdaptParams {
         if [self.optimizer.lr, self.warm_start.lr, self.floor].iter().any(|x| !x.is_finite() || *x < 0.0) {
             return bad("learning rates are 0 or more".into());
         }
-        if self.method != Method::Sft && self.cdpa.max_tokens > config.context_length {
+        if !self.method.is_supervised() && self.cdpa.max_tokens > config.context_length {
             return bad(format!("max_tokens is at most {}, the model's context", config.context_length));
         }
         Ok(())
@@ -146,6 +157,8 @@ pub struct Adaptation {
     pub(super) trainer: Trainer,
     pub(super) records: Vec<Record>,
     pub(super) units: Vec<Vec<Row>>,
+    /// The replies of each record, to every user whom one of them suits, where the method learns by choices.
+    pub(super) choices: Vec<Vec<ReplyChoice>>,
     pub(super) params: AdaptParams,
     /// The method's own constants: those of GRPO where it is that.
     pub(super) cdpa: CdpaParams,
@@ -201,7 +214,7 @@ impl Adaptation {
         if records.is_empty() {
             return bad("there are no records to learn from");
         }
-        if critic.is_none() && params.method != Method::Sft && params.cdpa.reward == Reward::Critic {
+        if critic.is_none() && !params.method.is_supervised() && params.cdpa.reward == Reward::Critic {
             return bad("this method needs a critic");
         }
         let units = policy_units(&policy, records, params.supervision)?;
@@ -223,14 +236,26 @@ impl Adaptation {
         };
         // Replies are offered to all users whom one of them suits.
         let askers: Vec<Record>;
+        let mut choices = Vec::new();
+        if params.method == Method::Choice {
+            for r in records {
+                choices.extend(reply_choices(&policy, r)?);
+            }
+            if choices.is_empty() {
+                return bad("the records offer no replies of which one fits");
+            }
+        }
         let records = match params.cdpa.rollouts {
-            Rollouts::Replies if params.method != Method::Sft => {
+            Rollouts::Replies if !params.method.is_supervised() => {
                 askers = records.iter().flat_map(|r| r.counterbalanced().unwrap_or_else(|| vec![r.clone()])).collect();
                 askers.as_slice()
             }
             _ => records,
         };
-        let capacity = capacity(&policy, records, &units, &params)?;
+        let mut capacity = capacity(&policy, records, &units, &params)?;
+        for choice in choices.iter().flatten() {
+            capacity = capacity.max(choice.choice().tokens()?);
+        }
         let for_activations = super::memory::check(&policy, adapter.shape.rank, capacity, budget)?;
         let start = adapter.read(device)?;
         let fingerprint = fingerprint(&params, records, &start, critic.as_ref())?;
@@ -254,7 +279,7 @@ impl Adaptation {
         let log = RunLog::open(folder, state.step)?;
         let (records, folder) = (records.to_vec(), folder.map(Path::to_owned));
         let keeper = None;
-        Ok(Self { policy, critic, trainer, records, units, params, cdpa, state, start, folder, keeper, log })
+        Ok(Self { policy, critic, trainer, records, units, choices, params, cdpa, state, start, folder, keeper, log })
     }
 
     /// Hands every checkpoint to `keep`, for a job without a folder, and goes on from `saved`, the last one of them. What
@@ -439,7 +464,7 @@ fn capacity(
 ) -> Result<usize, AlignError> {
     let rows = units.iter().flatten().map(|r| r.prompt.len() + r.answer.len()).max().unwrap_or(0);
     let mut longest = 0;
-    if params.method != Method::Sft {
+    if !params.method.is_supervised() {
         for r in records {
             let prompt = policy.prompt(&super::rollouts::messages(params.cdpa.rollouts, r), "")?.len();
             longest = longest.max(prompt + params.cdpa.max_tokens);

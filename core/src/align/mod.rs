@@ -7,6 +7,7 @@ mod assistant;
 mod best_of_n;
 mod budget;
 mod cdpa;
+mod choice;
 mod cost;
 mod council;
 mod council_tree;
@@ -61,7 +62,7 @@ pub use retrieve::{Relevant, Retriever, Scorer};
 pub(crate) use sft::STEPS;
 pub use sft::{
     CriticChain, Row, RowsReport, Supervision, critic_rows, policy_messages, policy_rows, policy_units, reply_messages,
-    reply_rows, rows_loss, train_rows,
+    reply_rows, train_rows,
 };
 pub use split::{Split, SplitParams, split};
 pub use step::{GroupsReport, StepReport};

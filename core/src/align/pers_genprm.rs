@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{AlignError, Assistant};
+use super::{AlignError, AnswerScorer, Assistant};
 use crate::generate::{CancelToken, Completion, Request, SampleParams, StopReason, generate};
 use crate::model::Adapter;
 use crate::text::{GrammarEnv, Message, Specials, split_steps};
@@ -17,6 +17,9 @@ pub enum Reader {
     /// continuous, so that scores hardly ever tie.
     #[default]
     Verdict,
+    /// The same, asked for at once, before a word of critique: a score costs no more than reading. For critics that
+    /// learned replies.
+    AtOnce,
 }
 
 /// Constants of a critic.
@@ -80,6 +83,8 @@ pub struct Critic {
     /// Stops a critique from another thread; steps that were not read yet have failed then.
     pub cancel: Option<CancelToken>,
     grammars: Arc<GrammarEnv>,
+    /// Reads verdicts that are given at once.
+    scorer: AnswerScorer,
     /// The tokens of " Yes" and " No".
     verdicts: [u32; 2],
 }
@@ -122,6 +127,26 @@ fn batches(prompts: &[&[u32]], max_tokens: usize, free: usize) -> Vec<std::ops::
 const CRITIQUE: &str = "Critique:";
 const VERDICT: &str = "\nVerdict:";
 const SCORE: &str = "\nScore:";
+/// What an answer begins with that gives its verdict at once.
+pub(super) const AT_ONCE: &str = "Verdict:";
+
+/// The tokens of " Yes" and " No".
+pub(super) fn verdict_tokens(assistant: &Assistant) -> Result<[u32; 2], AlignError> {
+    let mut verdicts = [0; 2];
+    for (id, word) in verdicts.iter_mut().zip([" Yes", " No"]) {
+        let ids = assistant.tokenizer.encode(word, Specials::Text)?;
+        let [one] = ids[..] else {
+            return Err(AlignError::Params(format!("{word:?} is not one token of the critic's vocabulary")));
+        };
+        *id = one;
+    }
+    Ok(verdicts)
+}
+
+/// 2 · P(Yes) / (P(Yes) + P(No)) − 1.
+fn verdict_score(yes: f32, no: f32) -> f32 {
+    2.0 / (1.0 + (no - yes).exp()) - 1.0
+}
 
 /// What the critic is asked about step `step` (from 0) of a chain.
 pub(super) fn messages(preference: &str, query: &str, steps: &[&str], step: usize) -> Vec<Message> {
@@ -152,15 +177,9 @@ impl Critic {
     /// A vocabulary that no grammar can be made for.
     pub fn new(assistant: Assistant, adapter: Option<Adapter>, params: CriticParams) -> Result<Self, AlignError> {
         let grammars = assistant.tokenizer.grammar_env()?;
-        let mut verdicts = [0; 2];
-        for (id, word) in verdicts.iter_mut().zip([" Yes", " No"]) {
-            let ids = assistant.tokenizer.encode(word, Specials::Text)?;
-            let [one] = ids[..] else {
-                return Err(AlignError::Params(format!("{word:?} is not one token of the critic's vocabulary")));
-            };
-            *id = one;
-        }
-        Ok(Self { assistant, adapter, params, cancel: None, grammars, verdicts })
+        let verdicts = verdict_tokens(&assistant)?;
+        let scorer = AnswerScorer::default();
+        Ok(Self { assistant, adapter, params, cancel: None, grammars, scorer, verdicts })
     }
 
     /// Critiques one response.
@@ -235,6 +254,9 @@ impl Critic {
         places: &[(usize, usize)],
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<StepCritique>, AlignError> {
+        if self.params.reader == Reader::AtOnce {
+            return self.verdicts_at_once(preference, query, chains, places, go_on);
+        }
         let chars = self.params.max_chars.max(20);
         let form = format!(r" [A-Za-z][^\n]{{10,{chars}}}\nVerdict: (Yes|No)\nScore: (-?0\.[0-9]|-?1\.0)");
         let mut prompts = Vec::new();
@@ -269,13 +291,49 @@ impl Critic {
         Ok(places.iter().zip(done.chunks(samples)).map(|((i, step), c)| self.read(c, chains[*i][*step])).collect())
     }
 
+    /// The verdicts on steps, without a critique; what their prompts begin with in common is computed once.
+    fn verdicts_at_once(
+        &mut self,
+        preference: &str,
+        query: &str,
+        chains: &[Vec<&str>],
+        places: &[(usize, usize)],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<StepCritique>, AlignError> {
+        let mut read = Vec::new();
+        if !places.is_empty() && go_on() && self.cancel.as_ref().is_none_or(|c| !c.is_cancelled()) {
+            let prompt = |(i, step): &(usize, usize)| {
+                self.assistant.prompt(&messages(preference, query, &chains[*i], *step), AT_ONCE)
+            };
+            let prompts = places.iter().map(prompt).collect::<Result<Vec<_>, _>>()?;
+            let answers = self.verdicts.map(|id| [id]);
+            let rows: Vec<(&[u32], &[u32])> =
+                prompts.iter().flat_map(|p| answers.iter().map(|a| (p.as_slice(), a.as_slice()))).collect();
+            read = self.scorer.of_rows(&self.assistant.model, self.adapter.as_ref(), &rows)?;
+        }
+        let score = |k: usize| {
+            let (yes, no) = (read.get(2 * k)?.first()?, read.get(2 * k + 1)?.first()?);
+            Some(verdict_score(*yes, *no)).filter(|s| s.is_finite())
+        };
+        let each = places.iter().enumerate().map(|(k, (i, step))| StepCritique {
+            text: chains[*i][*step].to_owned(),
+            critique: String::new(),
+            score: score(k),
+            stated: None,
+            verdict: score(k),
+            failed: score(k).is_none(),
+            tokens: 0,
+        });
+        Ok(each.collect())
+    }
+
     /// Reads critique and scores off what the critic wrote of one step, as often as it was asked.
     fn read(&self, samples: &[Completion], step: &str) -> StepCritique {
         let read: Vec<(f32, f32)> = samples.iter().filter_map(|c| self.scores(c)).collect();
         let (stated, verdict) = (mean(read.iter().map(|r| r.0)), mean(read.iter().map(|r| r.1)));
         let score = match self.params.reader {
             Reader::Stated => stated,
-            Reader::Verdict => verdict,
+            Reader::Verdict | Reader::AtOnce => verdict,
         };
         let first = samples.iter().find(|c| self.scores(c).is_some()).or(samples.first());
         let critique = first.map_or("", |c| c.text.split_once(VERDICT).unwrap_or((&c.text, "")).0);
@@ -307,8 +365,8 @@ impl Critic {
         let at = c.text.find(VERDICT)? + VERDICT.len();
         let offsets = self.assistant.tokenizer.offsets(&c.tokens);
         let token = offsets.iter().position(|r| r.start >= at && !r.is_empty())?;
-        let [yes, no] = c.watched.get(token)?[..] else { return None };
-        Some(2.0 / (1.0 + (no - yes).exp()) - 1.0)
+        let [yes, no] = &c.watched.get(token)?[..] else { return None };
+        Some(verdict_score(*yes, *no))
     }
 }
 

@@ -14,8 +14,6 @@ pub struct Row {
     pub answer: Vec<u32>,
     /// What each token of the answer counts in the row's mean.
     pub weights: Vec<f32>,
-    /// What the row counts beside others; above 0.
-    pub weight: f32,
 }
 
 /// The form that answers are trained in.
@@ -53,7 +51,7 @@ pub(super) fn chain_text(steps: &[super::ChainStep]) -> String {
 fn row(assistant: &Assistant, messages: &[Message], begun: &str, answer: &str) -> Result<Row, AlignError> {
     let mut answer = assistant.tokenizer.encode(answer, Specials::Text)?;
     answer.extend(assistant.tokenizer.eos());
-    Ok(Row { prompt: assistant.prompt(messages, begun)?, weights: vec![1.0; answer.len()], answer, weight: 1.0 })
+    Ok(Row { prompt: assistant.prompt(messages, begun)?, weights: vec![1.0; answer.len()], answer })
 }
 
 /// Good chains as rows for the policy: the best paths of the data, which RFT trains on.
@@ -103,20 +101,15 @@ pub fn policy_units(
 pub struct CriticChain {
     /// Which record it is of, counted from 0.
     pub record: usize,
-    /// Of a chain, a row for each step, with the steps before it in the prompt; of the replies to one user, a row for
-    /// each.
+    /// Of a chain, a row for each step, with the steps before it in the prompt; of the replies to one user, two for each,
+    /// the verdicts Yes and No, given at once.
     pub rows: Vec<Row>,
+    /// Of replies, which one fits.
+    pub fitting: Option<usize>,
 }
 
-/// What the critic learns to say of every reply, whether it fits or not: words that told the two apart would decide
-/// before the verdict, whose probabilities could then only repeat them.
-const HELD: &str = "Held against what this user wants.";
-/// What it learns to give one that fits, and one that does not: the middle of the rubric's bands for what serves a user, and for what does not.
-const REPLY_SCORES: [f32; 2] = [0.8, -0.7];
-
-/// What the critic learns of records: their chains, the replies that they offer, to every user whom one of them suits,
-/// or both. To each user the replies that do not fit count together as much as the one that does, so that saying No to
-/// everything is right half the time, and no more. A token of verdict and score counts `score_weight` times as much as one of the critique (1: as the paper).
+/// What the critic learns of records: critique, verdict and score of the steps of their chains; which of the replies that
+/// they offer fits, for every user whom one of them suits; or both. A token of verdict and score counts `score_weight` times as much as one of the critique (1: as the paper).
 ///
 /// # Errors
 /// As [`policy_rows`].
@@ -139,25 +132,29 @@ pub fn critic_rows(
         }
         Ok(row)
     };
+    let verdicts = pers_genprm::verdict_tokens(assistant)?;
     let mut chains = Vec::new();
     for (record, r) in records.iter().enumerate() {
         for chain in r.chains.iter().filter(|_| supervision != Supervision::Replies) {
             let texts: Vec<&str> = chain.steps.iter().map(|s| s.text.as_str()).collect();
             let steps = chain.steps.iter().enumerate();
             let rows: Result<_, _> = steps.map(|(i, s)| row(r, &texts, i, &s.critique, s.score)).collect();
-            chains.push(CriticChain { record, rows: rows? });
+            chains.push(CriticChain { record, rows: rows?, fitting: None });
         }
         if supervision == Supervision::Chains || r.options.is_empty() {
             continue;
         }
         for user in r.counterbalanced().unwrap_or_else(|| vec![r.clone()]) {
-            let others = user.options.iter().filter(|o| o.violates.is_some()).count().max(1) as f32;
-            let rows = user.options.iter().map(|o| {
-                let (score, weight) =
-                    if o.violates.is_none() { (REPLY_SCORES[0], 1.0) } else { (REPLY_SCORES[1], others.recip()) };
-                Ok(Row { weight, ..row(&user, &[&o.text], 0, HELD, score)? })
-            });
-            chains.push(CriticChain { record, rows: rows.collect::<Result<_, AlignError>>()? });
+            let Some(fitting) = user.fitting() else { continue };
+            let mut rows = Vec::new();
+            for o in &user.options {
+                let messages = pers_genprm::messages(&user.preference, &user.question, &[&o.text], 0);
+                let prompt = assistant.prompt(&messages, pers_genprm::AT_ONCE)?;
+                for (id, sign) in verdicts.into_iter().zip([1.0, -1.0]) {
+                    rows.push(Row { prompt: prompt.clone(), answer: vec![id], weights: vec![sign] });
+                }
+            }
+            chains.push(CriticChain { record, rows, fitting: Some(fitting) });
         }
     }
     Ok(chains)
@@ -186,7 +183,7 @@ fn pairs<'a>(rows: &[&'a Row]) -> Vec<(&'a [u32], &'a [u32])> {
 /// What a pass over rows did.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowsReport {
-    /// The weighted mean over the rows of each row's weighted mean, before the step.
+    /// The mean over the rows of each row's weighted mean, before the step; of choices, their mean.
     pub loss: f32,
     /// The gradient's norm before clipping.
     pub grad_norm: f32,
@@ -194,45 +191,36 @@ pub struct RowsReport {
     pub tokens: usize,
 }
 
-fn total_weight(rows: &[&Row]) -> f32 {
-    rows.iter().map(|r| r.weight).sum::<f32>().max(f32::MIN_POSITIVE)
-}
-
-/// One supervised step on some rows, their gradients averaged by their weights. What neighbours share is computed once.
-///
-/// # Errors
-/// Rows longer than the trainer was made for; a lost device.
-pub fn train_rows(trainer: &mut Trainer, rows: &[&Row]) -> Result<RowsReport, ModelError> {
-    let mut report = RowsReport::default();
-    let total = total_weight(rows);
+/// Loss and tokens of some rows, each row counting `scale`; with `learn`, their gradients are gathered.
+pub(super) fn pass_rows(
+    trainer: &mut Trainer,
+    rows: &[&Row],
+    scale: f32,
+    learn: bool,
+) -> Result<(f32, usize), ModelError> {
+    let (mut loss, mut tokens) = (0.0, 0);
     for pass in passes(rows, trainer.capacity())? {
         let tree = Tree::of(&pairs(pass))?;
         let log_probs = trainer.tree_log_probs(&tree)?;
         let mut grad = Vec::with_capacity(tree.scored());
         for (row, log_probs) in pass.iter().zip(&log_probs) {
-            let (o, scale) = (objective::weighted_sft(log_probs, &row.weights), row.weight / total);
-            report.loss += o.loss * scale;
+            let o = objective::weighted_sft(log_probs, &row.weights);
+            loss += o.loss * scale;
             grad.extend(o.grad.iter().map(|g| g * scale));
         }
-        trainer.backward(&grad)?;
-        report.tokens += tree.tokens();
+        if learn {
+            trainer.backward(&grad)?;
+        }
+        tokens += tree.tokens();
     }
-    report.grad_norm = trainer.step()?;
-    Ok(report)
+    Ok((loss, tokens))
 }
 
-/// The mean loss of rows as [`train_rows`] would see it, and the tokens computed; nothing is learned.
+/// One supervised step on some rows, their gradients averaged. What neighbours share is computed once.
 ///
 /// # Errors
-/// As [`train_rows`].
-pub fn rows_loss(trainer: &mut Trainer, rows: &[&Row]) -> Result<(f32, usize), ModelError> {
-    let (mut loss, mut tokens) = (0.0, 0);
-    for pass in passes(rows, trainer.capacity())? {
-        let tree = Tree::of(&pairs(pass))?;
-        let log_probs = trainer.tree_log_probs(&tree)?;
-        tokens += tree.tokens();
-        let each = pass.iter().zip(&log_probs);
-        loss += each.map(|(r, lp)| r.weight * objective::weighted_sft(lp, &r.weights).loss).sum::<f32>();
-    }
-    Ok((loss / total_weight(rows), tokens))
+/// Rows longer than the trainer was made for; a lost device.
+pub fn train_rows(trainer: &mut Trainer, rows: &[&Row]) -> Result<RowsReport, ModelError> {
+    let (loss, tokens) = pass_rows(trainer, rows, 1.0 / rows.len().max(1) as f32, true)?;
+    Ok(RowsReport { loss, tokens, grad_norm: trainer.step()? })
 }

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::budget::{Host, Phase, RunEnd, Spent, ask};
 use super::cdpa::{Reward, Rollouts, Update, update};
+use super::choice::{Choice, ReplyChoice, train_choices};
 use super::job::{Adaptation, Method, StepEnd};
 use super::refine::{Refined, refine};
 use super::rollouts::{self, RolloutGroup};
@@ -17,7 +18,7 @@ use super::{AlignError, Rewards, ZeroAdvantage, advantages};
 pub struct StepReport {
     /// Its number, from 1.
     pub step: usize,
-    /// "warm_start", "sft", "rft", "grpo" or "cdpa".
+    /// "warm_start", "sft", "choice", "rft", "grpo" or "cdpa".
     pub stage: &'static str,
     /// Learning rate.
     pub lr: f32,
@@ -84,6 +85,7 @@ impl Adaptation {
         report.stage = match method {
             None => "warm_start",
             Some(Method::Sft) => "sft",
+            Some(Method::Choice) => "choice",
             Some(Method::Rft) => "rft",
             Some(Method::Grpo) => "grpo",
             Some(Method::Cdpa) => "cdpa",
@@ -91,6 +93,7 @@ impl Adaptation {
         let done = match method {
             None => self.supervised(at, self.params.warm_start.batch, host, &mut report)?,
             Some(Method::Sft) => self.supervised(at - warm, self.params.batch, host, &mut report)?,
+            Some(Method::Choice) => self.by_choices(at - warm, host, &mut report)?,
             Some(m) => self.by_rollouts(at - warm, m, host, &mut report)?,
         };
         if let Err(Interrupted(end)) = done {
@@ -119,6 +122,25 @@ impl Adaptation {
         let units = self.order(self.units.len(), i, batch);
         let rows: Vec<&Row> = units.into_iter().flat_map(|i| &self.units[i]).collect();
         let done = train_rows(&mut self.trainer, &rows)?;
+        learned(report, &done, start);
+        Ok(Ok(()))
+    }
+
+    /// What the choices among replies teach.
+    fn by_choices(
+        &mut self,
+        i: usize,
+        host: &mut dyn Host,
+        report: &mut StepReport,
+    ) -> Result<Result<(), Interrupted>, AlignError> {
+        if let Some(end) = ask(host, &self.progress(Phase::Update)) {
+            return Ok(Err(Interrupted(end)));
+        }
+        let start = Instant::now();
+        let records = self.order(self.choices.len(), i, self.params.batch);
+        let choices: Vec<Choice<'_>> =
+            records.into_iter().flat_map(|r| &self.choices[r]).map(ReplyChoice::choice).collect();
+        let done = train_choices(&mut self.trainer, &choices)?;
         learned(report, &done, start);
         Ok(Ok(()))
     }
@@ -263,7 +285,7 @@ impl Adaptation {
             let (Some(best), Some(worst)) = (g.extreme(true), g.extreme(false)) else { continue };
             if outcome(best) > outcome(worst) {
                 let answer = g.members[best].tokens.clone();
-                rows.push(Row { prompt: g.prompt.clone(), weights: vec![1.0; answer.len()], answer, weight: 1.0 });
+                rows.push(Row { prompt: g.prompt.clone(), weights: vec![1.0; answer.len()], answer });
             }
         }
         if rows.is_empty() {

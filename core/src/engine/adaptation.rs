@@ -9,8 +9,8 @@ use serde_json::json;
 use super::{Profile, guarded};
 use crate::Error;
 use crate::align::{
-    self, AdaptParams, AlignError, Assistant, Budget, Conclusion, Control, CriticParams, Gate, HeldOut, Host, Method,
-    Phase, Progress, Record, RunEnd, Spent, StepEnd, StepReport, Verdict,
+    self, AdaptParams, AlignError, Assistant, Budget, Conclusion, Control, CriticParams, Gate, HeldOut, Host, Phase,
+    Progress, Record, RunEnd, Spent, StepEnd, StepReport, Verdict,
 };
 use crate::eval::choice_accuracy;
 use crate::generate::{CancelToken, Canceller};
@@ -83,8 +83,8 @@ impl Profile {
             let records = self.records(&params)?;
             let policy = engine.0.policy.share(context())?;
             let critic = match &engine.0.critic {
-                Some(c) if params.method.method != Method::Sft => Some(c.make(context())?),
-                None if params.method.method != Method::Sft => return Err(Error::NoCritic),
+                Some(c) if !params.method.method.is_supervised() => Some(c.make(context())?),
+                None if !params.method.method.is_supervised() => return Err(Error::NoCritic),
                 _ => None,
             };
             let user = &self.0.user;

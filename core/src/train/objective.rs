@@ -36,6 +36,36 @@ pub fn weighted_sft(log_probs: &[f32], weights: &[f32]) -> Objective {
     Objective { loss, grad: (0..log_probs.len()).map(|i| -weight(i)).collect(), ..Objective::default() }
 }
 
+/// Supervised on a choice: −log softmax(scores / temperature) of the answer that fits. `grad` is by each score. Of answers
+/// to one prompt it learns what tells them apart, where [`sft`] mostly learns what they have in common.
+pub fn choice(scores: &[f32], fitting: usize, temperature: f32) -> Objective {
+    let most = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let exps: Vec<f32> = scores.iter().map(|s| ((s - most) / temperature).exp()).collect();
+    let total: f32 = exps.iter().sum();
+    let Some(right) = scores.get(fitting) else {
+        return Objective { grad: vec![0.0; scores.len()], ..Objective::default() };
+    };
+    let grad = exps.iter().enumerate().map(|(i, e)| (e / total - f32::from(u8::from(i == fitting))) / temperature);
+    Objective { loss: total.ln() - (right - most) / temperature, grad: grad.collect(), ..Objective::default() }
+}
+
+/// Supervised on verdicts of which one is Yes: [`choice`] by their log-odds, which learns fastest which one it is, and a
+/// tenth of the cross-entropy of each by itself, which ties their sign to what they say. The Noes count together as much
+/// as the Yes.
+pub fn verdicts(log_odds: &[f32], fitting: usize) -> Objective {
+    const ALONE: f32 = 0.1;
+    let mut out = choice(log_odds, fitting, 1.0);
+    let noes = log_odds.len().saturating_sub(1).max(1) as f32;
+    for (i, (x, grad)) in log_odds.iter().zip(&mut out.grad).enumerate() {
+        let (sign, weight) = if i == fitting { (1.0, ALONE) } else { (-1.0, ALONE / noes) };
+        // −log σ(±x), without overflow.
+        let z: f32 = -sign * x;
+        out.loss += weight * (z.max(0.0) + (-z.abs()).exp().ln_1p());
+        *grad -= weight * sign / (1.0 + (-z).exp());
+    }
+    out
+}
+
 /// A token of an answer that another policy wrote.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct OffPolicyToken {
@@ -168,6 +198,10 @@ mod tests {
             let weights: Vec<f32> = tokens.iter().map(|t| t.2).collect();
             let check = |r: Result<(), String>| r.map_err(proptest::test_runner::TestCaseError::fail);
             check(slopes(&lp, &sft))?;
+            for fitting in 0..lp.len() {
+                check(slopes(&lp, &|x| choice(x, fitting, 0.5)))?;
+                check(slopes(&lp, &|x| verdicts(x, fitting)))?;
+            }
             check(slopes(&lp, &|x| weighted_sft(x, &weights)))?;
             check(slopes(&lp, &|x| {
                 let t: Vec<_> = x.iter().zip(&tokens)
@@ -200,6 +234,18 @@ mod tests {
             other[at] -= 5.0;
             proptest::prop_assert_eq!(masked.loss, weighted_sft(&other, &weights).loss);
         }
+    }
+
+    #[test]
+    fn a_choice_is_by_differences_and_verdicts_have_a_sign() {
+        let o = choice(&[-1.0, -2.0, -2.0], 0, 0.25);
+        let want = (1.0 + 2.0 * (-4.0f32).exp()).ln();
+        assert!((o.loss - want).abs() < 1e-6 && (choice(&[4.0, 3.0, 3.0], 0, 0.25).loss - want).abs() < 1e-6);
+        assert!(o.grad.iter().sum::<f32>().abs() < 1e-5 && o.grad[0] < 0.0 && o.grad[1] > 0.0);
+        assert!(choice(&[], 0, 1.0).grad.is_empty() && choice(&[900.0, -900.0], 1, 0.1).loss.is_finite());
+        // All the same is no choice; but Yes to all is worse than Yes and No as they should be.
+        assert!(verdicts(&[3.0, 1.0], 0).loss > verdicts(&[1.0, -1.0], 0).loss);
+        assert!(verdicts(&[-300.0, 300.0], 0).loss.is_finite());
     }
 
     #[test]
