@@ -1,15 +1,5 @@
-// Lanes that share the products of a query with the key, and a stride that spreads their sums over the banks.
-const PARTS = 16u;
-const STRIDE = PARTS + 1u;
-// Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the queries.
-const COLUMNS = 64u;
-const SLICES = LANES / COLUMNS;
 // Dimensions that a workgroup sums at once.
 const SPAN = 128u;
-// Queries that the lanes multiply at once, of four rounds: what is to be read shall be on its way together.
-const ROUND = LANES / PARTS;
-// Queries of a slice that are on their way together.
-const UNROLL = 8u;
 
 // Of the queries at hand: which they are; parts of the products (q k, dout v); P and scale dS, zeros where the key is
 // hidden from the query.

@@ -1,13 +1,3 @@
-// Lanes that share the products of a query with a key, and a stride that spreads their sums over the banks.
-const PARTS = 16u;
-const STRIDE = PARTS + 1u;
-// Keys that the lanes multiply at once, of four rounds: what is to be read shall be on its way together.
-const ROUND = LANES / PARTS;
-// Keys of a slice whose values are on their way together.
-const UNROLL = 8u;
-// Lanes beside each other sum neighbouring dimensions, COLUMNS of them; SLICES of lanes share the keys.
-const COLUMNS = 64u;
-const SLICES = LANES / COLUMNS;
 // Dimensions that a workgroup sums at once.
 const SPAN = 256u;
 

@@ -12,23 +12,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     }
     // Component m is the sum for row m.
     var sum = vec4(0.0);
+    // Rows that are not there are the last one again, and not stored; depth beyond the end is the last, times zero:
+    // without branches the reads don't wait for each other.
+    let rows = own.a + min(vec4(0u, 1u, 2u, 3u), vec4(own.m - 1u)) * p.a_row;
     for (var first = 0u; first < own.k; first += UNROLL) {
         for (var u = 0u; u < UNROLL; u += 1u) {
-            let k = first + u;
-            if k < own.k {
-                let value = b[own.b + k * p.b_row + n * p.b_col];
-                let at = own.a + k * p.a_col;
-                sum.x += value * a[at];
-                if own.m > 1u {
-                    sum.y += value * a[at + p.a_row];
-                }
-                if own.m > 2u {
-                    sum.z += value * a[at + 2u * p.a_row];
-                }
-                if own.m > 3u {
-                    sum.w += value * a[at + 3u * p.a_row];
-                }
-            }
+            let k = min(first + u, own.k - 1u);
+            let value = select(0.0, b[own.b + k * p.b_row + n * p.b_col], first + u < own.k);
+            let at = k * p.a_col;
+            sum += value * vec4(a[rows.x + at], a[rows.y + at], a[rows.z + at], a[rows.w + at]);
         }
     }
     for (var m = 0u; m < own.m; m += 1u) {

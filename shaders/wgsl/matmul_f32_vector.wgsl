@@ -17,26 +17,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let n = group.x * COLUMNS + lane / LANES_PER_COLUMN;
     let place = lane % LANES_PER_COLUMN;
     var sum = vec4(0.0);
-    if n < own.n {
-        for (var first = place; first < own.k; first += UNROLL * LANES_PER_COLUMN) {
-            for (var u = 0u; u < UNROLL; u += 1u) {
-                let k = first + u * LANES_PER_COLUMN;
-                if k >= own.k {
-                    continue;
-                }
-                let value = b[own.b + n * p.b_col + k];
-                let at = own.a + k;
-                sum.x += value * a[at];
-                if own.m > 1u {
-                    sum.y += value * a[at + p.a_row];
-                }
-                if own.m > 2u {
-                    sum.z += value * a[at + 2u * p.a_row];
-                }
-                if own.m > 3u {
-                    sum.w += value * a[at + 3u * p.a_row];
-                }
-            }
+    // Rows that are not there are the last one again, and not stored.
+    let rows = own.a + min(vec4(0u, 1u, 2u, 3u), vec4(own.m - 1u)) * p.a_row;
+    // Places beyond the end take the last one, times zero: without branches the reads don't wait for each other.
+    let column = own.b + min(n, own.n - 1u) * p.b_col;
+    for (var first = place; first < own.k; first += UNROLL * LANES_PER_COLUMN) {
+        for (var u = 0u; u < UNROLL; u += 1u) {
+            let k = min(first + u * LANES_PER_COLUMN, own.k - 1u);
+            let value = select(0.0, b[column + k], first + u * LANES_PER_COLUMN < own.k);
+            sum += value * vec4(a[rows.x + k], a[rows.y + k], a[rows.z + k], a[rows.w + k]);
         }
     }
     sums[lane] = sum;

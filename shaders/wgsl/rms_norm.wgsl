@@ -1,5 +1,5 @@
 const LANES = 256u;
-// Values of a lane that are on their way together.
+// Values of a lane that are on their way together: without branches the reads don't wait for each other.
 const UNROLL = 4u;
 
 // One workgroup norms one row.
@@ -17,10 +17,8 @@ fn main(
     var part = 0.0;
     for (var first = lane; first < p.dim; first += UNROLL * LANES) {
         for (var u = 0u; u < UNROLL; u += 1u) {
-            let d = first + u * LANES;
-            if d < p.dim {
-                part += x[row + d] * x[row + d];
-            }
+            let value = select(0.0, x[row + min(first + u * LANES, p.dim - 1u)], first + u * LANES < p.dim);
+            part += value * value;
         }
     }
     let inv = 1.0 / sqrt(sum_over_lanes(lane, part) / f32(p.dim) + p.eps);

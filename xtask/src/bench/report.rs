@@ -6,8 +6,7 @@ use super::{Costs, Row, machine, median, peers::Peers, picture};
 use crate::process::root;
 
 /// What marks the place of the CPU's table, its end, and the picture; the same for the GPU's.
-const CPU: [&str; 3] =
-    ["<!-- what `cargo xtask bench` measured last -->", "<!-- end of it -->", "results.svg"];
+const CPU: [&str; 3] = ["<!-- what `cargo xtask bench` measured last -->", "<!-- end of it -->", "results.svg"];
 const GPU: [&str; 3] =
     ["<!-- what `cargo xtask bench --gpu` measured last -->", "<!-- end of the GPU's -->", "results-gpu.svg"];
 
