@@ -79,12 +79,12 @@ pub(super) unsafe fn gated_backward(p: &params::GatedActivation, s: &[Slot], tea
                 dups[i] = dout[i] * act;
             };
             if p.kind == 0 {
-                for i in 0..n {
-                    back(i, silu(gates[i]));
+                for (i, gate) in gates.iter().enumerate() {
+                    back(i, silu(*gate));
                 }
             } else {
-                for i in 0..n {
-                    back(i, gelu(gates[i]));
+                for (i, gate) in gates.iter().enumerate() {
+                    back(i, gelu(*gate));
                 }
             }
         }

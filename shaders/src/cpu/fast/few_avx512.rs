@@ -120,9 +120,9 @@ impl<R: Floats> Few<R> {
                 for (w, row) in w.iter_mut().zip(rows) {
                     *w = self.r.floats(row + g);
                 }
-                for half in 0..2 {
+                for (half, at) in [0, 16].into_iter().enumerate() {
                     for t in 0..T {
-                        let x = _mm512_loadu_ps(x[t].add(32 * g + 16 * half));
+                        let x = _mm512_loadu_ps(x[t].add(32 * g + at));
                         for n in 0..N {
                             acc[n][t] = _mm512_fmadd_ps(w[n][half], x, acc[n][t]);
                         }

@@ -426,9 +426,9 @@ impl Wide for Q80 {
                         *sum = bytes_at(q.add(32 * j), x.q.as_ptr().add(32 * (g + i + j)), scales[i + j], *sum);
                     }
                 }
-                for i in whole..n {
+                for (i, scale) in scales.iter().enumerate().take(n).skip(whole) {
                     let q = self.0[0].add(32 * (first + g + i));
-                    sums[0] = bytes_at(q, x.q.as_ptr().add(32 * (g + i)), scales[i], sums[0]);
+                    sums[0] = bytes_at(q, x.q.as_ptr().add(32 * (g + i)), *scale, sums[0]);
                 }
             }
             let sum = _mm512_add_ps(_mm512_add_ps(sums[0], sums[1]), _mm512_add_ps(sums[2], sums[3]));
