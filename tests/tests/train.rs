@@ -10,7 +10,7 @@ use unspoken::train::{AdamWParams, Group, Trainer, objective};
 use unspoken_tests::{SMOLLM2, cpu, golden, golden_bytes, ids, model, uniform};
 
 /// Every matrix of an adapter: (number in the golden, offset, length).
-fn matrices(model: &Model, adapter: &Adapter) -> Vec<(usize, usize, usize)> {
+fn matrices(adapter: &Adapter) -> Vec<(usize, usize, usize)> {
     let rank = adapter.shape.rank;
     let mut out = Vec::new();
     for (i, (_, pair)) in adapter.shape.pairs().enumerate() {
@@ -24,7 +24,7 @@ fn golden_adapter(model: &Arc<Model>, golden: &Value) -> Adapter {
     let rank = golden["rank"].as_u64().unwrap() as usize;
     let adapter = Adapter::new(model, rank, golden["alpha"].as_f64().unwrap() as f32, 0).unwrap();
     let mut values = vec![0.0; adapter.shape.words];
-    for (t, at, len) in matrices(model, &adapter) {
+    for (t, at, len) in matrices(&adapter) {
         for i in 0..len {
             values[at + i] = ((uniform(i as u64, t as u64) - 0.5) * 0.08) as f32;
         }
@@ -86,15 +86,15 @@ fn check(device: &Device) {
         }
         trainer.backward(&o.grad).unwrap();
         if step == 0 {
-            gradients(&model, &trainer, &golden, &binary);
+            gradients(&trainer, &golden, &binary);
         }
         trainer.step().unwrap();
     }
 }
 
-fn gradients(model: &Model, trainer: &Trainer, golden: &Value, binary: &[u8]) {
+fn gradients(trainer: &Trainer, golden: &Value, binary: &[u8]) {
     let grads = trainer.gradients().unwrap();
-    let matrices = matrices(model, &trainer.adapter);
+    let matrices = matrices(&trainer.adapter);
     let (mut worst, mut full) = (1.0f64, 0);
     for t in golden["tensors"].as_array().unwrap() {
         let index = t["index"].as_u64().unwrap() as usize;
