@@ -27,7 +27,7 @@ enum Command {
     /// The main job on a real model: answer, critique, adapt, answer better; under ten minutes on two cores
     Demo,
     /// The result of the method: a critic and policies by every method, trained on some topics and measured on others
-    Result(result::Params),
+    Result(Box<result::Params>),
     /// Format, lints, licences, and every test on every device that there is
     Test,
     /// The library in C, Python and Kotlin: built, run and compared

@@ -53,7 +53,10 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
         Ok(())
     };
     let mut seq = None;
-    profiled("prefill", &mut || Ok(seq = Some(lab.prefill()?.0)))?;
+    profiled("prefill", &mut || {
+        seq = Some(lab.prefill()?.0);
+        Ok(())
+    })?;
     if let Some(seq) = seq {
         profiled("decode", &mut || lab.decode(seq, 1, false).map(drop))?;
         profiled("decode with an adapter", &mut || lab.decode(seq, 1, true).map(drop))?;
