@@ -63,7 +63,9 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
         profiled("decode of a group", &mut || lab.decode(seq, a.group, false).map(drop))?;
     }
     let chat_peak = peak_memory();
-    let Lab { adapter, tokens, .. } = lab;
+    let Lab { context, adapter, tokens, .. } = lab;
+    // Training has its own: the peak shall not count both.
+    drop(context);
     let mut trainer = Trainer::new(&model, adapter, AdamWParams::default(), a.prompt_tokens)?;
     for _ in 0..=a.runs {
         train.push(train_step(&mut trainer, &tokens)?);
