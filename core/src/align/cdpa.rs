@@ -150,26 +150,9 @@ struct Pass {
 fn passes(groups: &[RolloutGroup], capacity: usize) -> Result<Vec<Pass>, ModelError> {
     let all: Vec<(usize, usize)> =
         groups.iter().enumerate().flat_map(|(g, group)| (0..group.members.len()).map(move |m| (g, m))).collect();
-    let mut out = Vec::new();
-    let mut rest = all.as_slice();
-    while !rest.is_empty() {
-        let tree = |n: usize| {
-            let row =
-                |(g, m): &(usize, usize)| (groups[*g].prompt.as_slice(), groups[*g].members[*m].tokens.as_slice());
-            Tree::of(&rest[..n].iter().map(row).collect::<Vec<_>>())
-        };
-        let (mut n, mut pass) = (1, tree(1)?);
-        while n < rest.len() {
-            let larger = tree(n + 1)?;
-            if larger.tokens() > capacity {
-                break;
-            }
-            (n, pass) = (n + 1, larger);
-        }
-        out.push(Pass { tree: pass, members: rest[..n].to_vec(), reference: None });
-        rest = &rest[n..];
-    }
-    Ok(out)
+    let pair = |&(g, m): &(usize, usize)| vec![(&groups[g].prompt[..], &groups[g].members[m].tokens[..])];
+    let passes = Tree::passes(&all, capacity, pair)?.into_iter();
+    Ok(passes.map(|(members, tree)| Pass { tree, members: members.to_vec(), reference: None }).collect())
 }
 
 /// The clipped steps on a batch of groups: `epochs` of them, against the log π_old that the sampler gave.

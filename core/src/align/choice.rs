@@ -95,20 +95,10 @@ pub(super) fn pass_choices(
     learn: bool,
 ) -> Result<(f32, usize), ModelError> {
     let (mut loss, mut tokens) = (0.0, 0);
-    let mut rest = choices;
-    while !rest.is_empty() {
-        let tree = |n: usize| Tree::of(&rest[..n].iter().flat_map(|c| pairs(c.rows)).collect::<Vec<_>>());
-        let (mut n, mut pass) = (1, tree(1)?);
-        while n < rest.len() {
-            let larger = tree(n + 1)?;
-            if larger.tokens() > trainer.capacity() {
-                break;
-            }
-            (n, pass) = (n + 1, larger);
-        }
-        let log_probs = trainer.tree_log_probs(&pass)?;
-        let (mut grad, mut at) = (Vec::with_capacity(pass.scored()), 0);
-        for choice in &rest[..n] {
+    for (choices, tree) in Tree::passes(choices, trainer.capacity(), |c| pairs(c.rows))? {
+        let log_probs = trainer.tree_log_probs(&tree)?;
+        let (mut grad, mut at) = (Vec::with_capacity(tree.scored()), 0);
+        for choice in choices {
             let o = choice.objective(&log_probs[at..at + choice.rows.len()]);
             at += choice.rows.len();
             loss += scale * o.loss;
@@ -120,8 +110,7 @@ pub(super) fn pass_choices(
         if learn {
             trainer.backward(&grad)?;
         }
-        tokens += pass.tokens();
-        rest = &rest[n..];
+        tokens += tree.tokens();
     }
     Ok((loss, tokens))
 }

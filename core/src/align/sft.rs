@@ -160,26 +160,6 @@ pub fn critic_rows(
     Ok(chains)
 }
 
-/// Cuts rows into passes of at most `capacity` computed tokens; a row that is longer stands alone.
-fn passes<'a, 'b>(rows: &'b [&'a Row], capacity: usize) -> Result<Vec<&'b [&'a Row]>, ModelError> {
-    let mut out = Vec::new();
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let mut n = 1;
-        while n < rest.len() && Tree::of(&pairs(&rest[..n + 1]))?.tokens() <= capacity {
-            n += 1;
-        }
-        let (head, tail) = rest.split_at(n);
-        out.push(head);
-        rest = tail;
-    }
-    Ok(out)
-}
-
-fn pairs<'a>(rows: &[&'a Row]) -> Vec<(&'a [u32], &'a [u32])> {
-    rows.iter().map(|r| (r.prompt.as_slice(), r.answer.as_slice())).collect()
-}
-
 /// What a pass over rows did.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct RowsReport {
@@ -199,8 +179,7 @@ pub(super) fn pass_rows(
     learn: bool,
 ) -> Result<(f32, usize), ModelError> {
     let (mut loss, mut tokens) = (0.0, 0);
-    for pass in passes(rows, trainer.capacity())? {
-        let tree = Tree::of(&pairs(pass))?;
+    for (pass, tree) in Tree::passes(rows, trainer.capacity(), |r| vec![(&r.prompt[..], &r.answer[..])])? {
         let log_probs = trainer.tree_log_probs(&tree)?;
         let mut grad = Vec::with_capacity(tree.scored());
         for (row, log_probs) in pass.iter().zip(&log_probs) {

@@ -21,6 +21,31 @@ pub struct Tree {
 }
 
 impl Tree {
+    /// Cuts items into passes of at most `capacity` computed tokens, each with its tree; an item that is larger stands
+    /// alone. `pairs` gives an item's pairs.
+    pub(crate) fn passes<'a, 'b, T>(
+        mut rest: &'b [T],
+        capacity: usize,
+        pairs: impl Fn(&'b T) -> Vec<(&'a [u32], &'a [u32])>,
+    ) -> Result<Vec<(&'b [T], Self)>, ModelError> {
+        let tree = |items: &'b [T]| Self::of(&items.iter().flat_map(&pairs).collect::<Vec<_>>());
+        let mut out = Vec::new();
+        while !rest.is_empty() {
+            let (mut n, mut pass) = (1, tree(&rest[..1])?);
+            while n < rest.len() {
+                let larger = tree(&rest[..n + 1])?;
+                if larger.tokens() > capacity {
+                    break;
+                }
+                (n, pass) = (n + 1, larger);
+            }
+            let (head, tail) = rest.split_at(n);
+            out.push((head, pass));
+            rest = tail;
+        }
+        Ok(out)
+    }
+
     /// The tree of some pairs. Pairs that begin alike should stand beside each other: each is compared with those
     /// before it.
     ///
