@@ -1,6 +1,8 @@
 //! Many answers at once: prompts are filled in, then all sequences take their next token in one batch.
 
-use super::sampler::log_sum_exp;
+use unspoken_kernels::cpu::log_sum_exp;
+
+use super::sampler::argmax;
 use super::{CancelToken, GenerateError, Kept, SampleParams, Sampler};
 use crate::model::{Adapter, Context, SeqId, Span};
 use crate::text::{Constraint, StreamDecoder, Tokenizer};
@@ -245,7 +247,7 @@ fn run<'a>(
             running.push(new(context.cache.fork(seq), None, (first + i) as u64));
         }
         for (i, r) in running.iter_mut().enumerate().skip(first) {
-            take(r, i, logits.clone(), tokenizer, on_text)?;
+            take(r, i, &mut logits.clone(), tokenizer, on_text)?;
         }
     }
     // The last token of each sequence that goes on, by adapter so that each is applied once.
@@ -268,9 +270,10 @@ fn run<'a>(
             .collect();
         kept.forward(context, &spans)?;
         let rows: Vec<u32> = (0..active.len() as u32).collect();
-        let logits = context.logits(&rows)?;
-        for (i, logits) in active.iter().zip(logits.chunks_exact(logits.len() / active.len())) {
-            take(&mut running[*i], *i, logits.to_vec(), tokenizer, on_text)?;
+        let mut logits = context.logits(&rows)?;
+        let vocab = logits.len() / active.len();
+        for (i, logits) in active.iter().zip(logits.chunks_exact_mut(vocab)) {
+            take(&mut running[*i], *i, logits, tokenizer, on_text)?;
         }
     }
     Ok(())
@@ -285,28 +288,37 @@ pub(super) fn same(a: Option<&Adapter>, b: Option<&Adapter>) -> bool {
     }
 }
 
-/// Draws the next token of one answer and sees whether it ends.
+/// Draws the next token of one answer, whose constraint may change the logits, and sees whether it ends.
 fn take(
     r: &mut Running<'_>,
     index: usize,
-    mut logits: Vec<f32>,
+    logits: &mut [f32],
     tokenizer: &Tokenizer,
     on_text: &mut impl FnMut(usize, &str) -> bool,
 ) -> Result<(), GenerateError> {
     if r.done.is_some() {
         return Ok(());
     }
-    let lse = log_sum_exp(&logits);
+    let lse = log_sum_exp(logits);
     r.out
         .watched
         .push(r.watch.iter().map(|id| logits.get(*id as usize).map_or(f32::NEG_INFINITY, |x| x - lse)).collect());
-    let plain = r.constraint.is_some().then(|| logits.clone());
+    let mut likeliest = None;
     if let Some(c) = &mut r.constraint {
-        c.apply(&mut logits)?;
+        // The likeliest of all tokens is the likeliest of those allowed, where it is one of them.
+        likeliest = Some(argmax(logits)).filter(|_| r.sampler.is_greedy());
+        match likeliest {
+            Some(id) if c.allows(id)? => {}
+            _ => {
+                c.apply(logits)?;
+                likeliest = None;
+            }
+        }
     }
-    let id = r.sampler.sample(&logits);
+    let id = likeliest.unwrap_or_else(|| r.sampler.sample(logits));
     r.out.tokens.push(id);
-    r.out.log_probs.push(plain.as_ref().unwrap_or(&logits)[id as usize] - lse);
+    // Tokens that are allowed keep their logits.
+    r.out.log_probs.push(logits[id as usize] - lse);
     let ended = tokenizer.is_end_of_generation(id);
     if !ended && !tokenizer.is_special(id) {
         r.out.text.extend(r.decoder.push(&tokenizer.token_bytes(id)));

@@ -145,6 +145,21 @@ impl Constraint {
         Ok(())
     }
 
+    /// Whether one token may come next: far less work than the mask of all.
+    ///
+    /// # Errors
+    /// As [`Constraint::mask`].
+    pub fn allows(&mut self, id: u32) -> Result<bool, TextError> {
+        if id as usize >= self.vocab {
+            return Ok(false);
+        }
+        if self.is_finished() {
+            let mask = self.mask()?;
+            return Ok(mask.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1));
+        }
+        Ok(self.matcher.validate_tokens(&[id]).map_err(grammar_error)? == 1)
+    }
+
     /// Goes on by one token; gives whether the output is complete. Once it is, only end tokens are taken, and change nothing.
     ///
     /// # Errors
@@ -155,9 +170,7 @@ impl Constraint {
             return Err(TextError::BadToken { id, vocab: self.vocab });
         }
         if self.is_finished() {
-            let mask = self.mask()?;
-            let is_end = mask.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1);
-            return if is_end { Ok(true) } else { Err(TextError::NotAllowed { id }) };
+            return if self.allows(id)? { Ok(true) } else { Err(TextError::NotAllowed { id }) };
         }
         match self.matcher.try_consume_tokens(&[id]).map_err(grammar_error)? {
             0 => Err(TextError::NotAllowed { id }),

@@ -128,6 +128,13 @@ fn follow(t: &Tokenizer, c: &mut Constraint, text: &str) -> bool {
         let start = Instant::now();
         let allowed = c.mask().unwrap()[id as usize / 32] >> (id % 32) & 1 == 1;
         eprintln!("mask {:?}", start.elapsed());
+        let start = Instant::now();
+        assert_eq!(c.allows(id).unwrap(), allowed);
+        eprintln!("one token {:?}", start.elapsed());
+        let mask = c.mask().unwrap().to_vec();
+        for other in (0..t.vocab_size() as u32).step_by(997) {
+            assert_eq!(c.allows(other).unwrap(), mask[other as usize / 32] >> (other % 32) & 1 == 1, "{other}");
+        }
         assert_eq!(c.accept(id).is_ok(), allowed);
         if !allowed {
             return false;

@@ -23,6 +23,7 @@ mod slot;
 mod team;
 
 pub use level::Level;
+pub use logits::{exponentials, largest, log_sum_exp};
 pub use slot::Slot;
 pub use team::{Barrier, Team};
 
