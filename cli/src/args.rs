@@ -343,6 +343,9 @@ pub struct Adapt {
     /// Tokens of a pass at the most; more take more memory, and less time on a GPU
     #[arg(long, default_value_t = 1024)]
     pub pass_tokens: usize,
+    /// Positions that the caches of policy and critic hold; more let more answers be written at once, and take more memory
+    #[arg(long, default_value_t = 4096)]
+    pub cache_tokens: usize,
     /// What SFT and the warm start learn of a record
     #[arg(long, default_value = "both", value_enum)]
     pub learn: Learn,
@@ -373,6 +376,9 @@ pub struct Adapt {
     /// Weight of the KL to the base
     #[arg(long, default_value_t = 0.05)]
     pub beta: f32,
+    /// What the KL holds on to: the base, or --adapter, which the job begins with
+    #[arg(long, default_value = "base", value_enum)]
+    pub reference: Reference,
     /// Gradient steps on each batch of rollouts
     #[arg(long, default_value_t = 1)]
     pub inner_epochs: usize,
@@ -465,6 +471,15 @@ pub enum Reward {
     Critic,
     /// What the record says.
     Labels,
+}
+
+/// `--reference`.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Reference {
+    /// The base.
+    Base,
+    /// The adapter that the job begins with.
+    Start,
 }
 
 /// `--scale`.

@@ -8,8 +8,8 @@ use std::time::Duration;
 use unspoken::align::{
     AdaptParams, Adaptation, AlignError, Assistant, Budget, CdpaParams, Chain, ChainKind, ChainStep, ChoiceOption,
     Control, Critic, CriticParams, CriticTraining, CriticTrainingParams, Estimator, Gate, HeldOut, Host, Method, Phase,
-    Progress, Reader, Record, RefineParams, RefineWhen, Reward, Rollouts, RunEnd, Split, StepEnd, Supervision, Verdict,
-    WarmStart, critic_report, critic_rows, train_rows,
+    Progress, Reader, Record, Reference, RefineParams, RefineWhen, Reward, Rollouts, RunEnd, Split, StepEnd,
+    Supervision, Verdict, WarmStart, critic_report, critic_rows, train_rows,
 };
 use unspoken::eval::choice_accuracy;
 use unspoken::generate::{Canceller, SampleParams};
@@ -437,6 +437,26 @@ fn where_every_critique_fails_nothing_is_learned_and_nothing_moves() {
     assert!(groups.mean_reward.is_none() && groups.rewards.iter().all(Option::is_none));
     assert_eq!((groups.zero.active_tokens, groups.zero.zero_step), (0, 1));
     assert_eq!(bits(job.adapter()), before);
+}
+
+#[test]
+fn the_kl_holds_on_to_the_base_or_to_what_the_job_began_with() {
+    let mut warm = adaptation(Method::Sft, None).unwrap();
+    warm.run(&Budget { steps: Some(2), ..Budget::default() }, &mut go).unwrap();
+    let first_kl = |reference| {
+        let mut p = params(Method::Cdpa);
+        (p.warm_start.passes, p.cdpa.reference, p.cdpa.policy.beta) = (0, reference, 0.1);
+        let critic = Some(critic());
+        let budget = Budget::default();
+        let mut job =
+            Adaptation::open(assistant(), critic, &records(3), p, Some(warm.adapter()), None, &budget).unwrap();
+        let StepEnd::Done(step) = job.step(&mut go).unwrap() else { panic!("interrupted") };
+        step.groups.unwrap().kl.unwrap()
+    };
+    // Before its first step the policy is what it began with, and far from the base.
+    let (start, base) = (first_kl(Reference::Start), first_kl(Reference::Base));
+    assert!(start.abs() < 1e-5, "{start}");
+    assert!(base > 1e-4, "{base}");
 }
 
 struct Hot(usize);

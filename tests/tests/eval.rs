@@ -160,6 +160,7 @@ fn an_evaluation_with_a_judge_makes_a_report() {
             setting: Setting { method, ..ZERO },
             choices: &[By::Text, By::Letter],
             questions: &questions,
+            steps: true,
             seeds: &[1, 2],
         };
         let mut subject = Subject::new(&mut policy, None, None);
@@ -170,10 +171,13 @@ fn an_evaluation_with_a_judge_makes_a_report() {
             true
         };
         let arm = measure(&mut subject, Some(&mut judge), &items, &plan, &mut on_item).unwrap().unwrap();
-        assert_eq!(seen, 6);
+        assert_eq!(seen, 8);
         let names: Vec<&str> = arm.measures.iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names[..3], ["choice by text", "choice by letter", "preference followed"]);
-        assert_eq!(names.len(), 11);
+        assert_eq!((names.len(), names[11]), (12, "no step blamed"));
+        let one = subject.answers(&items[..1], plan.setting, 1).unwrap();
+        assert_eq!(one[0].text, subject.answer(&items[0], plan.setting, 1).unwrap().text);
+        assert_eq!(subject.answers(&items, plan.setting, 1).unwrap().len(), 2);
         assert!(arm.measures.iter().all(|m| m.outcomes.iter().all(|o| o.hits.len() == 2)));
         // By text seeds make no difference and are not computed again.
         assert_eq!((arm.measures[0].runs, arm.measures[1].runs), (2, 4));
@@ -197,7 +201,7 @@ fn an_evaluation_with_a_judge_makes_a_report() {
         training_of: None,
         seconds: 1.0,
     };
-    assert_eq!(report.comparisons.len(), 11);
+    assert_eq!(report.comparisons.len(), 12);
     assert!(report.html().unwrap().contains("the opinion of one model, smollm2"));
 }
 

@@ -43,7 +43,7 @@ pub struct Params {
     /// Items on which methods that write or ask the critic are measured, in place of the usual number
     #[arg(long)]
     fewer_items: Option<usize>,
-    /// Where arms of replies and measurements run: cpu or gpu. Chains are drawn on the CPU
+    /// Where all of it runs: cpu or gpu
     #[arg(long, default_value = "cpu")]
     device: String,
     /// The `unspoken` program; built if not given
@@ -106,21 +106,26 @@ const REPLIES: &[Arm] = &[
     ("grpo-labels", &["--method", "grpo", "--rollouts", "replies", "--reward", "labels"]),
     ("cdpa", &["--method", "cdpa", "--rollouts", "replies", "--refine", "never"]),
     ("rft", &["--method", "rft", "--rollouts", "replies"]),
+    // Without a KL to the base, whose pass costs as much as training: twice the steps.
+    ("cdpa-free", &["--method", "cdpa", "--rollouts", "replies", "--refine", "never", "--beta", "0"]),
+    ("grpo-labels-free", &["--method", "grpo", "--rollouts", "replies", "--reward", "labels", "--beta", "0"]),
     (
         "cdpa-position",
         &["--method", "cdpa", "--rollouts", "replies", "--refine", "never", "--estimator", "token-position"],
     ),
 ];
 
-/// On chains that the policy draws. The critic judges a step as it does a reply: at once, without words, so that there
-/// is nothing to refine by.
+/// On chains that the policy draws, each from where supervised passes over the good chains have led. A critic that
+/// learned chains writes a critique of each step; another one, of another seed, judges what comes of it.
 const CHAINS: &[Arm] = &[
-    ("cdpa-chains-step", &["--method", "cdpa", "--refine", "never", "--estimator", "step-index"]),
-    ("grpo-chains", &["--method", "grpo"]),
-    ("cdpa-chains-to-go", &["--method", "cdpa", "--refine", "never", "--estimator", "return-to-go"]),
-    ("cdpa-chains-position", &["--method", "cdpa", "--refine", "never", "--estimator", "token-position"]),
-    ("cdpa-chains-outcome", &["--method", "cdpa", "--refine", "never", "--estimator", "outcome"]),
-    ("rft-chains", &["--method", "rft"]),
+    ("chains-start", &[]),
+    ("chains-cdpa-step", &["--method", "cdpa", "--refine", "never", "--estimator", "step-index"]),
+    ("chains-grpo", &["--method", "grpo"]),
+    ("chains-cdpa-to-go", &["--method", "cdpa", "--refine", "never", "--estimator", "return-to-go"]),
+    ("chains-cdpa-position", &["--method", "cdpa", "--refine", "never", "--estimator", "token-position"]),
+    ("chains-cdpa-refined", &["--method", "cdpa", "--refine", "always", "--estimator", "step-index"]),
+    ("chains-rft", &["--method", "rft"]),
+    ("chains-sft", &["--method", "sft", "--learn", "chains", "--batch", "8"]),
 ];
 
 /// Methods that change no weights; the table begins with what the policy does without any.
@@ -129,7 +134,10 @@ const METHODS: &[&str] = &["reminder", "cot", "best-of-n", "tpo"];
 /// Tokens that an arm may compute, generated, critiqued and trained together.
 const TOKENS: usize = 300_000;
 /// Of arms that draw chains: each costs many times as long.
-const CHAIN_TOKENS: usize = 24_000;
+const CHAIN_TOKENS: usize = 150_000;
+/// Supervised steps before them, of eight chains each, and passes of their critics over the data.
+const CHAIN_START: usize = 75;
+const CHAIN_PASSES: usize = 4;
 /// Passes of the critic over the data.
 const CRITIC_PASSES: usize = 9;
 /// Items measured, and those that methods which write or ask the critic are measured on.
@@ -173,8 +181,13 @@ struct Job<'a> {
     params: &'a Params,
 }
 
-/// The task that others need.
+/// Tasks that others need.
 const CRITIC: &str = "critic";
+const CHAIN_START_NAME: &str = "start-of-chains";
+const CHAIN_CRITIC: &str = "critic-of-chains";
+const CHAIN_JUDGE: &str = "judge-of-chains";
+/// Tokens of a supervised step of eight chains.
+const CHAIN_STEP: usize = 1540;
 
 impl Job<'_> {
     fn model() -> PathBuf {
@@ -196,7 +209,7 @@ impl Job<'_> {
     fn training(&self, name: &str, device: &str, threads: usize) -> Command {
         let mut command = self.command(name, device, threads);
         command.args(["--hold-out-topics", &self.suite.test, "--validation-topics", &self.suite.validation]);
-        command.args(["--validation", "0", "--lr", "1e-3", "--rank", "8", "--pass-tokens", "4096"]);
+        command.args(["--validation", "0", "--rank", "8", "--pass-tokens", "4096"]);
         for data in &self.suite.data {
             command.arg("--data").arg(data);
         }
@@ -211,8 +224,12 @@ impl Job<'_> {
         let arms: Vec<&Arm> = REPLIES.iter().chain(CHAINS).filter(|a| self.wanted(a.0)).collect();
         let methods: Vec<&str> = METHODS.iter().copied().filter(|m| self.wanted(m)).collect();
         let mut tasks = Vec::new();
-        if arms.iter().any(|a| asks_critic(a)) || methods.iter().any(|m| ["best-of-n", "tpo"].contains(m)) {
-            tasks.push(self.critic());
+        let of_replies = |a: &&Arm| asks_critic(a) && !is_chains(a);
+        if arms.iter().any(|a| of_replies(&a)) || methods.iter().any(|m| ["best-of-n", "tpo"].contains(m)) {
+            tasks.push(self.critic(CRITIC));
+        }
+        if arms.iter().any(|a| is_chains(a)) {
+            tasks.extend([self.start(), self.critic(CHAIN_CRITIC), self.critic(CHAIN_JUDGE)]);
         }
         // The longest first.
         tasks.extend(methods.iter().rev().map(|m| self.method(m)));
@@ -226,57 +243,115 @@ impl Job<'_> {
         self.out.join(format!("{name}.gguf"))
     }
 
-    /// Everything else waits for the critic: it has the threads of all jobs but two.
-    fn critic(&self) -> Task {
-        let path = self.adapter(CRITIC);
+    /// A critic of replies, or one of chains. What asks it waits: it has the threads of all jobs but two.
+    fn critic(&self, name: &str) -> Task {
+        let path = self.adapter(name);
         let mut actions = Vec::new();
         if !path.exists() {
             let threads = self.threads * self.params.jobs.saturating_sub(2).max(1);
             let mut train = self.training("train-critic", &self.params.device, threads);
-            // The last adapter is kept, not the one of the least loss: it chooses better, for all that it is too sure.
-            train.args(["--learn", "replies", "--batch", "32", "--evaluate-every", "1000000", "--patience", "0"]);
-            train.args(["--epochs", &self.size(self.params.critic_passes, CRITIC_PASSES).to_string()]);
+            let passes = match name {
+                CRITIC => {
+                    // The last adapter is kept, not the one of the least loss: it chooses better, for all that it is too
+                    // sure.
+                    train.args("--learn replies --batch 32 --evaluate-every 1000000 --patience 0".split(' '));
+                    self.size(self.params.critic_passes, CRITIC_PASSES)
+                }
+                _ => {
+                    let seed = if name == CHAIN_JUDGE { "1" } else { "0" };
+                    train.args(["--learn", "chains", "--batch", "8", "--seed", seed]);
+                    self.size(None, CHAIN_PASSES)
+                }
+            };
+            train.args(["--epochs", &passes.to_string()]);
             train.args(["--report-records", &self.size(self.params.fewer_items, FEWER_ITEMS).to_string()]);
-            train.arg("--model").arg(Self::model()).arg("--run-dir").arg(self.out.join(CRITIC));
+            train.arg("--model").arg(Self::model()).arg("--run-dir").arg(self.out.join(name));
             train.arg("--out").arg(&path);
             actions.push(Action::Run(train));
         }
-        Task { name: CRITIC.into(), needs: Vec::new(), actions }
+        Task { name: name.into(), needs: Vec::new(), actions }
+    }
+
+    /// A training that ends in an adapter.
+    fn adapted(&self, name: &str, arguments: &[&str], more: impl FnOnce(&mut Command)) -> Vec<Action> {
+        let (path, folder) = (self.adapter(name), self.out.join(name));
+        if path.exists() {
+            return Vec::new();
+        }
+        let mut adapt = self.training("adapt", &self.params.device, self.threads);
+        adapt.args(arguments).args(["--no-measure", "--no-guard", "--show", "0"]);
+        adapt.arg("--policy").arg(Self::model()).arg("--out").arg(&folder);
+        more(&mut adapt);
+        vec![Action::Run(adapt), Action::Copy(folder.join("adapter.gguf"), path)]
+    }
+
+    /// What all that draw chains begin with: a policy that writes them.
+    fn start(&self) -> Task {
+        let steps = self.size(None, CHAIN_START).to_string();
+        let arguments = ["--method", "sft", "--learn", "chains", "--batch", "8", "--steps", &steps];
+        Task {
+            name: CHAIN_START_NAME.into(),
+            needs: Vec::new(),
+            actions: self.adapted(CHAIN_START_NAME, &arguments, |_| {}),
+        }
     }
 
     /// An arm: trained, then measured on the topics held out.
     fn arm(&self, arm: &Arm, seed: u64) -> Task {
         let name = if seed == 0 { arm.0.to_owned() } else { format!("{}-{seed}", arm.0) };
-        let (path, report, folder) = (self.adapter(&name), self.report(&name), self.out.join(&name));
+        let chains = is_chains(arm);
+        let path = if arm.1.is_empty() { self.adapter(CHAIN_START_NAME) } else { self.adapter(&name) };
         let mut actions = Vec::new();
-        if !path.exists() {
-            let chains = CHAINS.iter().any(|a| a.0 == arm.0);
-            let device = if chains { "cpu" } else { &self.params.device };
-            let mut adapt = self.training("adapt", device, self.threads);
+        if !arm.1.is_empty() {
             let tokens = self.size(self.params.tokens, if chains { CHAIN_TOKENS } else { TOKENS });
             // The steps that a cosine falls over for what is supervised; the others end by their budget.
             let steps = match arm.0 {
                 "sft" => tokens.div_ceil(self.suite.steps.0),
                 "choice" => tokens.div_ceil(self.suite.steps.1),
+                "chains-sft" => tokens.div_ceil(CHAIN_STEP),
                 _ => 10_000,
             };
-            adapt.args(arm.1).args(["--steps", &steps.to_string(), "--no-measure", "--no-guard", "--show", "0"]);
-            adapt.args(["--prompts", if chains { "1" } else { "16" }, "--max-tokens", "64"]);
-            adapt.args(["--seed", &seed.to_string(), "--budget-tokens", &tokens.to_string()]);
-            if asks_critic(arm) {
-                adapt.args(["--reader", "at-once", "--critic"]).arg(Self::model());
-                adapt.arg("--critic-adapter").arg(self.adapter(CRITIC));
-            }
-            adapt.arg("--policy").arg(Self::model()).arg("--out").arg(&folder);
-            actions.extend([Action::Run(adapt), Action::Copy(folder.join("adapter.gguf"), path.clone())]);
+            actions = self.adapted(&name, arm.1, |adapt| {
+                adapt.args(["--steps", &steps.to_string(), "--seed", &seed.to_string()]);
+                adapt.args(["--budget-tokens", &tokens.to_string()]);
+                if chains {
+                    adapt.args(
+                        "--lr 3e-4 --reference start --beta 0.1 --prompts 4 --max-tokens 160 --cache-tokens 12288"
+                            .split(' '),
+                    );
+                    adapt.arg("--adapter").arg(self.adapter(CHAIN_START_NAME));
+                } else {
+                    adapt.args(["--lr", "1e-3", "--prompts", "16"]);
+                }
+                if asks_critic(arm) {
+                    adapt.arg("--critic").arg(Self::model());
+                    if !chains {
+                        adapt.args(["--reader", "at-once"]);
+                    }
+                    adapt.arg("--critic-adapter").arg(self.adapter(if chains { CHAIN_CRITIC } else { CRITIC }));
+                }
+            });
         }
+        let report = self.report(&name);
         if !report.exists() {
             let mut eval = self.eval(self.size(self.params.items, ITEMS), self.threads);
-            eval.args(self.suite.eval).arg("--adapter").arg(&path).arg("--report").arg(&report);
+            if chains {
+                eval.args("--method cot --form profile --by none --cache-tokens 12288".split(' '));
+                eval.arg("--judge").arg(Self::model());
+                eval.arg("--judge-steps").arg("--judge-adapter").arg(self.adapter(CHAIN_JUDGE));
+            } else {
+                eval.args(self.suite.eval);
+            }
+            eval.arg("--adapter").arg(&path).arg("--report").arg(&report);
             actions.push(Action::Run(eval));
         }
-        let needs = if asks_critic(arm) { vec![CRITIC.to_owned()] } else { Vec::new() };
-        Task { name, needs, actions }
+        let needs: &[&str] = match (chains, asks_critic(arm)) {
+            (true, true) => &[CHAIN_START_NAME, CHAIN_CRITIC, CHAIN_JUDGE],
+            (true, false) => &[CHAIN_START_NAME, CHAIN_JUDGE],
+            (false, true) => &[CRITIC],
+            (false, false) => &[],
+        };
+        Task { name, needs: needs.iter().map(|n| (*n).to_owned()).collect(), actions }
     }
 
     /// A method that changes no weights.
@@ -319,8 +394,7 @@ impl Job<'_> {
         let all = self.threads * self.params.jobs;
         let mut eval = self.eval(self.size(self.params.items, ITEMS), all);
         eval.args(self.suite.eval);
-        let names = self.tasks().into_iter().map(|t| t.name).filter(|n| n != CRITIC);
-        for report in names.map(|n| self.report(&n)).filter(|r| r.exists()) {
+        for report in self.tasks().iter().map(|t| self.report(&t.name)).filter(|r| r.exists()) {
             eval.arg("--with").arg(report);
         }
         let to = |name: &str| self.out.join(name);
@@ -337,5 +411,10 @@ fn shown(path: &Path) -> String {
 
 /// Whether an arm's rewards are the critic's.
 fn asks_critic(arm: &Arm) -> bool {
-    !["choice", "sft", "grpo-labels"].contains(&arm.0)
+    !["choice", "sft", "grpo-labels", "grpo-labels-free", "chains-start", "chains-sft"].contains(&arm.0)
+}
+
+/// Whether the policy draws chains.
+fn is_chains(arm: &Arm) -> bool {
+    CHAINS.iter().any(|a| a.0 == arm.0)
 }

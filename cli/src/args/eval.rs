@@ -56,6 +56,13 @@ pub struct Eval {
     /// The judge's LoRA adapter (GGUF)
     #[arg(long, requires = "judge")]
     pub judge_adapter: Option<PathBuf>,
+    /// The judge critiques the steps of written answers, in place of answering questions about them: for one that learned
+    /// that with `train-critic`. With --method cot answers have steps
+    #[arg(long, requires = "judge")]
+    pub judge_steps: bool,
+    /// Positions that the policy's cache holds; more let more answers be written at once, and take more memory
+    #[arg(long, default_value_t = 2048)]
+    pub cache_tokens: usize,
     /// How the policy learns of the preference; several are compared. Default: explicit for prefeval, profile for
     /// deeppref
     #[arg(long, value_enum, value_delimiter = ',')]

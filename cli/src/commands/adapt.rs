@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
 use unspoken::align::{
     AdaptParams, Adaptation, Aggregation, Assistant, Budget, CdpaParams, Control, Critic, CriticParams, Estimator,
-    HeldOut, Method, Phase, Progress, Record, RefineParams, RefineWhen, Reward, Rollouts, Scale, SplitParams,
-    Supervision, User, WarmStart, split,
+    HeldOut, Method, Phase, Progress, Record, Reference, RefineParams, RefineWhen, Reward, Rollouts, Scale,
+    SplitParams, Supervision, User, WarmStart, split,
 };
 use unspoken::eval::choice_accuracy;
 use unspoken::generate::SampleParams;
@@ -37,7 +37,7 @@ pub fn run(args: &Args, a: &Adapt) -> Result<()> {
     ensure!(a.no_guard || !data.held_out.is_empty(), "there are no held-out records for the guard; see --no-guard");
     std::fs::create_dir_all(&a.out).with_context(|| a.out.display().to_string())?;
     let device = super::device(args)?;
-    let context = ContextParams { cache_tokens: 4096, ..ContextParams::default() };
+    let context = ContextParams { cache_tokens: a.cache_tokens, ..ContextParams::default() };
     let policy = Assistant::open(&a.policy, &device, context)?;
     let critic = critic(a, &policy, &device, context)?;
     let from = a.adapter.as_ref().map(|p| Adapter::load(&policy.model, p)).transpose()?;
@@ -185,6 +185,10 @@ fn params(a: &Adapt) -> AdaptParams {
             args::Scale::None => Scale::None,
         },
         policy: PolicyParams { clip_low: a.clip_low, clip_high: a.clip_high, beta: a.beta },
+        reference: match a.reference {
+            args::Reference::Base => Reference::Base,
+            args::Reference::Start => Reference::Start,
+        },
         aggregation: match a.aggregation {
             args::Aggregation::Sequence => Aggregation::Sequence,
             args::Aggregation::Token => Aggregation::Token,

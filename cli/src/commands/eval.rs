@@ -39,11 +39,12 @@ pub fn run(args: &Args, a: &Eval) -> Result<()> {
     );
     let questions: &[Question] = match (&a.judge, a.suite) {
         (None, _) => &[],
+        (Some(_), _) if a.judge_steps => &[],
         (Some(_), Suite::Prefeval) => &Question::PREFEVAL,
         (Some(_), Suite::Deeppref) => &Question::DEEPPREF,
     };
     let by: Vec<By> = a.by.iter().filter_map(|b| by(*b)).collect();
-    ensure!(!by.is_empty() || !questions.is_empty(), "nothing to measure: --by none needs a --judge");
+    ensure!(!by.is_empty() || a.judge.is_some(), "nothing to measure: --by none needs a --judge");
 
     let device = super::device(args)?;
     let mut models = Models::open(a, &device)?;
@@ -55,15 +56,22 @@ pub fn run(args: &Args, a: &Eval) -> Result<()> {
         adapters.push((Some(adapter_name(path, &a.adapter)), Some(Adapter::load(&models.policy.model, path)?)));
     }
 
-    let per_arm = items.len() * (by.len() + usize::from(!questions.is_empty()));
+    let per_arm = items.len() * (by.len() + usize::from(a.judge.is_some()));
     let progress = bar(per_arm * settings.len() * adapters.len(), "measuring");
     let mut arms = Vec::new();
     for (name, adapter) in &adapters {
         for setting in &settings {
             let label = label(name.as_deref(), *setting, !a.adapter.is_empty(), forms.len() > 1);
             progress.set_message(label.clone());
-            let plan =
-                Plan { label, adapter: name.clone(), setting: *setting, choices: &by, questions, seeds: &a.seeds };
+            let plan = Plan {
+                label,
+                adapter: name.clone(),
+                setting: *setting,
+                choices: &by,
+                questions,
+                steps: a.judge_steps,
+                seeds: &a.seeds,
+            };
             arms.extend(models.measure(a, adapter.as_ref(), &items, &plan, &progress)?);
         }
     }
@@ -118,7 +126,7 @@ impl Models {
         let searches = a.method.iter().any(|m| matches!(m, args::Method::BestOfN | args::Method::Tpo));
         let answers = if searches { a.samples * (a.max_tokens + 32) } else { 0 };
         let params = |cache_tokens| ContextParams { cache_tokens, max_sequence: SEQUENCE, ..ContextParams::default() };
-        let policy = Assistant::open(&a.policy, device, params(SEQUENCE + answers))?;
+        let policy = Assistant::open(&a.policy, device, params(a.cache_tokens.max(SEQUENCE) + answers))?;
         // The weights of one file are there once.
         let open = |path: &Path, cache| -> Result<Assistant> {
             Ok(if same_file(path, &a.policy) {

@@ -6,7 +6,10 @@ use super::AlignError;
 use crate::model::{Adapter, Context, ContextParams, Model, ModelError};
 use crate::train::Tree;
 
-/// Scores answers. Its cache grows to the longest prompt with all its answers.
+/// Tokens that are computed at a time, where one answer needs no more.
+const PASS_TOKENS: usize = 4096;
+
+/// Scores answers. Its cache grows to what is computed at a time.
 #[derive(Debug, Default)]
 pub struct AnswerScorer {
     context: Option<(usize, Context)>,
@@ -37,27 +40,37 @@ impl AnswerScorer {
         adapter: Option<&Adapter>,
         rows: &[(&[u32], &[u32])],
     ) -> Result<Vec<Vec<f32>>, AlignError> {
-        let tree = Tree::of(rows)?;
-        let (longest, limit) = (tree.longest() + 1, model.config.context_length);
-        if longest > limit {
-            return Err(ModelError::ContextFull { wanted: longest, limit }.into());
+        if rows.is_empty() {
+            return Err(ModelError::Batch("no rows".into()).into());
         }
-        let wanted = tree.tokens();
-        let context = match &mut self.context {
-            Some((capacity, context)) if *capacity >= wanted && Arc::ptr_eq(context.model(), model) => context,
-            _ => {
-                self.context = None;
-                let capacity = wanted.next_power_of_two().max(512);
+        let mut out = Vec::with_capacity(rows.len());
+        for (_, tree) in Tree::passes(rows, PASS_TOKENS, |row| vec![*row])? {
+            let (longest, limit) = (tree.longest() + 1, model.config.context_length);
+            if longest > limit {
+                return Err(ModelError::ContextFull { wanted: longest, limit }.into());
+            }
+            out.extend(tree.log_probs(self.context(model, tree.tokens())?, adapter, false)?);
+        }
+        Ok(out)
+    }
+
+    /// A context with room for `tokens`.
+    fn context(&mut self, model: &Arc<Model>, tokens: usize) -> Result<&mut Context, ModelError> {
+        let fits = |(capacity, c): &(usize, Context)| *capacity >= tokens && Arc::ptr_eq(c.model(), model);
+        let context = match self.context.take().filter(fits) {
+            Some(context) => context,
+            None => {
+                let capacity = tokens.next_power_of_two().max(512);
                 let params = ContextParams {
                     cache_tokens: capacity,
-                    max_sequence: limit,
+                    max_sequence: model.config.context_length,
                     block_size: 1,
                     ..ContextParams::default()
                 };
-                &mut self.context.insert((capacity, Context::new(model, params)?)).1
+                (capacity, Context::new(model, params)?)
             }
         };
-        Ok(tree.log_probs(context, adapter, false)?)
+        Ok(&mut self.context.insert(context).1)
     }
 
     /// The mean of [`AnswerScorer::log_probs`] over each answer's tokens: its length-normalised log-likelihood.

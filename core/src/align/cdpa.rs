@@ -1,10 +1,10 @@
 //! CDPA: critique-driven policy alignment. What a step of it is made of: constants, and the update by the groups
-//! of rollouts. The reference policy is the same weights with the adapter off.
+//! of rollouts. The reference policy is the same weights with the adapter off, or with the one that the job began with.
 
 use super::rollouts::{Origin, RolloutGroup};
 use super::{AlignError, Estimator, RefineParams, RefineWhen, Scale, advantages};
 use crate::generate::SampleParams;
-use crate::model::ModelError;
+use crate::model::{Adapter, ModelError};
 use crate::train::objective::{self, OffPolicyToken, PolicyParams, PolicyToken};
 use crate::train::{Trainer, Tree};
 
@@ -44,6 +44,17 @@ pub enum Reward {
     Labels,
 }
 
+/// The policy that the KL holds on to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Reference {
+    /// The base, with the adapter off.
+    #[default]
+    Base,
+    /// The adapter that the job was begun with; the base where it was begun with none. For policies that were
+    /// supervised first: the base is far from them, and to be held to it is to unlearn that.
+    Start,
+}
+
 /// Constants of CDPA.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct CdpaParams {
@@ -65,6 +76,8 @@ pub struct CdpaParams {
     pub scale: Scale,
     /// Clip and KL.
     pub policy: PolicyParams,
+    /// What the KL holds on to.
+    pub reference: Reference,
     /// How losses are averaged.
     pub aggregation: Aggregation,
     /// Gradient steps on each batch of rollouts.
@@ -85,6 +98,7 @@ impl Default for CdpaParams {
             estimator: Estimator::default(),
             scale: Scale::default(),
             policy: PolicyParams::default(),
+            reference: Reference::default(),
             aggregation: Aggregation::default(),
             epochs: 1,
             refine: RefineParams::default(),
@@ -155,11 +169,13 @@ fn passes(groups: &[RolloutGroup], capacity: usize) -> Result<Vec<Pass>, ModelEr
     Ok(passes.map(|(members, tree)| Pass { tree, members: members.to_vec(), reference: None }).collect())
 }
 
-/// The clipped steps on a batch of groups: `epochs` of them, against the log π_old that the sampler gave.
+/// The clipped steps on a batch of groups: `epochs` of them, against the log π_old that the sampler gave. `reference` is
+/// the adapter of the reference policy.
 pub(super) fn update(
     trainer: &mut Trainer,
     groups: &[RolloutGroup],
     params: &CdpaParams,
+    reference: Option<&Adapter>,
 ) -> Result<Update, AlignError> {
     let advantages: Vec<Vec<Vec<f32>>> =
         groups.iter().map(|g| advantages(&g.rewards(), params.estimator, params.scale)).collect();
@@ -169,7 +185,7 @@ pub(super) fn update(
     let mut given: Vec<Vec<Vec<f32>>> = Vec::new();
     if params.policy.beta > 0.0 {
         for pass in &mut passes {
-            pass.reference = Some(trainer.tree_reference(&pass.tree)?);
+            pass.reference = Some(trainer.tree_reference(&pass.tree, reference)?);
             out.tokens += pass.tree.tokens();
         }
     }

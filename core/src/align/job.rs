@@ -7,7 +7,7 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
-use super::cdpa::{CdpaParams, Reward, Rollouts};
+use super::cdpa::{CdpaParams, Reference, Reward, Rollouts};
 use super::choice::{ReplyChoice, reply_choices};
 use super::guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 use super::lengths::Lengths;
@@ -155,6 +155,8 @@ pub struct Adaptation {
     pub(super) policy: Assistant,
     pub(super) critic: Option<Critic>,
     pub(super) trainer: Trainer,
+    /// Of the reference policy, where it is not the base.
+    pub(super) reference: Option<Adapter>,
     pub(super) records: Vec<Record>,
     pub(super) units: Vec<Vec<Row>>,
     /// The replies of each record, to every user whom one of them suits, where the method learns by choices.
@@ -224,14 +226,17 @@ impl Adaptation {
         let cdpa = if params.method == Method::Grpo { params.cdpa.grpo() } else { params.cdpa };
         let model = policy.model.clone();
         let device = model.device();
+        let copy = |from: &Adapter| -> Result<Adapter, AlignError> {
+            from.check_base(&model)?;
+            let values = from.read(device)?;
+            Ok(Adapter::from_fn(&model, from.shape.rank, from.shape.first, from.alpha, |_, to| {
+                to.copy_from_slice(&values)
+            })?)
+        };
+        // The host may go on to change its own.
+        let reference = start.filter(|_| cdpa.reference == Reference::Start).map(copy).transpose()?;
         let adapter = match start {
-            Some(from) => {
-                from.check_base(&model)?;
-                let values = from.read(device)?;
-                Adapter::from_fn(&model, from.shape.rank, from.shape.first, from.alpha, |_, to| {
-                    to.copy_from_slice(&values)
-                })?
-            }
+            Some(from) => copy(from)?,
             None => Adapter::upper(&model, params.blocks, params.rank, params.alpha, params.seed)?,
         };
         // Replies are offered to all users whom one of them suits.
@@ -256,7 +261,8 @@ impl Adaptation {
         for choice in choices.iter().flatten() {
             capacity = capacity.max(choice.choice().tokens()?);
         }
-        let for_activations = super::memory::check(&policy, adapter.shape.rank, capacity, budget)?;
+        let beside = reference.as_ref().map_or(0, |r| 4 * r.weights.len());
+        let for_activations = super::memory::check(&policy, adapter.shape.rank, capacity, beside, budget)?;
         let start = adapter.read(device)?;
         let fingerprint = fingerprint(&params, records, &start, critic.as_ref())?;
         run_log::folder(folder)?;
@@ -279,7 +285,22 @@ impl Adaptation {
         let log = RunLog::open(folder, state.step)?;
         let (records, folder) = (records.to_vec(), folder.map(Path::to_owned));
         let keeper = None;
-        Ok(Self { policy, critic, trainer, records, units, choices, params, cdpa, state, start, folder, keeper, log })
+        Ok(Self {
+            policy,
+            critic,
+            trainer,
+            reference,
+            records,
+            units,
+            choices,
+            params,
+            cdpa,
+            state,
+            start,
+            folder,
+            keeper,
+            log,
+        })
     }
 
     /// Hands every checkpoint to `keep`, for a job without a folder, and goes on from `saved`, the last one of them. What

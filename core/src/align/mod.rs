@@ -38,7 +38,7 @@ pub use answer_scorer::AnswerScorer;
 pub use assistant::Assistant;
 pub use best_of_n::{Candidate, Search, best_of_n};
 pub use budget::{Budget, Control, Gate, Host, Phase, Progress, RunEnd, Spent};
-pub use cdpa::{Aggregation, CdpaParams, Reward, Rollouts};
+pub use cdpa::{Aggregation, CdpaParams, Reference, Reward, Rollouts};
 pub use cost::Cost;
 pub use council::{Council, CouncilParams, Expansion, Journal, Persona, TreeSeed, default_personas};
 pub use council_tree::{CriticRow, Label, PathRow, ThoughtNode, TreeRecord, TreeResponse, council_records};
@@ -53,7 +53,7 @@ pub use error::AlignError;
 pub use guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 pub use infer::{Choice, InferParams, Inferrer, Turn, choices};
 pub use job::{AdaptParams, Adaptation, Method, StepEnd, WarmStart};
-pub use pers_genprm::{Critic, CriticParams, Critique, Reader, StepCritique};
+pub use pers_genprm::{Asked, Critic, CriticParams, Critique, Reader, StepCritique};
 pub use profile::{
     Dismissed, Evidence, Inferred, Learned, Preference, Source, place as place_inferred, same_preference,
 };

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use super::{AlignError, AnswerScorer, Assistant};
-use crate::generate::{CancelToken, Completion, Request, SampleParams, StopReason, generate};
+use crate::generate::{CancelToken, Completion, Request, SampleParams, StopReason, generate_in_batches};
 use crate::model::Adapter;
 use crate::text::{GrammarEnv, Message, Specials, split_steps};
 
@@ -99,28 +99,22 @@ what the user says to what they mean and that avoid what could go wrong for this
 or break the user's preference. Write one line of critique, a verdict (Yes if the step serves this user, else \
 No), and a score from -1.0 to 1.0.";
 
-/// Cuts prompts into batches that find room in a cache of `free` tokens, each answer as long as it may get. A prompt
-/// shares what it begins with with the one before.
-fn batches(prompts: &[&[u32]], max_tokens: usize, free: usize) -> Vec<std::ops::Range<usize>> {
-    /// What blocks of the cache may leave empty.
-    const SLACK: usize = 64;
-    let mut out: Vec<std::ops::Range<usize>> = Vec::new();
-    let mut used = 0;
-    for (i, prompt) in prompts.iter().enumerate() {
-        let shared = i.checked_sub(1).map_or(0, |j| prompts[j].iter().zip(*prompt).take_while(|(a, b)| a == b).count());
-        let own = prompt.len() - shared + max_tokens + SLACK;
-        match out.last_mut() {
-            Some(batch) if used + own <= free => {
-                batch.end = i + 1;
-                used += own;
-            }
-            _ => {
-                out.push(i..i + 1);
-                used = prompt.len() + max_tokens + SLACK;
-            }
-        }
-    }
-    out
+/// Responses to one query of one user.
+#[derive(Clone, Debug)]
+pub struct Asked<'a> {
+    /// What the user prefers.
+    pub preference: &'a str,
+    /// What the user asked.
+    pub query: &'a str,
+    /// What was answered.
+    pub responses: Vec<&'a str>,
+}
+
+/// A response in steps, with what it answers.
+struct Chain<'a> {
+    preference: &'a str,
+    query: &'a str,
+    steps: Vec<&'a str>,
 }
 
 /// What an answer of the critic begins with, and what stands before the verdict and the score.
@@ -215,19 +209,37 @@ impl Critic {
         responses: &[&str],
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<Critique>, AlignError> {
-        let chains: Vec<Vec<&str>> =
-            responses.iter().map(|r| split_steps(r).into_iter().map(|s| &r[s.body]).collect()).collect();
+        let asked = Asked { preference, query, responses: responses.to_vec() };
+        Ok(self.critique_many(&[asked], go_on)?.pop().unwrap_or_default())
+    }
+
+    /// Critiques responses to several queries, maybe of several users; all their steps run as one batch, or as few as
+    /// the cache has room for. Critiques cut short have failed.
+    ///
+    /// # Errors
+    /// As [`Critic::critique`].
+    pub fn critique_many(
+        &mut self,
+        asked: &[Asked<'_>],
+        go_on: &mut dyn FnMut() -> bool,
+    ) -> Result<Vec<Vec<Critique>>, AlignError> {
+        let mut chains = Vec::new();
+        for Asked { preference, query, responses } in asked {
+            chains.extend(responses.iter().map(|r| {
+                let steps = split_steps(r).into_iter().map(|s| &r[s.body]).collect();
+                Chain { preference, query, steps }
+            }));
+        }
         let places: Vec<(usize, usize)> =
-            chains.iter().enumerate().flat_map(|(i, c)| (0..c.len()).map(move |step| (i, step))).collect();
-        let read = self.critique_steps(preference, query, &chains, &places, go_on)?;
-        let mut out: Vec<Critique> = chains.iter().map(|_| Critique { steps: Vec::new(), score: None }).collect();
-        for ((i, _), step) in places.iter().zip(read) {
-            out[*i].steps.push(step);
-        }
-        for c in &mut out {
-            c.score = mean(c.steps.iter().filter_map(|s| s.score));
-        }
-        Ok(out)
+            chains.iter().enumerate().flat_map(|(i, c)| (0..c.steps.len()).map(move |step| (i, step))).collect();
+        let mut read = places.iter().zip(self.critique_steps(&chains, &places, go_on)?).peekable();
+        let mut critiques = chains.iter().enumerate().map(|(i, _)| {
+            let steps: Vec<StepCritique> =
+                std::iter::from_fn(|| read.next_if(|((chain, _), _)| *chain == i)).map(|(_, step)| step).collect();
+            let score = mean(steps.iter().filter_map(|s| s.score));
+            Critique { steps, score }
+        });
+        Ok(asked.iter().map(|a| critiques.by_ref().take(a.responses.len()).collect()).collect())
     }
 
     /// Critiques the last step of each chain of steps, in one batch; empty chains get nothing.
@@ -240,72 +252,75 @@ impl Critic {
         query: &str,
         chains: &[Vec<&str>],
     ) -> Result<Vec<StepCritique>, AlignError> {
+        let chains: Vec<Chain<'_>> =
+            chains.iter().map(|steps| Chain { preference, query, steps: steps.clone() }).collect();
         let places: Vec<(usize, usize)> =
-            chains.iter().enumerate().filter_map(|(i, c)| Some((i, c.len().checked_sub(1)?))).collect();
-        self.critique_steps(preference, query, chains, &places, &mut || true)
+            chains.iter().enumerate().filter_map(|(i, c)| Some((i, c.steps.len().checked_sub(1)?))).collect();
+        self.critique_steps(&chains, &places, &mut || true)
     }
 
     /// Critiques steps, given as (chain, step), in one batch.
     fn critique_steps(
         &mut self,
-        preference: &str,
-        query: &str,
-        chains: &[Vec<&str>],
+        chains: &[Chain<'_>],
         places: &[(usize, usize)],
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<StepCritique>, AlignError> {
         if self.params.reader == Reader::AtOnce {
-            return self.verdicts_at_once(preference, query, chains, places, go_on);
+            return self.verdicts_at_once(chains, places, go_on);
         }
         let chars = self.params.max_chars.max(20);
         let form = format!(r" [A-Za-z][^\n]{{10,{chars}}}\nVerdict: (Yes|No)\nScore: (-?0\.[0-9]|-?1\.0)");
-        let mut prompts = Vec::new();
-        for (i, step) in places {
-            prompts.push(self.assistant.prompt(&messages(preference, query, &chains[*i], *step), CRITIQUE)?);
-        }
+        let prompts = self.prompts(chains, places, CRITIQUE)?;
         let samples = self.params.samples.max(1);
         if samples > 1 && self.params.sample.temperature <= 0.0 {
             return Err(AlignError::Params("at temperature 0 all samples of a critique are the same".into()));
         }
         // A token has a character at least; verdict and score take a dozen.
         let max_tokens = chars + 32;
-        let tokens: Vec<&[u32]> = prompts.iter().flat_map(|p| std::iter::repeat_n(p.as_slice(), samples)).collect();
-        let mut done = Vec::new();
-        for batch in batches(&tokens, max_tokens, self.assistant.context.cache.free_tokens()) {
-            let mut requests = Vec::new();
-            for prompt in &tokens[batch] {
-                requests.push(Request {
-                    adapter: self.adapter.as_ref(),
-                    sample: SampleParams {
-                        seed: self.params.sample.seed.wrapping_add(done.len() as u64),
-                        ..self.params.sample
-                    },
-                    constraint: Some(self.grammars.regex(&form)?),
-                    watch: &self.verdicts,
-                    cancel: self.cancel.as_ref(),
-                    ..Request::new(prompt, max_tokens)
-                });
-            }
-            done.extend(generate(&mut self.assistant.context, &self.assistant.tokenizer, requests, |_, _| go_on())?);
-        }
-        Ok(places.iter().zip(done.chunks(samples)).map(|((i, step), c)| self.read(c, chains[*i][*step])).collect())
+        let tokens = prompts.iter().flat_map(|p| std::iter::repeat_n(p.as_slice(), samples));
+        let requests = tokens.enumerate().map(|(i, prompt)| {
+            Ok(Request {
+                adapter: self.adapter.as_ref(),
+                // Each batch begins with stream 0.
+                sample: SampleParams { seed: self.params.sample.seed.wrapping_add(i as u64), ..self.params.sample },
+                constraint: Some(self.grammars.regex(&form)?),
+                watch: &self.verdicts,
+                cancel: self.cancel.as_ref(),
+                ..Request::new(prompt, max_tokens)
+            })
+        });
+        let requests = requests.collect::<Result<Vec<_>, AlignError>>()?;
+        let Assistant { context, tokenizer, .. } = &mut self.assistant;
+        let done = generate_in_batches(context, tokenizer, requests, |_, _| go_on())?;
+        let step = |(i, step): &(usize, usize)| chains[*i].steps[*step];
+        Ok(places.iter().zip(done.chunks(samples)).map(|(place, c)| self.read(c, step(place))).collect())
+    }
+
+    /// What the critic is asked about each of the steps, with the beginning of its answer.
+    fn prompts(
+        &self,
+        chains: &[Chain<'_>],
+        places: &[(usize, usize)],
+        begun: &str,
+    ) -> Result<Vec<Vec<u32>>, AlignError> {
+        let prompt = |(i, step): &(usize, usize)| {
+            let Chain { preference, query, steps } = &chains[*i];
+            self.assistant.prompt(&messages(preference, query, steps, *step), begun)
+        };
+        places.iter().map(prompt).collect()
     }
 
     /// The verdicts on steps, without a critique; what their prompts begin with in common is computed once.
     fn verdicts_at_once(
         &mut self,
-        preference: &str,
-        query: &str,
-        chains: &[Vec<&str>],
+        chains: &[Chain<'_>],
         places: &[(usize, usize)],
         go_on: &mut dyn FnMut() -> bool,
     ) -> Result<Vec<StepCritique>, AlignError> {
         let mut read = Vec::new();
         if !places.is_empty() && go_on() && self.cancel.as_ref().is_none_or(|c| !c.is_cancelled()) {
-            let prompt = |(i, step): &(usize, usize)| {
-                self.assistant.prompt(&messages(preference, query, &chains[*i], *step), AT_ONCE)
-            };
-            let prompts = places.iter().map(prompt).collect::<Result<Vec<_>, _>>()?;
+            let prompts = self.prompts(chains, places, AT_ONCE)?;
             let answers = self.verdicts.map(|id| [id]);
             let rows: Vec<(&[u32], &[u32])> =
                 prompts.iter().flat_map(|p| answers.iter().map(|a| (p.as_slice(), a.as_slice()))).collect();
@@ -316,7 +331,7 @@ impl Critic {
             Some(verdict_score(*yes, *no)).filter(|s| s.is_finite())
         };
         let each = places.iter().enumerate().map(|(k, (i, step))| StepCritique {
-            text: chains[*i][*step].to_owned(),
+            text: chains[*i].steps[*step].to_owned(),
             critique: String::new(),
             score: score(k),
             stated: None,
@@ -373,16 +388,6 @@ impl Critic {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn batches_find_room() {
-        let (a, b) = (vec![1; 100], [vec![1; 90], vec![2; 30]].concat());
-        let prompts = [a.as_slice(), &b, &a];
-        assert!(batches(&prompts, 36, 10_000).iter().eq([&(0..3)]));
-        assert_eq!(batches(&prompts, 36, 330), [0..2, 2..3]);
-        assert_eq!(batches(&prompts, 36, 10), [0..1, 1..2, 2..3]);
-        assert!(batches(&[], 36, 10).is_empty());
-    }
 
     #[test]
     fn an_answer_is_cut_at_its_verdict() {

@@ -2,7 +2,7 @@
 //! (after Critique-GRPO, arXiv 2506.03106).
 
 use super::cdpa::{CdpaParams, Rollouts};
-use super::rollouts::{self, Member, Origin, RolloutGroup, draw};
+use super::rollouts::{self, Asking, Member, Origin, RolloutGroup, draw};
 use super::{AlignError, Assistant, Critic, Critique, Estimator, Record, Scale, advantages};
 use crate::generate::SampleParams;
 use crate::model::Adapter;
@@ -76,8 +76,8 @@ pub(super) fn refine(
     out.tried = 1;
     let old = &group.members[worst];
     let prompt = policy.prompt(&messages(params.rollouts, record, &old.text, &old.critique), "")?;
-    let drawn = draw(policy, adapter, &prompt, 1, params.max_tokens, sample, go_on)?;
-    let Some(drawn) = drawn.into_iter().next() else { return Ok(out) };
+    let drawn = draw(policy, adapter, &[Asking { prompt, sample }], 1, params.max_tokens, go_on)?;
+    let Some(drawn) = drawn.into_iter().flatten().next() else { return Ok(out) };
     let critiques = critic.critique_while(&record.preference, &record.question, &[&drawn.text], go_on)?;
     let Some(critique) = critiques.into_iter().next() else { return Ok(out) };
     out.tokens = (drawn.tokens.len(), critique.steps.iter().map(|s| s.tokens).sum());

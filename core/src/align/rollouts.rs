@@ -1,8 +1,9 @@
 //! Groups: rollouts of one prompt, each with its critique and the rewards of its steps.
 
 use super::cdpa::Rollouts;
+use super::pers_genprm::Asked;
 use super::{AlignError, Assistant, Critic, Critique, Record, Rewards, StepCritique, policy_messages, reply_messages};
-use crate::generate::{Request, SampleParams, generate};
+use crate::generate::{Request, SampleParams, generate_in_batches};
 use crate::model::Adapter;
 use crate::text::{Message, Specials, Tokenizer, split_steps, token_steps};
 
@@ -70,20 +71,36 @@ pub(super) struct Drawn {
     pub(super) text: String,
 }
 
-/// Draws `n` answers to a prompt. Where `go_on` says no, they are cut short.
+/// A prompt that answers are drawn to.
+#[derive(Clone, Debug)]
+pub(super) struct Asking {
+    pub(super) prompt: Vec<u32>,
+    pub(super) sample: SampleParams,
+}
+
+/// Draws `n` answers to each of some prompts, all of them together where the cache has room. Where `go_on` says no, they
+/// are cut short.
 pub(super) fn draw(
     policy: &mut Assistant,
     adapter: &Adapter,
-    prompt: &[u32],
+    asking: &[Asking],
     n: usize,
     max_tokens: usize,
-    sample: SampleParams,
     go_on: &mut dyn FnMut() -> bool,
-) -> Result<Vec<Drawn>, AlignError> {
-    let request = Request { adapter: Some(adapter), n, sample, ..Request::new(prompt, max_tokens) };
-    let tokenizer = policy.tokenizer.clone();
-    let done = generate(&mut policy.context, &tokenizer, vec![request], |_, _| go_on())?;
-    Ok(done.into_iter().map(|c| Drawn { tokens: c.tokens, origin: Origin::Drawn(c.log_probs), text: c.text }).collect())
+) -> Result<Vec<Vec<Drawn>>, AlignError> {
+    let requests = asking.iter().map(|a| Request {
+        adapter: Some(adapter),
+        n,
+        sample: a.sample,
+        ..Request::new(&a.prompt, max_tokens)
+    });
+    let Assistant { context, tokenizer, .. } = policy;
+    let done = generate_in_batches(context, tokenizer, requests.collect(), |_, _| go_on())?;
+    let mut drawn: Vec<Vec<Drawn>> = asking.iter().map(|_| Vec::new()).collect();
+    for c in done {
+        drawn[c.request].push(Drawn { tokens: c.tokens, origin: Origin::Drawn(c.log_probs), text: c.text });
+    }
+    Ok(drawn)
 }
 
 /// What the policy is asked.
@@ -104,20 +121,33 @@ pub(super) fn offered(policy: &Assistant, record: &Record) -> Result<Vec<Drawn>,
     each.collect()
 }
 
-/// A group of the answers drawn, all their steps critiqued as one batch.
+/// Groups of the answers drawn to records, the steps of all of them critiqued together.
 pub(super) fn critiqued(
     policy: &Assistant,
     critic: &mut Critic,
-    record: &Record,
-    prompt: Vec<u32>,
-    drawn: Vec<Drawn>,
+    records: &[&Record],
+    asking: Vec<Asking>,
+    drawn: Vec<Vec<Drawn>>,
     go_on: &mut dyn FnMut() -> bool,
-) -> Result<RolloutGroup, AlignError> {
-    let texts: Vec<&str> = drawn.iter().map(|d| d.text.as_str()).collect();
-    let critiques = critic.critique_while(&record.preference, &record.question, &texts, go_on)?;
-    let members = drawn.into_iter().zip(critiques);
-    let members = members.map(|(d, c)| Member::new(&policy.tokenizer, d.tokens, d.origin, d.text, c));
-    Ok(RolloutGroup { prompt, members: members.collect() })
+) -> Result<Vec<RolloutGroup>, AlignError> {
+    let asked: Vec<Asked<'_>> = records
+        .iter()
+        .zip(&drawn)
+        .map(|(r, drawn)| Asked {
+            preference: &r.preference,
+            query: &r.question,
+            responses: drawn.iter().map(|d| d.text.as_str()).collect(),
+        })
+        .collect();
+    let critiques = critic.critique_many(&asked, go_on)?;
+    let member = |(d, c): (Drawn, Critique)| Member::new(&policy.tokenizer, d.tokens, d.origin, d.text, c);
+    let each = asking.into_iter().zip(drawn).zip(critiques);
+    Ok(each
+        .map(|((Asking { prompt, .. }, drawn), critiques)| RolloutGroup {
+            prompt,
+            members: drawn.into_iter().zip(critiques).map(member).collect(),
+        })
+        .collect())
 }
 
 /// A group of the replies that a record offers, each scored by what the record says of it.

@@ -9,9 +9,10 @@ use super::cdpa::{Reward, Rollouts, Update, update};
 use super::choice::{Choice, ReplyChoice, train_choices};
 use super::job::{Adaptation, Method, StepEnd};
 use super::refine::{Refined, refine};
-use super::rollouts::{self, RolloutGroup};
+use super::rollouts::{self, Asking, RolloutGroup};
 use super::sft::{Row, RowsReport, train_rows};
-use super::{AlignError, Rewards, ZeroAdvantage, advantages};
+use super::{AlignError, Record, Rewards, ZeroAdvantage, advantages};
+use crate::generate::SampleParams;
 
 /// What a step did.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -155,13 +156,10 @@ impl Adaptation {
     ) -> Result<Result<(), Interrupted>, AlignError> {
         let records = self.order(self.records.len(), i, self.cdpa.prompts);
         let mut out = GroupsReport::default();
-        let mut groups = Vec::new();
-        for (k, record) in records.into_iter().enumerate() {
-            match self.group(i, k, record, method, host, report, &mut out)? {
-                Ok(group) => groups.push(group),
-                Err(end) => return Ok(Err(end)),
-            }
-        }
+        let groups = match self.groups(i, &records, method, host, report, &mut out)? {
+            Ok(groups) => groups,
+            Err(end) => return Ok(Err(end)),
+        };
         if let Some(end) = ask(host, &self.progress(Phase::Update)) {
             return Ok(Err(Interrupted(end)));
         }
@@ -171,7 +169,7 @@ impl Adaptation {
             learned(report, &done, start);
         } else {
             let Update { loss, kl, drift, clip_share, grad_norm, tokens } =
-                update(&mut self.trainer, &groups, &self.cdpa)?;
+                update(&mut self.trainer, &groups, &self.cdpa, self.reference.as_ref())?;
             (report.loss, report.grad_norm) = (loss, grad_norm);
             (out.kl, out.drift, out.clip_share) = (kl, drift, clip_share);
             report.cost.trained += tokens as u64;
@@ -189,29 +187,22 @@ impl Adaptation {
         Ok(Ok(()))
     }
 
-    /// One group: drawn, critiqued, refined.
-    fn group(
+    /// The groups of a step: all drawn together, all critiqued together, then refined one by one.
+    fn groups(
         &mut self,
         i: usize,
-        k: usize,
-        record: usize,
+        records: &[usize],
         method: Method,
         host: &mut dyn Host,
         report: &mut StepReport,
         out: &mut GroupsReport,
-    ) -> Result<Result<RolloutGroup, Interrupted>, AlignError> {
+    ) -> Result<Result<Vec<RolloutGroup>, Interrupted>, AlignError> {
         let progress = |phase| self.progress(phase);
         let (rolling, reading, again) =
             (progress(Phase::Rollouts), progress(Phase::Critiques), progress(Phase::Refinement));
-        let record = &self.records[record];
+        let records: Vec<&Record> = records.iter().map(|r| &self.records[*r]).collect();
         let critic = self.critic.as_mut().filter(|_| self.cdpa.reward == Reward::Critic);
         let params = &self.cdpa;
-        let mut sample = params.sample;
-        // Random numbers of its own for every group of every step.
-        let number = (i * params.prompts + k) as u64;
-        sample.seed =
-            self.params.seed.wrapping_add(sample.seed).wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-
         if let Some(end) = ask(host, &rolling) {
             return Ok(Err(Interrupted(end)));
         }
@@ -222,59 +213,77 @@ impl Adaptation {
             }
             ended.is_none()
         };
+
         let start = Instant::now();
-        let prompt = self.policy.prompt(&rollouts::messages(params.rollouts, record), "")?;
+        let mut asking = Vec::new();
+        for (k, record) in records.iter().enumerate() {
+            // Random numbers of its own for every group of every step.
+            let number = (i * params.prompts + k) as u64;
+            let seed = self.params.seed.wrapping_add(params.sample.seed);
+            let seed = seed.wrapping_add(number.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            let prompt = self.policy.prompt(&rollouts::messages(params.rollouts, record), "")?;
+            asking.push(Asking { prompt, sample: SampleParams { seed, ..params.sample } });
+        }
+        let samples: Vec<SampleParams> = asking.iter().map(|a| a.sample).collect();
         let adapter = &self.trainer.adapter;
         let drawn = match params.rollouts {
             Rollouts::Chains => {
                 let (n, max) = (params.group, params.max_tokens);
-                let drawn =
-                    rollouts::draw(&mut self.policy, adapter, &prompt, n, max, sample, &mut || go_on(&rolling))?;
-                report.cost.generated += drawn.iter().map(|d| d.tokens.len() as u64).sum::<u64>();
+                let drawn = rollouts::draw(&mut self.policy, adapter, &asking, n, max, &mut || go_on(&rolling))?;
+                report.cost.generated += drawn.iter().flatten().map(|d| d.tokens.len() as u64).sum::<u64>();
                 drawn
             }
-            Rollouts::Replies => rollouts::offered(&self.policy, record)?,
+            Rollouts::Replies => {
+                records.iter().map(|r| rollouts::offered(&self.policy, r)).collect::<Result<_, _>>()?
+            }
         };
         report.cost.generating += start.elapsed().as_secs_f64();
+
         let start = Instant::now();
         let go = go_on(&reading);
-        let (mut group, critic) = match critic {
-            _ if !go => (RolloutGroup { prompt, members: Vec::new() }, None),
+        let (mut groups, critic) = match critic {
+            _ if !go => (Vec::new(), None),
             Some(critic) => {
-                let group = rollouts::critiqued(&self.policy, critic, record, prompt, drawn, &mut || go_on(&reading))?;
-                (group, Some(critic))
+                let go_on = &mut || go_on(&reading);
+                (rollouts::critiqued(&self.policy, critic, &records, asking, drawn, go_on)?, Some(critic))
             }
-            None => (rollouts::labelled(&self.policy, record, prompt, drawn), None),
+            None => {
+                let each = records.iter().zip(asking).zip(drawn);
+                (each.map(|((r, a), d)| rollouts::labelled(&self.policy, r, a.prompt, d)).collect(), None)
+            }
         };
-        let steps = || group.members.iter().flat_map(|m| &m.critique.steps);
+        let steps = || groups.iter().flat_map(|g| &g.members).flat_map(|m| &m.critique.steps);
         report.cost.critiqued += steps().map(|s| s.tokens as u64).sum::<u64>();
         report.cost.critiquing += start.elapsed().as_secs_f64();
-        out.critiques.0 += steps().count();
-        out.critiques.1 += steps().filter(|s| s.failed).count();
-        out.records.push(record.id.clone());
-        out.rewards.extend(group.members.iter().map(|m| m.rewards.outcome()));
-        out.lengths.extend(group.members.iter().map(|m| m.tokens.len()));
+        out.critiques = (steps().count(), steps().filter(|s| s.failed).count());
+        out.records = records.iter().map(|r| r.id.clone()).collect();
+        out.rewards = groups.iter().flat_map(|g| &g.members).map(|m| m.rewards.outcome()).collect();
+        out.lengths = groups.iter().flat_map(|g| &g.members).map(|m| m.tokens.len()).collect();
 
         // Without a critic there are no words to answer to.
         if let Some(critic) = critic.filter(|_| method == Method::Cdpa && go_on(&again)) {
             let start = Instant::now();
-            // A stream of its own: the rollouts took those from 0 on.
-            let sample = crate::generate::SampleParams { seed: sample.seed ^ 0x5bd1_e995, ..sample };
-            let policy = &mut self.policy;
-            let refined = refine(policy, adapter, critic, record, &mut group, params, sample, &mut || go_on(&again))?;
-            out.refined.tried += refined.tried;
-            out.refined.joined += refined.joined;
-            out.refined.rescued += refined.rescued;
-            report.cost.generated += refined.tokens.0 as u64;
-            report.cost.critiqued += refined.tokens.1 as u64;
+            for ((group, record), sample) in groups.iter_mut().zip(&records).zip(samples) {
+                // A stream of its own: the rollouts took those from 0 on.
+                let sample = SampleParams { seed: sample.seed ^ 0x5bd1_e995, ..sample };
+                let policy = &mut self.policy;
+                let refined = refine(policy, adapter, critic, record, group, params, sample, &mut || go_on(&again))?;
+                out.refined.tried += refined.tried;
+                out.refined.joined += refined.joined;
+                out.refined.rescued += refined.rescued;
+                report.cost.generated += refined.tokens.0 as u64;
+                report.cost.critiqued += refined.tokens.1 as u64;
+            }
             report.cost.generating += start.elapsed().as_secs_f64();
         }
         if let Some(end) = ended {
             return Ok(Err(Interrupted(end)));
         }
-        let rewards: Vec<Rewards> = group.rewards();
-        out.zero.count(&rewards, &advantages(&rewards, params.estimator, params.scale));
-        Ok(Ok(group))
+        for group in &groups {
+            let rewards: Vec<Rewards> = group.rewards();
+            out.zero.count(&rewards, &advantages(&rewards, params.estimator, params.scale));
+        }
+        Ok(Ok(groups))
     }
 
     /// Supervised on the best rollout of each group that has one better than another; groups without teach nothing.

@@ -4,8 +4,8 @@
 //! wording is ours. A verdict is read off the likelihoods of "Yes" and "No", so that it always parses.
 
 use super::{EvalError, Item};
-use crate::align::{AlignError, AnswerScorer, Assistant, Critic, encode};
-use crate::model::Adapter;
+use crate::align::{AlignError, AnswerScorer, Asked, Assistant, Critic, CriticParams, Critique, encode};
+use crate::model::{Adapter, ContextParams};
 use crate::text::{Message, Specials};
 
 /// A question about an answer.
@@ -127,6 +127,9 @@ pub(super) fn rates(questions: &[Question]) -> Vec<Rate> {
     out
 }
 
+/// Positions that critiques may take in the cache at a time.
+const CRITIQUE_TOKENS: usize = 4096;
+
 /// A model that judges.
 #[derive(Debug)]
 pub struct Judge {
@@ -135,6 +138,8 @@ pub struct Judge {
     assistant: Assistant,
     adapter: Option<Adapter>,
     scorer: AnswerScorer,
+    /// The same model as a critic, once it is asked about steps.
+    critic: Option<Critic>,
 }
 
 impl Judge {
@@ -155,7 +160,7 @@ impl Judge {
         {
             return Err(EvalError::JudgeIsCritic { judge: name.to_owned() });
         }
-        Ok(Self { name: name.to_owned(), assistant, adapter, scorer: AnswerScorer::default() })
+        Ok(Self { name: name.to_owned(), assistant, adapter, scorer: AnswerScorer::default(), critic: None })
     }
 
     /// Asks about an answer.
@@ -180,6 +185,27 @@ impl Judge {
             1.0 / (1.0 + (no - yes).exp())
         };
         Ok(Verdicts(questions.iter().enumerate().map(|(i, q)| (*q, yes(i))).collect()))
+    }
+
+    /// Critiques the steps of written answers, one for each item, as a critic that learned to.
+    ///
+    /// # Errors
+    /// An answer that does not fit; a vocabulary that no grammar can be made for; a lost device.
+    pub fn critique(&mut self, items: &[Item], answers: &[&str]) -> Result<Vec<Critique>, AlignError> {
+        let critic = match self.critic.take() {
+            Some(critic) => critic,
+            None => {
+                let room = ContextParams { cache_tokens: CRITIQUE_TOKENS, ..ContextParams::default() };
+                Critic::new(self.assistant.share(room)?, self.adapter.clone(), CriticParams::default())?
+            }
+        };
+        let asked: Vec<Asked<'_>> = items
+            .iter()
+            .zip(answers)
+            .map(|(i, answer)| Asked { preference: &i.preference, query: &i.question, responses: vec![answer] })
+            .collect();
+        let all = self.critic.insert(critic).critique_many(&asked, &mut || true)?;
+        Ok(all.into_iter().flatten().collect())
     }
 
     fn prompt(&self, item: &Item, answer: &str, question: Question) -> Result<Vec<u32>, AlignError> {

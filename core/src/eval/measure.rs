@@ -41,7 +41,7 @@ pub struct Measure {
     pub share: Share,
     /// By topic.
     pub topics: Vec<(String, Share)>,
-    /// Mean probability of the fitting option, where options were scored.
+    /// Mean probability of the fitting option, where options were scored; of a step's Yes, where steps were judged.
     pub fitting_share: Option<f64>,
     /// Each item.
     pub outcomes: Vec<Outcome>,
@@ -81,6 +81,8 @@ pub struct Plan<'a> {
     pub choices: &'a [By],
     /// What the judge is asked about a written answer; empty for no answers.
     pub questions: &'a [Question],
+    /// Whether the judge critiques the steps of written answers, as a critic that learned to.
+    pub steps: bool,
     /// Seeds; one at least.
     pub seeds: &'a [u64],
 }
@@ -149,11 +151,19 @@ pub fn measure(
             None => return Ok(None),
         }
     }
-    if !plan.questions.is_empty() {
+    if !plan.questions.is_empty() || plan.steps {
         let judge = judge.ok_or_else(|| EvalError::Params("written answers need a judge".into()))?;
-        match judged(subject, judge, items, plan, on_item)? {
-            Some(m) => measures.extend(m),
-            None => return Ok(None),
+        if !plan.questions.is_empty() {
+            match judged(subject, judge, items, plan, on_item)? {
+                Some(m) => measures.extend(m),
+                None => return Ok(None),
+            }
+        }
+        if plan.steps {
+            match by_steps(subject, judge, items, plan, on_item)? {
+                Some(m) => measures.push(m),
+                None => return Ok(None),
+            }
         }
     }
     Ok(Some(Arm {
@@ -240,6 +250,50 @@ fn judged(
     }
     let all = rates.iter().zip(outcomes);
     Ok(Some(all.map(|(r, o)| Measure { cost, runs, ..Measure::new(r.name, r.more_is_better, o) }).collect()))
+}
+
+/// Items that are answered and judged at a time.
+const TOGETHER: usize = 16;
+
+/// The share of answers that the judge finds no step of to blame, by its verdicts; answers whose critiques failed count
+/// as blamed.
+fn by_steps(
+    subject: &mut Subject<'_>,
+    judge: &mut Judge,
+    items: &[Item],
+    plan: &Plan<'_>,
+    on_item: &mut dyn FnMut() -> bool,
+) -> Result<Option<Measure>, EvalError> {
+    let mut outcomes: Vec<Outcome> = Vec::new();
+    let (mut cost, mut runs, mut yes) = (Cost::default(), 0, Vec::new());
+    for some in items.chunks(TOGETHER) {
+        let failed = |source| EvalError::Item { id: some[0].id.clone(), source };
+        let mut hits: Vec<Vec<bool>> = some.iter().map(|_| Vec::new()).collect();
+        for seed in plan.seeds {
+            let answers = subject.answers(some, plan.setting, *seed).map_err(failed)?;
+            let texts: Vec<&str> = answers.iter().map(|a| a.text.as_str()).collect();
+            let critiques = judge.critique(some, &texts).map_err(failed)?;
+            answers.into_iter().for_each(|a| cost += a.cost);
+            runs += some.len();
+            for (hits, critique) in hits.iter_mut().zip(critiques) {
+                let scores: Vec<Option<f32>> = critique.steps.iter().map(|s| s.score).collect();
+                hits.push(!scores.is_empty() && scores.iter().all(|s| s.is_some_and(|s| s > 0.0)));
+                yes.extend(critique.score.map(|s| f64::from(s + 1.0) / 2.0));
+            }
+            if !plan.setting.method.searches() {
+                hits.iter_mut().for_each(|h| h.resize(plan.seeds.len(), h[0]));
+                break;
+            }
+        }
+        for (item, hits) in some.iter().zip(hits) {
+            outcomes.push(Outcome { id: item.id.clone(), topic: item.topic.clone(), hits });
+            if !on_item() {
+                return Ok(None);
+            }
+        }
+    }
+    let fitting_share = (!yes.is_empty()).then(|| yes.iter().sum::<f64>() / yes.len() as f64);
+    Ok(Some(Measure { cost, runs, fitting_share, ..Measure::new("no step blamed", true, outcomes) }))
 }
 
 #[cfg(test)]

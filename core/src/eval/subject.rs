@@ -5,7 +5,7 @@ use std::time::Instant;
 use super::dialogue::dialogue;
 use super::{By, Form, Item, Method};
 use crate::align::{AlignError, AnswerScorer, Assistant, Cost, Critic, Drafter, Search, Space, best_of_n, encode, tpo};
-use crate::generate::SampleParams;
+use crate::generate::{Request, SampleParams, generate_in_batches};
 use crate::model::Adapter;
 use crate::text::{Message, Specials};
 
@@ -152,6 +152,33 @@ impl<'a> Subject<'a> {
         let mut drafter = self.drafter(SampleParams::greedy());
         let text = drafter.note(&messages, drafter.max_tokens)?;
         Ok(Answer { text, score: None, cost: drafter.cost })
+    }
+
+    /// Answers items, as [`Subject::answer`] would, but those of methods without a search together.
+    ///
+    /// # Errors
+    /// As [`Subject::answer`].
+    pub fn answers(&mut self, items: &[Item], s: Setting, seed: u64) -> Result<Vec<Answer>, AlignError> {
+        if s.method.searches() {
+            return items.iter().map(|item| self.answer(item, s, seed)).collect();
+        }
+        let start = Instant::now();
+        let prompt = |item| self.policy.prompt(&dialogue(item, s.form, s.method, s.turns, "")?, "");
+        let prompts: Vec<Vec<u32>> = items.iter().map(prompt).collect::<Result<_, AlignError>>()?;
+        let mut requests = Vec::with_capacity(prompts.len());
+        for prompt in &prompts {
+            let request = Request::new(prompt, self.max_tokens);
+            requests.push(Request { adapter: self.adapter, sample: SampleParams::greedy(), ..request });
+        }
+        let Assistant { context, tokenizer, .. } = &mut *self.policy;
+        let done = generate_in_batches(context, tokenizer, requests, |_, _| true)?;
+        let policy_seconds = start.elapsed().as_secs_f64() / items.len().max(1) as f64;
+        let each = prompts.iter().zip(done).map(|(prompt, c)| Answer {
+            text: c.text.trim().to_owned(),
+            score: None,
+            cost: Cost { read: prompt.len(), written: c.tokens.len(), policy_seconds, ..Cost::default() },
+        });
+        Ok(each.collect())
     }
 
     fn drafter(&mut self, sample: SampleParams) -> Drafter<'_> {

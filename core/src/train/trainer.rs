@@ -84,12 +84,12 @@ impl Trainer {
         tree.log_probs(&mut self.context, Some(&adapter), true)
     }
 
-    /// The same with the adapter off.
+    /// The same with another adapter on, or none, and nothing kept for a backward pass.
     ///
     /// # Errors
     /// As [`Trainer::log_probs`].
-    pub fn tree_reference(&mut self, tree: &Tree) -> Result<Vec<Vec<f32>>, ModelError> {
-        tree.log_probs(&mut self.context, None, false)
+    pub fn tree_reference(&mut self, tree: &Tree, reference: Option<&Adapter>) -> Result<Vec<Vec<f32>>, ModelError> {
+        tree.log_probs(&mut self.context, reference, false)
     }
 
     /// Tokens that a pass may have.
