@@ -373,7 +373,7 @@ pub struct Adapt {
     /// The ratio may rise to 1 plus this
     #[arg(long, default_value_t = 0.28)]
     pub clip_high: f32,
-    /// Weight of the KL to the base
+    /// Weight of the KL to the reference
     #[arg(long, default_value_t = 0.05)]
     pub beta: f32,
     /// What the KL holds on to: the base, or --adapter, which the job begins with
@@ -418,6 +418,9 @@ pub struct Adapt {
     /// Measure nothing before and after, but for the guard; `eval` does that for several adapters at once
     #[arg(long)]
     pub no_measure: bool,
+    /// Show where the time of the steps goes, phase by phase and kernel by kernel; they take longer meanwhile
+    #[arg(long)]
+    pub profile: bool,
     /// Held-out items that are answered and critiqued before and after; 0 for none
     #[arg(long, default_value_t = 3)]
     pub show: usize,

@@ -3,6 +3,7 @@
 mod args;
 mod commands;
 mod council;
+mod kernel_times;
 mod output;
 mod plot;
 mod records;

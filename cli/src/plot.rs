@@ -16,7 +16,7 @@ pub fn curves(path: &Path, steps: &[Value]) -> Result<()> {
     let pictures = if reward.is_empty() {
         [("loss, nats per token", of("/loss")), ("norm of the gradient", of("/grad_norm"))]
     } else {
-        [("mean critic score of the rollouts", reward), ("KL to the base, nats per token", of("/groups/kl"))]
+        [("mean critic score of the rollouts", reward), ("KL to the reference, nats per token", of("/groups/kl"))]
     };
     let last = steps.iter().filter_map(|s| s["step"].as_f64()).fold(1.0, f64::max);
     let root = SVGBackend::new(path, (760, 560)).into_drawing_area();

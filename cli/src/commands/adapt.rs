@@ -17,6 +17,7 @@ use unspoken::train::{AdamWParams, objective::PolicyParams};
 use super::adapt_report::{lines, people, sums, with_answers};
 use super::critique::reader;
 use crate::args::{self, Adapt, Args};
+use crate::kernel_times::OfPhases;
 use crate::output::{bar, print};
 use crate::{plot, records};
 
@@ -67,13 +68,20 @@ pub fn run(args: &Args, a: &Adapt) -> Result<()> {
     }
     let progress = bar(job.steps(), "aligning");
     progress.set_position(job.steps_done() as u64);
+    let mut times = a.profile.then(|| OfPhases::new(&device));
     let end = job.run(&budget, &mut |p: &Progress| {
+        if let Some(times) = &mut times {
+            times.see(p.phase);
+        }
         if p.phase == Phase::StepDone {
             progress.set_position(p.step as u64);
         }
         Control::Continue
     })?;
     progress.finish_and_clear();
+    if let Some(times) = times {
+        eprintln!("{}", times.text().trim_start());
+    }
 
     eprintln!("measuring {} after", data.name);
     let after = measure(&mut job, a, &data)?;

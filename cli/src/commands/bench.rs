@@ -5,15 +5,13 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
-use unspoken::device::{CpuDevice, Device, KernelTime, Level};
+use unspoken::device::{CpuDevice, Device, Level};
 use unspoken::model::{Adapter, Context, ContextParams, Model, SeqId, Span};
 use unspoken::train::{AdamWParams, Group, Trainer, objective};
 
 use crate::args::{Args, Bench};
+use crate::kernel_times;
 use crate::output::print;
-
-/// Kernels listed of each part.
-const PROFILE_ROWS: usize = 16;
 
 pub fn run(args: &Args, a: &Bench) -> Result<()> {
     ensure!(
@@ -88,7 +86,7 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
         "device": device.name(),
         "prompt_tokens": a.prompt_tokens,
         "generate_tokens": a.generate_tokens,
-        "profile": parts.iter().map(|(part, times)| ((*part).to_owned(), profile_json(times))).collect::<serde_json::Map<_, _>>(),
+        "profile": parts.iter().map(|(part, times)| ((*part).to_owned(), kernel_times::to_json(times))).collect::<serde_json::Map<_, _>>(),
     });
     print(args.json, &value, || {
         let f = |key: &str| value[key].as_f64().unwrap_or(0.0);
@@ -105,7 +103,7 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
             f("train_tokens_per_s"),
             load_s,
             f("peak_memory_bytes") / 1e6
-        ) + &parts.iter().map(|(part, times)| profile_table(part, times)).collect::<String>()
+        ) + &parts.iter().map(|(part, times)| kernel_times::table(part, times)).collect::<String>()
     })
 }
 
@@ -153,31 +151,6 @@ fn train_step(trainer: &mut Trainer, tokens: &[u32]) -> Result<f64> {
     trainer.backward(&objective::sft(&lp).grad)?;
     trainer.step()?;
     Ok(tokens.len() as f64 / start.elapsed().as_secs_f64())
-}
-
-fn profile_json(times: &[KernelTime]) -> serde_json::Value {
-    let kernel =
-        |t: &KernelTime| json!({"kernel": t.kernel, "dispatches": t.dispatches, "seconds": t.time.as_secs_f64()});
-    times.iter().map(kernel).collect()
-}
-
-/// The kernels that take the most.
-fn profile_table(part: &str, times: &[KernelTime]) -> String {
-    let total: f64 = times.iter().map(|t| t.time.as_secs_f64()).sum();
-    let dispatches: u64 = times.iter().map(|t| t.dispatches).sum();
-    let mut text = format!("\n\n{part}: {:.2} ms in {dispatches} dispatches", 1e3 * total);
-    for t in times.iter().take(PROFILE_ROWS) {
-        let seconds = t.time.as_secs_f64();
-        text += &format!(
-            "\n{:5.1} % {:9.3} ms {:6} x {:8.1} us  {}",
-            100.0 * seconds / total,
-            1e3 * seconds,
-            t.dispatches,
-            1e6 * seconds / t.dispatches as f64,
-            t.kernel
-        );
-    }
-    text
 }
 
 /// The CPU, as if it had nothing above these instructions.

@@ -152,14 +152,25 @@ fn critiques(m: &Measure) -> String {
     }
 }
 
+/// A range without the spikes of a few points, where they would flatten all others; a single token that the reference
+/// thinks impossible makes one.
+pub(super) fn spikes_cut(points: &[(f64, f64)]) -> Option<(f64, f64)> {
+    let mut values: Vec<f64> = points.iter().map(|p| p.1).filter(|v| v.is_finite()).collect();
+    values.sort_by(f64::total_cmp);
+    let (low, high) = (*values.first()?, *values.last()?);
+    let most = values[(values.len() - 1) * 9 / 10];
+    (most > 0.0 && high > 4.0 * most).then_some((low.min(0.0), 1.25 * most))
+}
+
 fn charts(steps: &[TrainingStep]) -> Vec<Value> {
     let line = |colour, of: fn(&TrainingStep) -> Option<f64>| Line {
         colour,
         points: steps.iter().filter_map(|s| Some((s.step, of(s)?))).collect(),
     };
+    let kl = line(1, |s| s.kl);
     let all = [
         ("Mean critic score of the rollouts", None::<(f64, f64)>, vec![("score", line(0, |s| s.reward))]),
-        ("KL to the base, nats a token", None, vec![("KL", line(1, |s| s.kl))]),
+        ("KL to the reference, nats a token", spikes_cut(&kl.points), vec![("KL", kl)]),
         (
             "Advantage shares",
             Some((0.0, 1.0)),

@@ -180,3 +180,11 @@ fn json_brings_it_back() {
     assert_eq!((names(&back), back.training.len()), (names(&r), 3));
     assert!(Report::read(&path).is_err());
 }
+
+#[test]
+fn a_spike_does_not_flatten_a_curve() {
+    let curve = |spike: f64| (0..40).map(|i| (f64::from(i), if i == 7 { spike } else { 0.5 })).collect::<Vec<_>>();
+    assert_eq!(super::html::spikes_cut(&curve(900.0)), Some((0.0, 0.625)));
+    assert_eq!(super::html::spikes_cut(&curve(0.6)), None);
+    assert_eq!(super::html::spikes_cut(&[]), None);
+}
