@@ -45,31 +45,35 @@ pub enum Form {
 /// written ones distinct from all others, and every index in index bindings in range. The form's instructions
 /// are there.
 pub unsafe fn run(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
+    // Each arm is a copy of `body` that has only the forms that can run there: what tells them apart is a constant in it.
     // SAFETY: passed on from the caller; the instructions are there.
     unsafe {
         match form {
+            Form::Plain => run_plain(kernel, raw, slots, team),
             #[cfg(target_arch = "x86_64")]
-            Form::Fast(level) if level >= Level::Avx2 => run_avx2(kernel, raw, slots, team, form),
-            _ => body(kernel, raw, slots, team, form),
+            Form::Fast(level) if level >= Level::Avx2 => run_avx2(kernel, raw, slots, team, level),
+            Form::Fast(_) => body(kernel, raw, slots, team, true, Level::Portable),
         }
     }
+}
+
+#[inline(never)]
+unsafe fn run_plain(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>) {
+    // SAFETY: passed on from the caller.
+    unsafe { body(kernel, raw, slots, team, false, Level::Portable) }
 }
 
 /// The same code, compiled for wider registers. The few loops that gain from still wider ones look at the level when they
 /// run: compiled again for each, all would take several times as long to build.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn run_avx2(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
+unsafe fn run_avx2(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, level: Level) {
     // SAFETY: passed on from the caller.
-    unsafe { body(kernel, raw, slots, team, form) }
+    unsafe { body(kernel, raw, slots, team, true, level.max(Level::Avx2)) }
 }
 
 #[inline(always)]
-unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, form: Form) {
-    let (fast, level) = match form {
-        Form::Plain => (false, Level::Portable),
-        Form::Fast(level) => (true, level),
-    };
+unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, fast: bool, level: Level) {
     // SAFETY: passed on from the caller.
     unsafe {
         match kernel {
