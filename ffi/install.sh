@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Builds the C library and installs header, shared and static library, and the pkg-config file: install.sh PREFIX
+# UNSPOKEN_PROFILE chooses cargo's profile (dist), UNSPOKEN_FEATURES its features ("--no-default-features --features cpu,store").
 set -euo pipefail
 prefix=${1:?install.sh PREFIX}
 cd "$(dirname "$0")/.."
 profile=${UNSPOKEN_PROFILE:-dist}
 # Without the rlib that the tests link, which keeps cargo from optimising across crates.
-cargo rustc --profile "$profile" --package unspoken-ffi --lib --crate-type cdylib,staticlib
+read -ra features <<< "${UNSPOKEN_FEATURES:-}"
+cargo rustc --profile "$profile" --package unspoken-ffi --lib --crate-type cdylib,staticlib ${features[@]+"${features[@]}"}
 target=${CARGO_TARGET_DIR:-target}/${profile/dev/debug}
 version=$(sed -n 's/^version = "\(.*\)"/\1/p' Cargo.toml | head -n 1)
 case $(uname) in

@@ -2,6 +2,7 @@
 # Makes what Package.swift needs, on a Mac with Xcode and Rust:
 #   rustup target add aarch64-apple-ios aarch64-apple-ios-sim x86_64-apple-ios aarch64-apple-darwin x86_64-apple-darwin
 #   bindings/swift/build.sh
+# UNSPOKEN_FEATURES chooses cargo's features ("--no-default-features --features gpu,cpu,store").
 # With --host only this machine's library is built and the sources are compiled against it (no XCFramework).
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -31,11 +32,12 @@ if [ "${1:-}" = --host ]; then
   exit
 fi
 
+read -ra features <<< "${UNSPOKEN_FEATURES:-}"
 ios=(aarch64-apple-ios)
 simulator=(aarch64-apple-ios-sim x86_64-apple-ios)
 mac=(aarch64-apple-darwin x86_64-apple-darwin)
 for triple in "${ios[@]}" "${simulator[@]}" "${mac[@]}"; do
-  cargo build --profile dist --package unspoken-uniffi --target "$triple"
+  cargo build --profile dist --package unspoken-uniffi --target "$triple" ${features[@]+"${features[@]}"}
 done
 generate "$target/aarch64-apple-darwin/dist/libunspoken_uniffi.dylib"
 join() { # name, triples

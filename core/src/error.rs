@@ -11,6 +11,7 @@ use crate::model::ModelError;
 #[cfg(feature = "store")]
 use crate::store::StoreError;
 use crate::text::TextError;
+#[cfg(feature = "train")]
 use crate::train::CheckpointError;
 
 /// What went wrong, as a number. Numbers never change their meaning and are never used again.
@@ -265,6 +266,7 @@ fn text(e: &TextError) -> Code {
 fn device(e: &DeviceError) -> Code {
     match e {
         DeviceError::NoGpu(_) => Code::NoGpu,
+        DeviceError::NotBuiltIn(_) => Code::NotBuiltIn,
         DeviceError::OutOfMemory { .. } | DeviceError::TooLarge { .. } => Code::OutOfMemory,
         DeviceError::Lost(_) => Code::DeviceLost,
         DeviceError::OutOfRange { .. } | DeviceError::ForeignBuffer | DeviceError::Kernel { .. } => Code::DeviceFailed,
@@ -276,6 +278,7 @@ fn model(e: &ModelError) -> Code {
     match e {
         ModelError::Gguf(e) => gguf(e),
         ModelError::Device(e) => device(e),
+        ModelError::NotBuiltIn(_) => Code::NotBuiltIn,
         ModelError::UnknownArchitecture { .. }
         | ModelError::UnsupportedType { .. }
         | ModelError::Unsupported { .. } => Code::UnsupportedModel,
@@ -305,9 +308,12 @@ fn align(e: &AlignError) -> Code {
         AlignError::Generate(e) => generate(e),
         AlignError::Data { .. } => Code::Data,
         AlignError::Io { source, .. } => io(source),
-        AlignError::Checkpoint(CheckpointError::Io { source, .. }) => io(source),
-        AlignError::Checkpoint(CheckpointError::Invalid { .. }) => Code::CorruptFile,
-        AlignError::Checkpoint(CheckpointError::Model(e)) => model(e),
+        #[cfg(feature = "train")]
+        AlignError::Checkpoint(e) => match e {
+            CheckpointError::Io { source, .. } => io(source),
+            CheckpointError::Invalid { .. } => Code::CorruptFile,
+            CheckpointError::Model(e) => model(e),
+        },
         AlignError::Params(_) => Code::InvalidArgument,
     }
 }

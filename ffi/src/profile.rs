@@ -309,7 +309,7 @@ fn object(profile: *const unspoken_profile) -> Result<Arc<ProfileObject>, Failur
 
 /// The user of a handle.
 pub(crate) fn profile(profile: *const unspoken_profile) -> Result<Profile, Failure> {
-    Ok(object(profile)?.profile.clone())
+    object(profile).map(|o| o.profile.clone())
 }
 
 fn list(texts: *const unspoken_texts) -> Result<Arc<Texts>, Failure> {

@@ -11,9 +11,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Where cargo put the shared library.
+/// Where the shared library is: in the folder of `UNSPOKEN_LIBRARIES`, else where cargo put it.
 fn libraries() -> PathBuf {
-    std::env::current_exe().unwrap().parent().unwrap().to_owned()
+    let cargo = || std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    std::env::var_os("UNSPOKEN_LIBRARIES").map_or_else(cargo, PathBuf::from)
 }
 
 fn there(program: &str) -> bool {
@@ -88,6 +89,14 @@ fn users_in_c() {
     plain.arg(tiny_model());
     with_store(plain);
     valgrind(&program).into_iter().for_each(with_store);
+    let _ = std::fs::remove_dir_all(&store);
+}
+
+#[test]
+fn every_part_is_there_in_c() {
+    let Some(program) = compile("tests/c/parts.c", "cc", "-std=c11") else { return };
+    let store = temporary("parts");
+    run(Command::new(&program).arg(tiny_model()).arg(&store));
     let _ = std::fs::remove_dir_all(&store);
 }
 

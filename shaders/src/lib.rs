@@ -7,6 +7,7 @@
 //!
 //! Weights stay quantized: [`quant`] describes how GGUF blocks are laid out as planes.
 
+#[cfg(feature = "cpu")]
 pub mod cpu;
 pub mod kernel;
 mod kv;

@@ -12,15 +12,25 @@ use crate::process::{self, built, cargo, install, root, target};
 /// The Kotlin compiler, from npm.
 const KOTLIN: &str = "kotlin-compiler@2.4.20";
 
+/// Which libraries.
+#[derive(Debug, Default, clap::Args)]
+pub struct Params {
+    /// The folder of the libraries that are run, such as target/dist; those of the tests are built where there is none
+    #[arg(long)]
+    pub libraries: Option<PathBuf>,
+}
+
 /// Runs it all; languages without a toolchain are said aloud.
-pub fn run() -> Result<()> {
+pub fn run(params: &Params) -> Result<()> {
     models::fetch()?;
     let out = target().join("bindings");
     std::fs::create_dir_all(&out)?;
     // The features of dependencies are those of all packages and tests: with others everything would be built anew after
     // `cargo test`.
     process::run(&mut cargo(&["build", "--workspace", "--lib", "--bins", "--test", "header"]))?;
-    let library = target().join("debug").join(library_name("unspoken_uniffi"));
+    let libraries = params.libraries.clone().unwrap_or_else(|| target().join("debug"));
+    let libraries = libraries.canonicalize().with_context(|| libraries.display().to_string())?;
+    let library = libraries.join(library_name("unspoken_uniffi"));
     for language in ["kotlin", "swift", "python"] {
         let folder = out.join(language);
         let mut generate = Command::new(built("unspoken-bindgen"));
@@ -44,7 +54,7 @@ pub fn run() -> Result<()> {
         Ok(())
     };
     scenario("rust", &mut Command::new(built("scenario")))?;
-    match c(&out)? {
+    match c(&out, &libraries)? {
         Some(mut program) => scenario("c", &mut program)?,
         None => eprintln!("skipped: C"),
     }
@@ -61,7 +71,7 @@ pub fn run() -> Result<()> {
         }
         None => eprintln!("skipped: Python"),
     }
-    match kotlin(&out)? {
+    match kotlin(&out, &libraries)? {
         Some(mut program) => scenario("kotlin", &mut program)?,
         None => eprintln!("skipped: Kotlin"),
     }
@@ -90,15 +100,14 @@ fn compare(said: &[(&str, String)]) -> Result<()> {
 }
 
 /// The scenario in C, linked to the shared library.
-fn c(out: &Path) -> Result<Option<Command>> {
+fn c(out: &Path, libraries: &Path) -> Result<Option<Command>> {
     if !provided(&["gcc", "libc6-dev"], || there("cc")) {
         return Ok(None);
     }
     let program = out.join("scenario-c");
-    let libraries = target().join("debug");
     let mut cc = Command::new("cc");
     cc.args(["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-Iffi/include", "-Iffi/tests/c"]);
-    cc.arg("ffi/tests/c/scenario.c").arg("-o").arg(&program).arg("-L").arg(&libraries);
+    cc.arg("ffi/tests/c/scenario.c").arg("-o").arg(&program).arg("-L").arg(libraries);
     cc.args(["-lunspoken_ffi", "-lpthread"]).arg(format!("-Wl,-rpath,{}", libraries.display()));
     process::run(&mut cc)?;
     Ok(Some(Command::new(program)))
@@ -121,7 +130,7 @@ fn python(out: &Path, library: &Path) -> Result<Option<PathBuf>> {
 }
 
 /// The generated sources, the layer and the scenario, compiled; the command that runs them on the JVM.
-fn kotlin(out: &Path) -> Result<Option<Command>> {
+fn kotlin(out: &Path, libraries: &Path) -> Result<Option<Command>> {
     let jna = PathBuf::from("/usr/share/java/jna.jar");
     let tools = provided(&["default-jre-headless"], || there("java")) && provided(&["npm"], || there("npm"));
     if !tools || !provided(&["libjna-java"], || jna.exists()) {
@@ -144,7 +153,7 @@ fn kotlin(out: &Path) -> Result<Option<Command>> {
     kotlinc.arg(&guide).arg(out.join("kotlin")).args(["bindings/kotlin/src/main/kotlin", "bindings/kotlin/tests"]);
     process::run(kotlinc.arg("-d").arg(&jar)).context("the Kotlin compiler")?;
     let mut java = Command::new("java");
-    java.arg(format!("-Djna.library.path={}", target().join("debug").display()));
+    java.arg(format!("-Djna.library.path={}", libraries.display()));
     java.arg("-cp").arg(path_list(&[&jar, &compiler.join("kotlin-stdlib.jar"), &coroutines, &jna])?);
     java.arg("ScenarioKt");
     Ok(Some(java))

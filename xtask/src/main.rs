@@ -31,7 +31,7 @@ enum Command {
     /// Format, lints, licences, and every test on every device that there is
     Test,
     /// The library in C, Python and Kotlin: built, run and compared
-    Bindings,
+    Bindings(bindings::Params),
     /// Side by side with the peers that the environment names; a table and a picture in benches/
     Bench(bench::Params),
 }
@@ -42,7 +42,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => demo::run(),
         Command::Result(p) => result::run(&p),
         Command::Test => test::run(),
-        Command::Bindings => bindings::run(),
+        Command::Bindings(p) => bindings::run(&p),
         Command::Bench(p) => bench::run(&p),
     }
 }

@@ -19,15 +19,18 @@ pub fn run() -> Result<()> {
         eprintln!("cargo-deny is not installed; checking the library's tree alone");
         library_tree()?;
     }
-    // What a host may leave out.
-    for features in [&[][..], &["--features", "store"], &["--features", "gpu"]] {
-        let check = ["check", "--package", "unspoken", "--no-default-features"];
-        process::run(cargo(&check).args(features))?;
+    // What a host may leave out: each part, and all of them together.
+    let parts = ["gpu", "cpu", "train", "store", "eval"];
+    let each = parts.iter().map(|out| parts.iter().filter(|p| *p != out).copied().collect::<Vec<_>>().join(","));
+    for features in each.chain([String::new()]) {
+        let packages = ["--package", "unspoken", "--package", "unspoken-ffi", "--package", "unspoken-uniffi"];
+        let mut check = cargo(&["check", "--no-default-features", "--features", features.as_str()]);
+        process::run(check.args(packages))?;
     }
     // One test at a time: each already uses all cores.
     let mut tests = cargo(&["test", "--workspace", "--", "--test-threads=1"]);
     process::run(tests.env("UNSPOKEN_REQUIRE_MODELS", "1"))?;
-    bindings::run()?;
+    bindings::run(&bindings::Params::default())?;
     examples::run()
 }
 

@@ -1,118 +1,13 @@
-//! CDPA: critique-driven policy alignment. What a step of it is made of: constants, and the update by the groups
-//! of rollouts. The reference policy is the same weights with the adapter off, or with the one that the job began with.
+//! CDPA: critique-driven policy alignment. The update by the groups of rollouts. The reference policy is the same weights
+//! with the adapter off, or with the one that the job began with.
 
 use super::rollouts::{Origin, RolloutGroup};
-use super::{AlignError, Estimator, RefineParams, RefineWhen, Scale, advantages};
-use crate::generate::SampleParams;
+use super::{Aggregation, AlignError, CdpaParams, Reward, Rollouts, advantages};
 use crate::model::{Adapter, ModelError};
-use crate::train::objective::{self, OffPolicyToken, PolicyParams, PolicyToken};
+use crate::train::objective::{self, OffPolicyToken, PolicyToken};
 use crate::train::{Trainer, Tree};
 
-/// How token losses are averaged over a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Aggregation {
-    /// Each rollout's mean, then the mean of those (GRPO).
-    #[default]
-    Sequence,
-    /// The mean over all tokens (DAPO).
-    Token,
-    /// The sum over the tokens by the number of rollouts and the longest length allowed (Dr. GRPO): a token counts
-    /// the same whatever the length of its answer.
-    Constant,
-}
-
-/// What the members of a group are.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rollouts {
-    /// Chains that the policy draws.
-    #[default]
-    Chains,
-    /// The replies that the record offers, all of them, each of one step: the policy is asked for a plain reply, and
-    /// what it would have to draw very often to meet is compared in one group. Where a record has replies for other
-    /// users, these ask, too.
-    Replies,
-}
-
-/// Who scores the members of a group.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reward {
-    /// The critic.
-    #[default]
-    Critic,
-    /// The record itself, which says what each of its replies violates: 1 for the one that fits, −1 for the others. No
-    /// critic is asked: what a critic without error would lead to.
-    Labels,
-}
-
-/// The policy that the KL holds on to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Reference {
-    /// The base, with the adapter off.
-    #[default]
-    Base,
-    /// The adapter that the job was begun with; the base where it was begun with none. For policies that were
-    /// supervised first: the base is far from them, and to be held to it is to unlearn that.
-    Start,
-}
-
-/// Constants of CDPA.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct CdpaParams {
-    /// What the members of a group are.
-    pub rollouts: Rollouts,
-    /// Who scores them.
-    pub reward: Reward,
-    /// Rollouts of a prompt; at least 2.
-    pub group: usize,
-    /// Prompts in a step.
-    pub prompts: usize,
-    /// Tokens of a rollout at the most.
-    pub max_tokens: usize,
-    /// How rollouts are drawn.
-    pub sample: SampleParams,
-    /// How scores become advantages.
-    pub estimator: Estimator,
-    /// Whether they are divided by the standard deviation.
-    pub scale: Scale,
-    /// Clip and KL.
-    pub policy: PolicyParams,
-    /// What the KL holds on to.
-    pub reference: Reference,
-    /// How losses are averaged.
-    pub aggregation: Aggregation,
-    /// Gradient steps on each batch of rollouts.
-    pub epochs: usize,
-    /// Feedback in words.
-    pub refine: RefineParams,
-}
-
-impl Default for CdpaParams {
-    fn default() -> Self {
-        Self {
-            rollouts: Rollouts::default(),
-            reward: Reward::default(),
-            group: 4,
-            prompts: 1,
-            max_tokens: 160,
-            sample: SampleParams { temperature: 0.9, top_p: 0.95, ..SampleParams::default() },
-            estimator: Estimator::default(),
-            scale: Scale::default(),
-            policy: PolicyParams::default(),
-            reference: Reference::default(),
-            aggregation: Aggregation::default(),
-            epochs: 1,
-            refine: RefineParams::default(),
-        }
-    }
-}
-
 impl CdpaParams {
-    /// The control: one score for a whole response, no feedback in words.
-    pub fn grpo(self) -> Self {
-        let refine = RefineParams { when: RefineWhen::Never, ..self.refine };
-        Self { estimator: Estimator::Outcome, refine, ..self }
-    }
-
     pub(super) fn check(&self) -> Result<(), AlignError> {
         let bad = |m: &str| Err(AlignError::Params(m.into()));
         if self.group < 2 {
@@ -277,7 +172,7 @@ fn policy_tokens(now: &[f32], old: &[f32], reference: &[f32], advantages: &[f32]
 #[cfg(test)]
 mod tests {
     use super::super::rollouts::Member;
-    use super::super::{Critique, Rewards};
+    use super::super::{Critique, Estimator, RefineWhen, Rewards};
     use super::*;
 
     fn group(lengths: &[usize]) -> RolloutGroup {

@@ -1,8 +1,8 @@
 //! Learning by choices: of the replies to one user, the one that fits is to have the highest score. What replies have in
 //! common teaches nothing then, and to four users of the same replies nothing is left but the preference.
 
-use super::sft::{Row, RowsReport, reply_messages};
-use super::{AlignError, Assistant, ChoiceOption, Record};
+use super::sft::{Row, RowsReport};
+use super::{AlignError, Assistant, ChoiceOption, Record, reply_messages};
 use crate::model::ModelError;
 use crate::text::Specials;
 use crate::train::objective::{self, Objective};

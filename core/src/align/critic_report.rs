@@ -92,7 +92,7 @@ pub fn critic_report(
             Ok(critiques)
         };
         if of != Supervision::Replies {
-            let texts: Vec<String> = r.chains.iter().map(|c| super::sft::chain_text(&c.steps)).collect();
+            let texts: Vec<String> = r.chains.iter().map(|c| super::prompts::chain_text(&c.steps)).collect();
             let critiques = critique(r, &texts.iter().map(String::as_str).collect::<Vec<_>>())?;
             let kind = |kind| r.chains.iter().position(|c| c.kind == kind);
             if let (Some(good), Some(flawed)) = (kind(ChainKind::Good), kind(ChainKind::Flawed)) {

@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
 use super::choice::{Choice, ScoredBy, pass_choices};
 use super::run_log::{self, RunLog};
-use super::sft::{CriticChain, Row, Supervision, critic_rows, pass_rows};
-use super::{AlignError, Assistant, Split};
+use super::sft::{CriticChain, Row, critic_rows, pass_rows};
+use super::{AlignError, Assistant, Split, Supervision};
 use crate::model::{Adapter, ModelError};
 use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
 

@@ -3,6 +3,7 @@
 use crate::generate::GenerateError;
 use crate::model::ModelError;
 use crate::text::TextError;
+#[cfg(feature = "train")]
 use crate::train::CheckpointError;
 
 /// What can go wrong while aligning.
@@ -37,6 +38,7 @@ pub enum AlignError {
         source: std::io::Error,
     },
     /// A job's checkpoint.
+    #[cfg(feature = "train")]
     #[error(transparent)]
     Checkpoint(#[from] CheckpointError),
     /// Parameters that make no sense.

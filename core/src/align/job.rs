@@ -7,114 +7,14 @@ use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
-use super::cdpa::{CdpaParams, Reference, Reward, Rollouts};
 use super::choice::{ReplyChoice, reply_choices};
-use super::guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
+use super::guard::{Conclusion, HeldOut, Measure, Verdict};
 use super::lengths::Lengths;
 use super::run_log::{self, RunLog};
-use super::sft::{Row, Supervision, policy_units};
-use super::{AlignError, Assistant, Critic, Record};
+use super::sft::{Row, policy_units};
+use super::{AdaptParams, AlignError, Assistant, CdpaParams, Critic, Method, Record, Reference, Reward, Rollouts};
 use crate::model::Adapter;
-use crate::train::{AdamWParams, Checkpoint, Schedule, Trainer};
-
-/// How a policy is adapted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Method {
-    /// Supervised on the best chains and the fitting replies of the data; no critic.
-    Sft,
-    /// Supervised on the choice among the replies that the data offer: the fitting one against the others, to every user
-    /// whom one of them suits; no critic.
-    Choice,
-    /// Rejection sampling: supervised on the best rollout of each group.
-    Rft,
-    /// Policy gradient with one score for each rollout.
-    Grpo,
-    /// Policy gradient with a score for each step, and feedback in words.
-    #[default]
-    Cdpa,
-}
-
-impl Method {
-    /// Whether it is told by the data alone what is good, and needs no rollouts and no critic.
-    pub fn is_supervised(self) -> bool {
-        matches!(self, Self::Sft | Self::Choice)
-    }
-}
-
-/// Supervised passes before the method begins.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct WarmStart {
-    /// Passes over what the data supervise; 0 for none.
-    pub passes: usize,
-    /// Learning rate.
-    pub lr: f32,
-    /// Chains, or questions with their replies, in a step.
-    pub batch: usize,
-}
-
-impl Default for WarmStart {
-    fn default() -> Self {
-        Self { passes: 0, lr: 1e-3, batch: 2 }
-    }
-}
-
-/// Constants of an adaptation.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AdaptParams {
-    /// How.
-    pub method: Method,
-    /// Steps of the method.
-    pub steps: usize,
-    /// Rank of a new adapter.
-    pub rank: usize,
-    /// Blocks of the model, from the last one down, that a new adapter acts in; all where there are fewer.
-    pub blocks: usize,
-    /// LoRA's alpha of a new adapter.
-    pub alpha: f32,
-    /// The optimizer; its rate is the highest one of the method.
-    pub optimizer: AdamWParams,
-    /// Steps of the method in which the rate rises.
-    pub warmup: usize,
-    /// Share of the rate that is left at the end; 1 keeps it.
-    pub floor: f32,
-    /// Before it.
-    pub warm_start: WarmStart,
-    /// Rollouts, advantages, objective; for all methods but SFT.
-    pub cdpa: CdpaParams,
-    /// Chains, or questions with their replies, of a supervised step.
-    pub batch: usize,
-    /// What SFT and the warm start learn of a record.
-    pub supervision: Supervision,
-    /// Tokens of a training pass at the most; more take more memory.
-    pub pass_tokens: usize,
-    /// When the adapter is kept.
-    pub guard: GuardParams,
-    /// Seed of everything random.
-    pub seed: u64,
-}
-
-impl Default for AdaptParams {
-    fn default() -> Self {
-        Self {
-            method: Method::default(),
-            steps: 8,
-            rank: 8,
-            blocks: usize::MAX,
-            alpha: 16.0,
-            optimizer: AdamWParams::default(),
-            warmup: 0,
-            floor: 1.0,
-            warm_start: WarmStart::default(),
-            cdpa: CdpaParams::default(),
-            batch: 2,
-            supervision: Supervision::default(),
-            pass_tokens: 1024,
-            guard: GuardParams::default(),
-            seed: 0,
-        }
-    }
-}
+use crate::train::{Checkpoint, Schedule, Trainer};
 
 impl AdaptParams {
     /// Numbers that nothing can be computed with.

@@ -1,53 +1,14 @@
 //! Feedback in words: the policy answers again with the critique at hand, and a better answer joins the group
 //! (after Critique-GRPO, arXiv 2506.03106).
 
-use super::cdpa::{CdpaParams, Rollouts};
 use super::rollouts::{self, Asking, Member, Origin, RolloutGroup, draw};
-use super::{AlignError, Assistant, Critic, Critique, Estimator, Record, Scale, advantages};
+use super::{
+    AlignError, Assistant, CdpaParams, Critic, Critique, Estimator, Record, RefineWhen, Refined, Rollouts, Scale,
+    advantages,
+};
 use crate::generate::SampleParams;
 use crate::model::Adapter;
 use crate::text::Message;
-
-/// When a group gets a refined answer.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum RefineWhen {
-    /// Never.
-    Never,
-    /// Where the scores of every step tie, so that nothing would be learned.
-    #[default]
-    Tied,
-    /// Always.
-    Always,
-}
-
-/// Constants of the refinement.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct RefineParams {
-    /// When it is tried.
-    pub when: RefineWhen,
-    /// γ of the weight p / (p + γ) that a refined token has in place of the ratio.
-    pub gamma: f32,
-}
-
-impl Default for RefineParams {
-    fn default() -> Self {
-        Self { when: RefineWhen::default(), gamma: 0.1 }
-    }
-}
-
-/// What refinement did.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Refined {
-    /// Groups in which it was tried.
-    pub tried: usize,
-    /// Refined answers that were better and joined.
-    pub joined: usize,
-    /// Groups whose step scores all tied and no longer do.
-    pub rescued: usize,
-    /// Tokens that policy and critic wrote for it.
-    #[serde(skip)]
-    pub tokens: (usize, usize),
-}
 
 /// Whether the scores of every step are the same in all answers.
 fn tied(group: &RolloutGroup) -> bool {

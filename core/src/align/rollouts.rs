@@ -1,8 +1,9 @@
 //! Groups: rollouts of one prompt, each with its critique and the rewards of its steps.
 
-use super::cdpa::Rollouts;
 use super::pers_genprm::Asked;
-use super::{AlignError, Assistant, Critic, Critique, Record, Rewards, StepCritique, policy_messages, reply_messages};
+use super::{
+    AlignError, Assistant, Critic, Critique, Record, Rewards, Rollouts, StepCritique, policy_messages, reply_messages,
+};
 use crate::generate::{Request, SampleParams, generate_in_batches};
 use crate::model::Adapter;
 use crate::text::{Message, Specials, Tokenizer, split_steps, token_steps};

@@ -1,6 +1,7 @@
 //! Supervised rows: best chains for the policy (RFT), critiques for the critic.
 
-use super::{AlignError, Assistant, ChainKind, Record, pers_genprm};
+use super::prompts::{chain_text, policy_messages, reply_messages};
+use super::{AlignError, Assistant, ChainKind, Record, Supervision, pers_genprm};
 use crate::model::ModelError;
 use crate::text::{Message, Specials};
 use crate::train::{Trainer, Tree, objective};
@@ -14,38 +15,6 @@ pub struct Row {
     pub answer: Vec<u32>,
     /// What each token of the answer counts in the row's mean.
     pub weights: Vec<f32>,
-}
-
-/// The form that answers are trained in.
-pub(crate) const STEPS: &str = "Think in up to five steps about what this user needs but does not say. Begin each \
-on its own line with \"Step k:\". The last step is your reply.";
-
-/// What the policy is asked: preferences and the form of the answer, then the question.
-pub fn policy_messages(preferences: &str, question: &str) -> Vec<Message> {
-    let system = format!("The user's preferences: {preferences}\n{STEPS}");
-    vec![Message::system(system), Message::user(question)]
-}
-
-/// What the policy is asked for a plain reply: preferences, then the question.
-pub fn reply_messages(preferences: &str, question: &str) -> Vec<Message> {
-    vec![Message::system(format!("The user's preferences: {preferences}")), Message::user(question)]
-}
-
-/// What of a record a policy is supervised on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Supervision {
-    /// The good chains, step by step: the best paths, which RFT trains on.
-    Chains,
-    /// The fitting options as plain replies.
-    Replies,
-    /// Both.
-    #[default]
-    Both,
-}
-
-/// A chain as the policy writes it.
-pub(super) fn chain_text(steps: &[super::ChainStep]) -> String {
-    steps.iter().enumerate().map(|(i, s)| format!("Step {}: {}\n", i + 1, s.text)).collect::<String>().trim().into()
 }
 
 fn row(assistant: &Assistant, messages: &[Message], begun: &str, answer: &str) -> Result<Row, AlignError> {

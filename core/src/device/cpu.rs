@@ -7,8 +7,9 @@ use std::time::Instant;
 
 use unspoken_kernels::cpu::{self, Barrier, Form, Level, Slot, Team};
 
-use super::buffer::{Memory, Words, Zeroed};
+use super::buffer::Memory;
 use super::profile::{KernelTime, Profile};
+use super::words::{Words, Zeroed};
 use super::{Buffer, DeviceError, Recording};
 
 /// The CPU twins on a pool of threads.

@@ -7,6 +7,9 @@ pub enum DeviceError {
     /// No GPU was found.
     #[error("no GPU found: {0}; use the cpu device, or install a Vulkan, Metal or DX12 driver")]
     NoGpu(String),
+    /// A device that this build leaves out.
+    #[error("this build leaves out {0}")]
+    NotBuiltIn(&'static str),
     /// Memory was refused.
     #[error("out of memory: {bytes} bytes were refused by {device}")]
     OutOfMemory {

@@ -3,24 +3,45 @@
 //!
 //! The floors above never ask which device they are on.
 
+#[cfg(not(all(feature = "cpu", feature = "gpu")))]
+mod absent;
 mod buffer;
+#[cfg(feature = "cpu")]
 mod cpu;
 mod error;
+#[cfg_attr(not(any(feature = "cpu", feature = "gpu")), allow(dead_code))]
 mod profile;
 mod recording;
 mod rehearsal;
 #[cfg(feature = "gpu")]
 mod wgpu;
+#[cfg(feature = "cpu")]
+mod words;
 
+#[cfg(not(feature = "cpu"))]
+pub use self::absent::Absent as CpuDevice;
+#[cfg(not(feature = "gpu"))]
+pub use self::absent::Absent as WgpuDevice;
 #[cfg(feature = "gpu")]
 pub use self::wgpu::{AdapterInfo, AdapterKind, Few, Forms, Many, WgpuDevice, adapters};
 pub use buffer::Buffer;
+#[cfg(feature = "cpu")]
 pub use cpu::CpuDevice;
 pub use error::DeviceError;
 pub use profile::KernelTime;
 pub use recording::{Dispatch, Recording};
 pub use rehearsal::RehearsalDevice;
+#[cfg(feature = "cpu")]
 pub use unspoken_kernels::cpu::Level;
+
+#[cfg(not(feature = "gpu"))]
+use self::absent::Absent as GpuWords;
+#[cfg(not(feature = "cpu"))]
+use self::absent::Absent as Words;
+#[cfg(feature = "gpu")]
+use self::wgpu::GpuWords;
+#[cfg(feature = "cpu")]
+use self::words::Words;
 
 use std::ops::Range;
 use std::path::Path;
@@ -44,7 +65,6 @@ pub enum Device {
     /// The CPU twins.
     Cpu(Arc<CpuDevice>),
     /// The WGSL kernels.
-    #[cfg(feature = "gpu")]
     Gpu(Arc<WgpuDevice>),
     /// Nowhere: memory is counted.
     Rehearsal(Arc<RehearsalDevice>),
@@ -54,7 +74,8 @@ impl Device {
     /// Opens a device. `threads` is for the CPU; `None` takes the number of cores.
     ///
     /// # Errors
-    /// [`DeviceError::NoGpu`] where a GPU was asked for and there is none.
+    /// [`DeviceError::NoGpu`] where a GPU was asked for and there is none; [`DeviceError::NotBuiltIn`] where this build
+    /// leaves out what was asked for.
     pub fn open(choice: DeviceChoice, threads: Option<usize>) -> Result<Self, DeviceError> {
         Self::open_cached(choice, threads, None)
     }
@@ -72,12 +93,22 @@ impl Device {
         match choice {
             DeviceChoice::Gpu => return Self::gpu(true, cache),
             DeviceChoice::Auto => match Self::gpu(false, cache) {
-                Ok(gpu) => return Ok(gpu),
-                Err(e) => log::debug!("{e}"),
+                Err(e) if cfg!(feature = "cpu") => log::debug!("{e}"),
+                gpu => return gpu,
             },
             DeviceChoice::Cpu => {}
         }
+        Self::cpu(threads)
+    }
+
+    #[cfg(feature = "cpu")]
+    fn cpu(threads: Option<usize>) -> Result<Self, DeviceError> {
         Ok(Self::Cpu(Arc::new(CpuDevice::new(threads)?)))
+    }
+
+    #[cfg(not(feature = "cpu"))]
+    fn cpu(_threads: Option<usize>) -> Result<Self, DeviceError> {
+        Err(DeviceError::NotBuiltIn("the CPU device (feature cpu)"))
     }
 
     #[cfg(feature = "gpu")]
@@ -87,14 +118,13 @@ impl Device {
 
     #[cfg(not(feature = "gpu"))]
     fn gpu(_software: bool, _cache: Option<&Path>) -> Result<Self, DeviceError> {
-        Err(DeviceError::NoGpu("this program was built without the gpu feature".into()))
+        Err(DeviceError::NotBuiltIn("the GPU device (feature gpu)"))
     }
 
     /// What it is, for people: "cpu (2 threads, avx2)".
     pub fn name(&self) -> &str {
         match self {
             Self::Cpu(d) => d.name(),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.name(),
             Self::Rehearsal(_) => "rehearsal",
         }
@@ -107,7 +137,6 @@ impl Device {
     pub fn alloc(&self, words: usize) -> Result<Buffer, DeviceError> {
         match self {
             Self::Cpu(d) => d.alloc(words),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.alloc(words),
             Self::Rehearsal(d) => d.alloc(words),
         }
@@ -117,7 +146,6 @@ impl Device {
     pub fn max_buffer_words(&self) -> usize {
         match self {
             Self::Cpu(d) => d.max_buffer_words(),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.max_buffer_words(),
             Self::Rehearsal(d) => d.max_buffer_words(),
         }
@@ -131,7 +159,6 @@ impl Device {
     pub fn settle(&self, weights: Buffer) -> Result<Buffer, DeviceError> {
         match self {
             Self::Cpu(_) | Self::Rehearsal(_) => Ok(weights),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.settle(weights),
         }
     }
@@ -144,7 +171,6 @@ impl Device {
         buffer.check_range(offset..offset.saturating_add(words.len()))?;
         match self {
             Self::Cpu(d) => d.write(buffer, offset, words),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.write(buffer, offset, words),
             Self::Rehearsal(d) => d.check(buffer),
         }
@@ -182,7 +208,6 @@ impl Device {
         buffer.check_range(range.clone())?;
         match self {
             Self::Cpu(d) => d.read(buffer, range),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.read(buffer, range),
             Self::Rehearsal(d) => d.read(buffer, range),
         }
@@ -200,7 +225,6 @@ impl Device {
     pub fn start_profile(&self) {
         match self {
             Self::Cpu(d) => d.start_profile(),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.start_profile(),
             Self::Rehearsal(_) => {}
         }
@@ -211,7 +235,6 @@ impl Device {
     pub fn stop_profile(&self) -> Vec<KernelTime> {
         match self {
             Self::Cpu(d) => d.stop_profile(),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.stop_profile(),
             Self::Rehearsal(_) => Vec::new(),
         }
@@ -224,7 +247,6 @@ impl Device {
     pub fn run(&self, recording: &Recording) -> Result<(), DeviceError> {
         match self {
             Self::Cpu(d) => d.run(recording),
-            #[cfg(feature = "gpu")]
             Self::Gpu(d) => d.run(recording),
             Self::Rehearsal(d) => d.run(recording),
         }

@@ -3,14 +3,13 @@
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use serde::Serialize;
 use serde_json::json;
 
-use super::{Profile, guarded};
+use super::{AdaptationParams, Outcome, Profile, guarded};
 use crate::Error;
 use crate::align::{
-    self, AdaptParams, AlignError, Assistant, Budget, Conclusion, Control, CriticParams, Gate, HeldOut, Host, Phase,
-    Progress, Record, RunEnd, Spent, StepEnd, StepReport, Verdict,
+    self, AdaptParams, AlignError, Assistant, Budget, Control, CriticParams, Gate, HeldOut, Host, Phase, Progress,
+    Record, RunEnd, Spent, StepEnd, StepReport, Verdict,
 };
 use crate::eval::choice_accuracy;
 use crate::generate::{CancelToken, Canceller};
@@ -22,35 +21,6 @@ const QUESTIONS: usize = 32;
 /// Contexts of policy and critic in a job.
 fn context() -> ContextParams {
     ContextParams { cache_tokens: 4096, max_sequence: 2048, ..ContextParams::default() }
-}
-
-/// What an adaptation is made with.
-#[derive(Clone, Debug, Default)]
-pub struct AdaptationParams {
-    /// What the user might ask; the user's own messages where there are none and no records either.
-    pub questions: Vec<String>,
-    /// Records to learn from, besides.
-    pub records: Vec<Record>,
-    /// Constants of the method.
-    pub method: AdaptParams,
-    /// What it may cost.
-    pub budget: Budget,
-    /// Goes on with this job of the user's, which must have been begun with the same parameters.
-    pub job: Option<i64>,
-}
-
-/// What became of an adaptation.
-#[derive(Clone, Debug, Serialize)]
-pub struct Outcome {
-    /// The version that is in use now; 0 for the base model.
-    pub version: i64,
-    /// Whether it is a new one.
-    pub committed: bool,
-    /// The held-out records before and after, and what they said; nothing where the user has none or where nothing
-    /// was learned.
-    pub conclusion: Option<Conclusion>,
-    /// What it cost.
-    pub spent: Spent,
 }
 
 /// A job that adapts the policy to a user. Clones are the same job; calls on it take turns.
@@ -129,6 +99,22 @@ impl Profile {
             let profile = self.clone();
             Ok(Adaptation(Arc::new(Inner { profile, id, budget: params.budget, held_out, canceller, job, start })))
         })
+    }
+
+    /// What the user asked so far, newest first, each once.
+    fn asked(&self, most: usize) -> Result<Vec<String>, StoreError> {
+        let mut out: Vec<String> = Vec::new();
+        for c in self.0.user.conversations()?.iter().rev() {
+            for m in self.0.user.messages(c.id)?.into_iter().rev() {
+                if m.role == "user" && !out.contains(&m.content) {
+                    out.push(m.content);
+                }
+                if out.len() == most {
+                    return Ok(out);
+                }
+            }
+        }
+        Ok(out)
     }
 
     fn records(&self, params: &AdaptationParams) -> Result<Vec<Record>, Error> {

@@ -4,13 +4,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-#[cfg(feature = "store")]
-use super::Profile;
-use super::{Engine, Stream, guarded};
+use super::{Engine, Profile, Stream, guarded};
 use crate::Error;
-use crate::align::Assistant;
-#[cfg(feature = "store")]
-use crate::align::policy_messages;
+use crate::align::{Assistant, policy_messages};
 use crate::generate::{CancelToken, Canceller, Kept, Request, SampleParams, StopReason, generate_kept};
 use crate::model::{Adapter, ContextParams, KvType, ModelError};
 use crate::text::{Message, split_steps};
@@ -29,20 +25,12 @@ pub struct ChatParams {
     pub adapter: Option<PathBuf>,
     /// The user: the assistant is told what they prefer and answers in steps with their adapter, and the
     /// conversation is kept in the store.
-    #[cfg(feature = "store")]
     pub profile: Option<Profile>,
 }
 
 impl Default for ChatParams {
     fn default() -> Self {
-        Self {
-            system: None,
-            context_tokens: 2048,
-            kv: KvType::F32,
-            adapter: None,
-            #[cfg(feature = "store")]
-            profile: None,
-        }
+        Self { system: None, context_tokens: 2048, kv: KvType::F32, adapter: None, profile: None }
     }
 }
 
@@ -116,7 +104,6 @@ struct Inner {
     canceller: Canceller,
     messages: Mutex<Vec<Message>>,
     /// Its number in the user's store, once something was said.
-    #[cfg(feature = "store")]
     conversation: Mutex<Option<i64>>,
     /// What the running reply holds; replies take turns.
     room: Mutex<Option<Room>>,
@@ -138,11 +125,9 @@ impl Engine {
         if params.context_tokens < 64 {
             return Err(Error::argument("context_tokens", format!("{}; expected 64 or more", params.context_tokens)));
         }
-        #[cfg(feature = "store")]
-        if params.profile.as_ref().is_some_and(|p| !Arc::ptr_eq(&p.0.engine.0, &self.0)) {
+        if params.profile.as_ref().is_some_and(|p| !p.is_of(self)) {
             return Err(Error::argument("profile", "it belongs to another engine"));
         }
-        #[cfg(feature = "store")]
         if params.profile.is_some() && params.adapter.is_some() {
             return Err(Error::argument("adapter", "the profile brings its own"));
         }
@@ -155,7 +140,6 @@ impl Engine {
                 adapter,
                 canceller: Canceller::default(),
                 messages,
-                #[cfg(feature = "store")]
                 conversation: Mutex::new(None),
                 room,
             })))
@@ -234,51 +218,32 @@ impl Chat {
         if reply.tokens.is_empty() {
             return Ok(reply);
         }
-        reply.message = self.keep(text, &reply.text)?;
+        if let Some(profile) = &self.0.params.profile {
+            let mut conversation = self.0.conversation.lock().unwrap_or_else(PoisonError::into_inner);
+            reply.message = profile.keep(&mut conversation, text, &reply.text)?;
+        }
         let mut messages = self.lock_messages();
         messages.push(Message::user(text));
         messages.push(Message::assistant(reply.text.trim()));
         Ok(reply)
     }
 
-    /// Keeps a turn in the user's store.
-    #[cfg(feature = "store")]
-    fn keep(&self, text: &str, reply: &str) -> Result<Option<i64>, Error> {
-        let Some(user) = self.0.params.profile.as_ref().map(Profile::store) else { return Ok(None) };
-        let mut conversation = self.0.conversation.lock().unwrap_or_else(PoisonError::into_inner);
-        let id = match *conversation {
-            Some(id) => id,
-            None => *conversation.insert(user.begin_conversation()?),
-        };
-        user.add_message(id, "user", text)?;
-        let reply = reply.trim();
-        if reply.is_empty() { Ok(None) } else { Ok(Some(user.add_message(id, "assistant", reply)?)) }
-    }
-
-    #[cfg(not(feature = "store"))]
-    fn keep(&self, _text: &str, _reply: &str) -> Result<Option<i64>, Error> {
-        Ok(None)
-    }
-
     /// The conversation's number in the user's store; nothing without a profile or before the first reply.
-    #[cfg(feature = "store")]
     pub fn conversation(&self) -> Option<i64> {
         *self.0.conversation.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The user's adapter as it is now, or the one that the conversation was made with.
     fn adapter(&self) -> Result<Option<Adapter>, Error> {
-        #[cfg(feature = "store")]
-        if let Some(profile) = &self.0.params.profile {
-            return profile.adapter();
+        match &self.0.params.profile {
+            Some(profile) => profile.adapter(),
+            None => Ok(self.0.adapter.clone()),
         }
-        Ok(self.0.adapter.clone())
     }
 
     /// What the assistant is told first: by the host, and of the user.
     fn system(&self, question: &str) -> Result<Option<String>, Error> {
         let host = self.0.params.system.clone();
-        #[cfg(feature = "store")]
         if let Some(profile) = &self.0.params.profile {
             let told = profile.told(question)?;
             let of_user = policy_messages(&told, question).into_iter().find(|m| m.role == "system");
@@ -286,8 +251,6 @@ impl Chat {
                 return Ok(Some(host.map(|h| h + "\n").unwrap_or_default() + &of_user.content));
             }
         }
-        #[cfg(not(feature = "store"))]
-        let _ = question;
         Ok(host)
     }
 

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use super::guarded;
+#[cfg(not(feature = "store"))]
+use super::profile::Store;
 use crate::Error;
 use crate::align::{self, Assistant, Reader};
 use crate::device::{Device, DeviceChoice};
@@ -34,19 +36,15 @@ pub struct EngineParams {
     /// CPU threads; `None` for as many as there are cores.
     pub threads: Option<usize>,
     /// The folder where users are kept, for hosts that have any. Nothing is written elsewhere.
-    #[cfg(feature = "store")]
     pub store: Option<PathBuf>,
     /// Encrypts what is personal in there ([`crate::store`]). The library keeps it in memory only.
-    #[cfg(feature = "store")]
     pub store_key: Option<StoreKey>,
 }
 
 /// A key of a store. It is not shown in logs.
-#[cfg(feature = "store")]
 #[derive(Clone)]
 pub struct StoreKey(pub [u8; 32]);
 
-#[cfg(feature = "store")]
 impl std::fmt::Debug for StoreKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("StoreKey")
@@ -61,9 +59,7 @@ impl EngineParams {
             critic: None,
             device: DeviceChoice::Auto,
             threads: None,
-            #[cfg(feature = "store")]
             store: None,
-            #[cfg(feature = "store")]
             store_key: None,
         }
     }
@@ -87,8 +83,7 @@ pub(super) struct Inner {
     /// The mould of contexts: its own has room for one block only.
     pub(super) policy: Assistant,
     pub(super) critic: Option<Critics>,
-    #[cfg(feature = "store")]
-    store: Option<Store>,
+    pub(super) store: Option<Store>,
 }
 
 #[derive(Debug)]
@@ -116,7 +111,6 @@ impl Engine {
             if params.threads == Some(0) {
                 return Err(Error::argument("threads", "0; leave it out for all cores"));
             }
-            #[cfg(feature = "store")]
             let store = {
                 let key = params.store_key.as_ref().map(|k| &k.0);
                 params.store.as_ref().map(|dir| Store::open(dir, key)).transpose()?
@@ -128,13 +122,7 @@ impl Engine {
                 Some(source) => Some(Critics::load(source, &params.policy, &policy, &device)?),
                 None => None,
             };
-            Ok(Self(Arc::new(Inner {
-                device,
-                policy,
-                critic,
-                #[cfg(feature = "store")]
-                store,
-            })))
+            Ok(Self(Arc::new(Inner { device, policy, critic, store })))
         })
     }
 
@@ -171,11 +159,6 @@ impl Engine {
     /// The text of tokens, without special ones.
     pub fn detokenize(&self, tokens: &[u32]) -> String {
         self.0.policy.tokenizer.decode(tokens, true)
-    }
-
-    #[cfg(feature = "store")]
-    pub(super) fn store(&self) -> Result<&Store, Error> {
-        self.0.store.as_ref().ok_or_else(|| Error::argument("store", "the engine was loaded without one"))
     }
 
     pub(super) fn adapter(&self, path: &Path) -> Result<Adapter, Error> {

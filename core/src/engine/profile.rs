@@ -8,7 +8,7 @@ use crate::Error;
 use crate::align::{InferParams, Inferrer, Learned, Preference, Record, Retriever, Scorer, Turn};
 use crate::generate::Canceller;
 use crate::model::{Adapter, ContextParams};
-use crate::store::{AdapterVersion, StoreError, UserStore, Verdict};
+use crate::store::{AdapterVersion, Store, UserStore, Verdict};
 
 /// Preferences that are told to the assistant at a time: those that matter most for the question.
 const TOLD: usize = 8;
@@ -27,6 +27,10 @@ pub(super) struct Inner {
 }
 
 impl Engine {
+    fn store(&self) -> Result<&Store, Error> {
+        self.0.store.as_ref().ok_or_else(|| Error::argument("store", "the engine was loaded without one"))
+    }
+
     /// The user of this name, who is new where there is none yet.
     ///
     /// # Errors
@@ -236,19 +240,20 @@ impl Profile {
         Ok(best.into_iter().map(|i| texts[i]).collect::<Vec<_>>().join(" "))
     }
 
-    /// What the user asked so far, newest first, each once.
-    pub(super) fn asked(&self, most: usize) -> Result<Vec<String>, StoreError> {
-        let mut out: Vec<String> = Vec::new();
-        for c in self.0.user.conversations()?.iter().rev() {
-            for m in self.0.user.messages(c.id)?.into_iter().rev() {
-                if m.role == "user" && !out.contains(&m.content) {
-                    out.push(m.content);
-                }
-                if out.len() == most {
-                    return Ok(out);
-                }
-            }
-        }
-        Ok(out)
+    /// Whether it is a user of this engine.
+    pub(super) fn is_of(&self, engine: &Engine) -> bool {
+        Arc::ptr_eq(&self.0.engine.0, &engine.0)
+    }
+
+    /// Keeps a turn of `conversation`, which begins where there is none yet; gives the reply's number.
+    pub(super) fn keep(&self, conversation: &mut Option<i64>, text: &str, reply: &str) -> Result<Option<i64>, Error> {
+        let user = &self.0.user;
+        let id = match *conversation {
+            Some(id) => id,
+            None => *conversation.insert(user.begin_conversation()?),
+        };
+        user.add_message(id, "user", text)?;
+        let reply = reply.trim();
+        if reply.is_empty() { Ok(None) } else { Ok(Some(user.add_message(id, "assistant", reply)?)) }
     }
 }

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use super::choice::{decide, score};
 use super::dialogue::dialogue;
 use super::{By, Form, Item, Method};
-use crate::align::{AlignError, AnswerScorer, Assistant, Cost, Critic, Drafter, Search, Space, best_of_n, encode, tpo};
+use crate::align::{AlignError, AnswerScorer, Assistant, Cost, Critic, Drafter, Search, Space, best_of_n, tpo};
 use crate::generate::{Request, SampleParams, generate_in_batches};
 use crate::model::Adapter;
-use crate::text::{Message, Specials};
+use crate::text::Message;
 
 /// Names of options, and how many there can be.
 pub(super) const LETTERS: [&str; 8] = ["A", "B", "C", "D", "E", "F", "G", "H"];
@@ -205,48 +206,5 @@ impl<'a> Subject<'a> {
             Method::BestOfN { samples } => best_of_n(&mut drafter, critic, p, q, messages, samples),
             _ => best_of_n(&mut drafter, critic, p, q, messages, 1),
         }
-    }
-}
-
-/// The mean log-likelihood of each answer after a conversation and what the assistant has begun to say.
-pub(super) fn score(
-    policy: &Assistant,
-    scorer: &mut AnswerScorer,
-    adapter: Option<&Adapter>,
-    messages: &[Message],
-    begun: &str,
-    answers: &[String],
-) -> Result<(Vec<f32>, Cost), AlignError> {
-    let start = Instant::now();
-    let mut prompt = policy.prompt(messages, "")?;
-    if !begun.is_empty() {
-        prompt.extend(policy.tokenizer.encode(begun, Specials::Text)?);
-    }
-    let ids = encode(policy, answers, if begun.is_empty() { "" } else { " " })?;
-    let means = scorer.means(&policy.model, adapter, &prompt, &ids)?;
-    let scored = ids.iter().map(Vec::len).sum();
-    let policy_seconds = start.elapsed().as_secs_f64();
-    Ok((means, Cost { read: prompt.len(), scored, policy_seconds, ..Cost::default() }))
-}
-
-/// Whether the fitting one alone has the highest score, and its share of a softmax over the scores.
-pub(super) fn decide(scores: &[f32], fitting: usize) -> (bool, f64) {
-    let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let right = scores[fitting] >= best && scores.iter().filter(|s| **s >= best).count() == 1;
-    let total: f32 = scores.iter().map(|s| (s - best).exp()).sum();
-    (right, f64::from((scores[fitting] - best).exp() / total))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_highest_alone_is_right() {
-        let (right, share) = decide(&[-1.0, -2.0, -2.0, -3.0], 0);
-        let want = 1.0 / (1.0 + 2.0 * (-1.0f64).exp() + (-2.0f64).exp());
-        assert!(right && (share - want).abs() < 1e-6);
-        assert!(!decide(&[-1.0, -1.0], 0).0, "a tie is not right");
-        assert!(!decide(&[-2.0, -1.0], 0).0);
     }
 }

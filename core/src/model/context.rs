@@ -296,19 +296,4 @@ impl Context {
             }
         }
     }
-
-    /// Gradients for a pass, grown where needed.
-    pub(super) fn gradients(&mut self, pass: &Pass) -> Result<Gradients, ModelError> {
-        let rank = pass.rank();
-        match &self.grad {
-            Some((tokens, r, grad)) if *tokens >= pass.n_tokens && *r >= rank => Ok(grad.clone()),
-            _ => {
-                self.grad = None;
-                let (tokens, rank) = (pass.n_tokens.next_power_of_two(), rank.max(1));
-                let grad = workspace::gradients(&self.model.device, &self.model.config, tokens, rank)?;
-                self.grad = Some((tokens, rank, grad.clone()));
-                Ok(grad)
-            }
-        }
-    }
 }

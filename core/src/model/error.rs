@@ -13,7 +13,10 @@ pub enum ModelError {
     /// The device refused.
     #[error(transparent)]
     Device(#[from] DeviceError),
-    /// An architecture that is not built in.
+    /// A part that this build leaves out.
+    #[error("this build leaves out {0}")]
+    NotBuiltIn(&'static str),
+    /// An architecture that is not known.
     #[error("unknown architecture {found:?}; supported are {supported}")]
     UnknownArchitecture {
         /// What the file says.

@@ -1,17 +1,17 @@
-//! Whole passes: forward, log-probabilities, backward.
+//! Whole passes: forward, and log-probabilities.
 
 use unspoken_kernels::{Kernel, KvType, params};
 
 use super::layer::{Extent, Layer, Pass};
 use super::workspace::{Inputs, Kept};
 use super::{Adapter, Context, ModelError, Span, TreeNode};
-use crate::device::{Buffer, Recording};
+use crate::device::{Buffer, DeviceError, Recording};
 
 /// Tokens to which the room for kept activations is rounded.
 const KEPT_ROUND: usize = 64;
 
 /// The first block that an adapter of the pass acts in: where a backward pass ends.
-fn first(pass: &Pass) -> usize {
+pub(super) fn first(pass: &Pass) -> usize {
     pass.groups.iter().filter_map(|g| g.adapter.as_ref()).map(|a| a.shape.first).min().unwrap_or(0)
 }
 
@@ -108,7 +108,7 @@ impl Context {
     }
 
     /// Room for what the blocks keep of a pass, grown where needed.
-    fn kept(&mut self, n_tokens: usize, first: usize) -> Result<Vec<Kept>, ModelError> {
+    pub(super) fn kept(&mut self, n_tokens: usize, first: usize) -> Result<Vec<Kept>, ModelError> {
         let c = &self.model.config;
         if self.kept_tokens < n_tokens || self.kept_first != first || self.kept_of.is_empty() {
             // Freed before more is asked for.
@@ -177,43 +177,12 @@ impl Context {
         };
         self.head.log_probs(&self.model, &x, rows, targets, keep)
     }
+}
 
-    /// Adds to `grads` (laid out as [`super::AdapterShape`]) the adapter's gradient of a loss whose
-    /// derivative by the last [`Context::log_probs`] is `grad_log_probs`. The last pass was
-    /// [`Context::forward_kept`]; every position that its tokens see belongs to it.
-    ///
-    /// # Errors
-    /// A pass that was not kept, another number of gradients than log-probabilities, a lost device.
-    pub fn backward(&mut self, grad_log_probs: &[f32], grads: &Buffer) -> Result<(), ModelError> {
-        let Some((pass, inputs)) = self.pass.clone().filter(|_| self.kept) else {
-            return Err(ModelError::Batch("the last pass was not kept for a backward one".into()));
-        };
-        let words = pass.groups.iter().filter_map(|g| g.adapter.as_ref()).map(|a| a.shape.words).max().unwrap_or(0);
-        if grads.len() < words {
-            return Err(ModelError::Adapter(format!("{} gradients, expected {words}", grads.len())));
-        }
-        let act = self.activations(&pass)?;
-        let grad = self.gradients(&pass)?;
-        let model = self.model.clone();
-        let first = first(&pass);
-        let kept = self.kept(pass.n_tokens, first)?;
-        let mut rec = Recording::new();
-        self.head.backward(&model, &mut rec, grad_log_probs, &grad.x)?;
-        for index in (first..model.config.n_layers).rev() {
-            let own = &kept[index - first];
-            let act = own.backward(&act);
-            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache: &self.cache };
-            if own.whole() {
-                layer.restore(&mut rec, &own.input)?;
-            } else {
-                layer.copy(&mut rec, &own.input, &act.x)?;
-                layer.before(&mut rec, None)?;
-                layer.forward(&mut rec, Extent::Recompute)?;
-            }
-            layer.backward(&mut rec, &own.input, &grad, grads)?;
-        }
-        // The hidden states that the pass left are gone.
-        self.kept = false;
-        Ok(model.device.run(&rec)?)
+impl Layer<'_> {
+    /// Copies rows as they are.
+    pub(super) fn copy(&self, rec: &mut Recording, from: &Buffer, to: &Buffer) -> Result<(), DeviceError> {
+        let rows = params::Rows { n: self.pass.n_tokens as u32, width: self.model.config.dim as u32 };
+        rec.push(Kernel::GatherRows, &rows, &[from, &self.inputs.iota, to])
     }
 }

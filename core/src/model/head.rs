@@ -16,20 +16,20 @@ const CHUNK_COLS: (usize, usize) = (512, 8192);
 /// The scratch of the head.
 #[derive(Debug, Default)]
 pub(super) struct Head {
-    rows: Scratch,
-    hidden: Scratch,
-    normed: Scratch,
+    pub(super) rows: Scratch,
+    pub(super) hidden: Scratch,
+    pub(super) normed: Scratch,
     /// One for all chunks, or one for each where they are kept.
     logits: Vec<Scratch>,
-    targets: Scratch,
-    state: Scratch,
-    grad: Scratch,
-    d_hidden: Scratch,
-    d_normed: Scratch,
+    pub(super) targets: Scratch,
+    pub(super) state: Scratch,
+    pub(super) grad: Scratch,
+    pub(super) d_hidden: Scratch,
+    pub(super) d_normed: Scratch,
     /// Rows of the last [`Head::log_probs`].
-    n: usize,
+    pub(super) n: usize,
     /// Whether its logits are kept for [`Head::backward`].
-    kept: bool,
+    pub(super) kept: bool,
 }
 
 impl Head {
@@ -86,42 +86,8 @@ impl Head {
         Ok(state.chunks_exact(3).map(|s| s[2] - (s[0] + s[1].ln())).collect())
     }
 
-    /// From ∂L/∂log p of the last [`Head::log_probs`] to the gradient of the hidden states `dx [T, dim]`.
-    pub(super) fn backward(
-        &mut self,
-        model: &Model,
-        rec: &mut Recording,
-        grad_log_probs: &[f32],
-        dx: &Buffer,
-    ) -> Result<(), ModelError> {
-        let (d, c, n) = (&model.device, &model.config, self.n);
-        if grad_log_probs.len() != n {
-            return Err(ModelError::Batch(format!("{} gradients for {n} log-probabilities", grad_log_probs.len())));
-        }
-        let (words, kept) = (n * c.dim, self.kept);
-        let (hidden, normed) = (self.hidden.ensure(d, words)?, self.normed.ensure(d, words)?);
-        let (target, state) = (self.targets.ensure(d, n)?, self.state.ensure(d, 3 * n)?);
-        let (d_hidden, d_normed) = (self.d_hidden.ensure(d, words)?, self.d_normed.ensure(d, words)?);
-        let (rows, grad) = (self.rows.ensure(d, n)?, self.grad.ensure(d, n)?);
-        d.write_f32(&grad, 0, grad_log_probs)?;
-        self.chunks(model, n, |p, range, logits| {
-            let wide = Rows::of(logits, range.len());
-            if !kept {
-                model.output().multiply(rec, n, range.clone(), Rows::of(&normed, c.dim), wide, false)?;
-            }
-            rec.push(Kernel::LogitsBackward, p, &[logits, &target, &state, &grad])?;
-            let add = p.first == 0;
-            model.output().multiply_transposed(rec, n, range, wide, Rows::of(&d_normed, c.dim), add)
-        })?;
-        let p = norm(model, n, false);
-        rec.push(Kernel::RmsNormBackward, &p, &[&hidden, &model.output_norm, &d_normed, &d_hidden])?;
-        rec.push(Kernel::Fill, &params::Fill { n: dx.len() as u32, offset: 0, value: 0.0 }, &[dx])?;
-        let p = params::Rows { n: n as u32, width: c.dim as u32 };
-        Ok(rec.push(Kernel::ScatterRows, &p, &[&d_hidden, &rows, dx])?)
-    }
-
     /// Walks the vocabulary.
-    fn chunks(
+    pub(super) fn chunks(
         &mut self,
         model: &Model,
         n: usize,
@@ -153,7 +119,7 @@ impl Head {
     }
 }
 
-fn norm(model: &Model, rows: usize, accumulate: bool) -> params::RmsNorm {
+pub(super) fn norm(model: &Model, rows: usize, accumulate: bool) -> params::RmsNorm {
     let c = &model.config;
     params::RmsNorm { rows: rows as u32, dim: c.dim as u32, accumulate: accumulate.into(), eps: c.rms_eps }
 }

@@ -1,7 +1,7 @@
 //! One block, backward. `act` holds what [`Layer::forward`] computed again; `grad.x` goes in as the
 //! gradient of the block's output and comes out as that of its input.
 
-use unspoken_kernels::{Kernel, params};
+use unspoken_kernels::Kernel;
 
 use super::Projection;
 use super::layer::Layer;
@@ -70,11 +70,5 @@ impl Layer<'_> {
         w.qkv.multiply_transposed(rec, n, &g.qkv, &g.hidden)?;
         adapters(rec, Projection::Q, &a.attn_in, &g.qkv, &g.hidden)?;
         norm_backward(rec, input, &w.attn_norm, &g.hidden, &g.x, true)
-    }
-
-    /// Copies rows as they are.
-    pub(super) fn copy(&self, rec: &mut Recording, from: &Buffer, to: &Buffer) -> Result<(), DeviceError> {
-        let rows = params::Rows { n: self.pass.n_tokens as u32, width: self.model.config.dim as u32 };
-        rec.push(Kernel::GatherRows, &rows, &[from, &self.inputs.iota, to])
     }
 }

@@ -3,8 +3,13 @@
 //! [`Config`] says what an architecture is, [`Weights`] holds its tensors, [`KvCache`] what the sequences
 //! have seen, [`Adapter`] what a user has taught it. [`Model`] joins the first two; a [`Context`] runs it.
 
+// Only a backward pass asks for some of what a forward one keeps.
+#![cfg_attr(not(feature = "train"), allow(dead_code))]
+
 mod adapter;
 mod adapter_file;
+#[cfg(feature = "train")]
+mod backward;
 mod config;
 mod context;
 mod error;
@@ -12,6 +17,7 @@ mod forward;
 mod head;
 mod kv_cache;
 mod layer;
+#[cfg(feature = "train")]
 mod layer_backward;
 mod linear;
 mod matrix;

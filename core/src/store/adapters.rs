@@ -1,28 +1,10 @@
 //! Versions of a user's adapter: committed, rolled back, never half there.
 
 use rusqlite::{Connection, OptionalExtension};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::files::{ADAPTERS, erase, reached};
-use super::{StoreError, UserStore};
-
-/// A version of a user's adapter.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct AdapterVersion {
-    /// Its number, from 1; never given twice. 0 stands for the base model without an adapter.
-    pub number: i64,
-    /// The version that was current before it; a rollback goes there.
-    pub previous: i64,
-    /// Bytes of the adapter file (GGUF), before encryption.
-    pub bytes: i64,
-    /// SHA-256 of the adapter file, before encryption; hexadecimal.
-    pub sha256: String,
-    /// What the host noted: base model, job, results on the held-out items.
-    pub report: serde_json::Value,
-    /// When it was committed, in milliseconds since 1970 (UTC).
-    pub created: i64,
-}
+use super::{AdapterVersion, StoreError, UserStore};
 
 impl UserStore {
     /// Keeps an adapter file (the bytes of [`Adapter::to_bytes`](crate::model::Adapter::to_bytes)) as the next

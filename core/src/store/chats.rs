@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
 use super::user::check_text;
-use super::{StoreError, UserStore};
+use super::{StoreError, UserStore, Verdict};
 use crate::align::Record;
 
 /// A conversation.
@@ -29,29 +29,6 @@ pub struct StoredMessage {
     pub content: String,
     /// When it came, in milliseconds since 1970 (UTC).
     pub created: i64,
-}
-
-/// What the user thinks of an answer.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Verdict {
-    /// A rating in [−1, 1]; thumbs are ±1.
-    Rating {
-        /// The rating.
-        value: f32,
-    },
-    /// What the answer should have been.
-    Correction {
-        /// The user's words.
-        text: String,
-    },
-    /// The user picked one of several answers.
-    Choice {
-        /// What was offered; two or more.
-        options: Vec<String>,
-        /// Which one was picked, from 0.
-        chosen: usize,
-    },
 }
 
 /// Feedback on an answer.

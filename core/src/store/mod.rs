@@ -28,6 +28,7 @@ mod preferences;
 mod schema;
 #[cfg(test)]
 mod tests;
+mod types;
 mod user;
 mod vault;
 
@@ -37,10 +38,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior};
 
-pub use adapters::AdapterVersion;
-pub use chats::{Conversation, Feedback, HeldOut, StoredMessage, Verdict};
+pub use chats::{Conversation, Feedback, HeldOut, StoredMessage};
 pub use error::StoreError;
 pub use jobs::{Job, JobState};
+pub use types::{AdapterVersion, Verdict};
 pub use user::UserStore;
 
 use vault::Vault;

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use super::{AdamWParams, Group, Trainer};
 use crate::device::{Device, RehearsalDevice};
 use crate::gguf::GgufFile;
 use crate::model::{Adapter, Context, ContextParams, Model, ModelError, Span};
@@ -88,8 +87,8 @@ impl MemoryPlan {
 /// Plans the jobs of one model file.
 #[derive(Debug)]
 pub struct Planner {
-    model: Arc<Model>,
-    device: Arc<RehearsalDevice>,
+    pub(super) model: Arc<Model>,
+    pub(super) device: Arc<RehearsalDevice>,
 }
 
 impl Planner {
@@ -113,9 +112,12 @@ impl Planner {
         self.device.restart();
         let (cache, adapter) = match *job {
             Job::Chat { context, batch, answers, rank } => self.chat(context, batch, answers, rank)?,
+            #[cfg(feature = "train")]
             Job::Train { prompt, answers, answer, rank, activation_bytes } => {
                 self.train(prompt, answers, answer, rank, activation_bytes)?
             }
+            #[cfg(not(feature = "train"))]
+            Job::Train { .. } => return Err(ModelError::NotBuiltIn("training (feature train)")),
         };
         let work = self.device.peak() - weights - cache - adapter;
         Ok(MemoryPlan { weights, cache, adapter, work })
@@ -167,33 +169,6 @@ impl Planner {
             seqs.iter().map(|seq| Span { seq: *seq, tokens: &[0], adapter: adapter.as_ref() }).collect();
         context.forward(&spans)?;
         context.logits(&(0..answers as u32).collect::<Vec<_>>())?;
-        Ok((cache, held))
-    }
-
-    fn train(
-        &self,
-        prompt: usize,
-        answers: usize,
-        answer: usize,
-        rank: usize,
-        activation_bytes: Option<usize>,
-    ) -> Result<(u64, u64), ModelError> {
-        let before = self.device.bytes();
-        let adapter = Adapter::new(&self.model, rank, 1.0, 0)?;
-        // The adapter, its gradient, two moments.
-        let held = 4 * (self.device.bytes() - before);
-        // A branch repeats the prompt's last token.
-        let tokens = prompt + answers * answer;
-        let mut trainer = Trainer::new(&self.model, adapter, AdamWParams::default(), tokens)?;
-        let cache = self.device.bytes() - before - held;
-        if let Some(bytes) = activation_bytes {
-            trainer.limit_activations(bytes);
-        }
-        let (prompt, answer) = (vec![0; prompt], vec![0; answer]);
-        let group = Group { prompt: &prompt, answers: vec![&answer; answers] };
-        let log_probs = trainer.log_probs(&group)?.concat();
-        trainer.backward(&vec![0.0; log_probs.len()])?;
-        trainer.step()?;
         Ok((cache, held))
     }
 }

@@ -4,17 +4,24 @@
 //! about it.
 
 mod adamw;
+#[cfg(feature = "train")]
 mod checkpoint;
 mod memory_plan;
 pub mod objective;
 mod schedule;
+#[cfg(feature = "train")]
 mod trainer;
+#[cfg(feature = "train")]
+mod training_plan;
+#[cfg_attr(not(feature = "train"), allow(dead_code))]
 mod tree;
 
 pub use adamw::{AdamW, AdamWParams};
+#[cfg(feature = "train")]
 pub use checkpoint::{Checkpoint, CheckpointError};
 pub use memory_plan::{Job, MemoryPlan, Planner};
 pub use schedule::Schedule;
-pub(crate) use trainer::log_probs;
-pub use trainer::{Group, Trainer};
-pub use tree::Tree;
+#[cfg(feature = "train")]
+pub use trainer::Trainer;
+pub(crate) use tree::log_probs;
+pub use tree::{Group, Tree};

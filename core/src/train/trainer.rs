@@ -2,18 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{AdamW, AdamWParams, Tree};
+use super::tree::log_probs;
+use super::{AdamW, AdamWParams, Group, Tree};
 use crate::device::Buffer;
 use crate::model::{Adapter, Context, ContextParams, Model, ModelError};
-
-/// A prompt with the answers whose log-probabilities are wanted. The prompt is computed once.
-#[derive(Clone, Debug)]
-pub struct Group<'a> {
-    /// The prompt's tokens; at least one.
-    pub prompt: &'a [u32],
-    /// The answers' tokens; each at least one.
-    pub answers: Vec<&'a [u32]>,
-}
 
 /// Trains an adapter.
 #[derive(Debug)]
@@ -121,15 +113,4 @@ impl Trainer {
     pub fn gradients(&self) -> Result<Vec<f32>, ModelError> {
         Ok(self.context.model().device().read_f32(&self.grads, 0..self.grads.len())?)
     }
-}
-
-/// log π of every token of every answer, in nats; the context has blocks of one position.
-pub(crate) fn log_probs(
-    context: &mut Context,
-    group: &Group<'_>,
-    adapter: Option<&Adapter>,
-    keep: bool,
-) -> Result<Vec<Vec<f32>>, ModelError> {
-    let rows: Vec<_> = group.answers.iter().map(|a| (group.prompt, *a)).collect();
-    Tree::of(&rows)?.log_probs(context, adapter, keep)
 }

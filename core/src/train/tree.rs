@@ -2,6 +2,15 @@
 
 use crate::model::{Adapter, Context, ModelError, TreeNode};
 
+/// A prompt with the answers whose log-probabilities are wanted. The prompt is computed once.
+#[derive(Clone, Debug)]
+pub struct Group<'a> {
+    /// The prompt's tokens; at least one.
+    pub prompt: &'a [u32],
+    /// The answers' tokens; each at least one.
+    pub answers: Vec<&'a [u32]>,
+}
+
 /// A node: where it begins, and its tokens.
 #[derive(Debug)]
 struct Node {
@@ -141,6 +150,17 @@ impl Tree {
             })
             .collect())
     }
+}
+
+/// log π of every token of every answer, in nats; the context has blocks of one position.
+pub(crate) fn log_probs(
+    context: &mut Context,
+    group: &Group<'_>,
+    adapter: Option<&Adapter>,
+    keep: bool,
+) -> Result<Vec<Vec<f32>>, ModelError> {
+    let rows: Vec<_> = group.answers.iter().map(|a| (group.prompt, *a)).collect();
+    Tree::of(&rows)?.log_probs(context, adapter, keep)
 }
 
 #[cfg(test)]
