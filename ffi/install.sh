@@ -17,7 +17,7 @@ esac
 install -d "$prefix/include" "$prefix/lib/pkgconfig"
 if [ "$(uname)" = Linux ]; then
   # Linked once more from the static library: what dependencies have for C is neither exported nor kept. Stripped.
-  "${CC:-cc}" -shared -o "$target/unspoken.so" -Wl,-s,-z,relro,-z,now,--gc-sections -Wl,--version-script=ffi/unspoken.map \
+  "${CC:-cc}" -shared -o "$target/unspoken.so" -Wl,-s,-z,relro,-z,now,--gc-sections,-soname,$shared -Wl,--version-script=ffi/unspoken.map \
     -Wl,--whole-archive "$target/libunspoken_ffi.a" -Wl,--no-whole-archive $private -lgcc_s
   mv "$target/unspoken.so" "$target/$shared"
 fi

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use unspoken::align::Reader;
 use unspoken::device::DeviceChoice;
 use unspoken::engine as core;
 
@@ -19,6 +20,17 @@ pub enum DeviceKind {
     Gpu,
 }
 
+/// How a critic's scores are read off.
+#[derive(Clone, Copy, Debug, uniffi::Enum)]
+pub enum CriticReader {
+    /// The number that it writes.
+    Stated,
+    /// The probabilities of its verdict, after its critique.
+    Verdict,
+    /// The same, asked for before a word of critique: for critics that learned replies.
+    AtOnce,
+}
+
 /// Where the critic comes from.
 #[derive(Clone, Debug, uniffi::Record)]
 pub struct CriticOptions {
@@ -28,6 +40,9 @@ pub struct CriticOptions {
     /// Its LoRA adapter (GGUF).
     #[uniffi(default = None)]
     pub adapter: Option<String>,
+    /// How its scores are read off; by its verdict if nothing is said.
+    #[uniffi(default = None)]
+    pub reader: Option<CriticReader>,
 }
 
 /// What an engine is loaded with.
@@ -64,7 +79,11 @@ impl Engine {
         let critic = options.critic.map(|c| core::CriticSource {
             model: c.model.map(PathBuf::from),
             adapter: c.adapter.map(PathBuf::from),
-            ..core::CriticSource::default()
+            reader: match c.reader {
+                Some(CriticReader::Stated) => Reader::Stated,
+                None | Some(CriticReader::Verdict) => Reader::Verdict,
+                Some(CriticReader::AtOnce) => Reader::AtOnce,
+            },
         });
         let device = match options.device {
             None | Some(DeviceKind::Auto) => DeviceChoice::Auto,

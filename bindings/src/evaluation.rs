@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use unspoken::engine as core;
 
-use crate::{Engine, UnspokenError};
+use crate::{Engine, HostError, UnspokenError};
 
 /// How many choices were right.
 #[derive(Clone, Debug, uniffi::Record)]
@@ -24,6 +24,13 @@ pub struct EvaluationReport {
     pub fitting_share: f64,
 }
 
+/// Is told how far a measurement is.
+#[uniffi::export(foreign)]
+pub trait EvaluationListener: Send + Sync {
+    /// Gets how many records of how many are measured; returns whether to go on. An error stops it.
+    fn on_record(&self, done: u32, all: u32) -> Result<bool, HostError>;
+}
+
 /// Choice accuracy on records: of four answers, is the one that fits the likeliest?
 #[derive(Debug, uniffi::Object)]
 pub struct Evaluation(pub(crate) core::Evaluation);
@@ -40,8 +47,29 @@ impl Engine {
 #[uniffi::export]
 impl Evaluation {
     /// Measures a file of records (JSON lines), with the preference in the prompt where `with_preference`.
-    pub fn run(&self, records: String, with_preference: bool) -> Result<EvaluationReport, UnspokenError> {
-        let r = self.0.run_file(Path::new(&records), with_preference, |_, _| true)?;
+    /// Stopped, it is `Cancelled`.
+    #[uniffi::method(default(listener = None))]
+    pub fn run(
+        &self,
+        records: String,
+        with_preference: bool,
+        listener: Option<Arc<dyn EvaluationListener>>,
+    ) -> Result<EvaluationReport, UnspokenError> {
+        let mut failed = None;
+        let result = self.0.run_file(Path::new(&records), with_preference, |done, all| {
+            match listener.as_ref().map(|l| l.on_record(done as u32, all as u32)) {
+                None => true,
+                Some(Ok(go_on)) => go_on,
+                Some(Err(HostError::Failed { reason })) => {
+                    failed = Some(reason);
+                    false
+                }
+            }
+        });
+        if let Some(reason) = failed {
+            return Err(UnspokenError::Callback { reason });
+        }
+        let r = result?;
         Ok(EvaluationReport {
             n: r.n as u32,
             hits: r.hits as u32,

@@ -17,9 +17,9 @@ pub use adaptation::{
 };
 pub use chat::{Chat, ChatOptions, KvKind, Message, Reply, ReplyOptions, ReplyStream, StopReason, TextListener};
 pub use critic::{Critic, Critique, StepCritique};
-pub use engine::{CriticOptions, DeviceKind, Engine, EngineOptions};
+pub use engine::{CriticOptions, CriticReader, DeviceKind, Engine, EngineOptions};
 pub use error::{HostError, UnspokenError};
-pub use evaluation::{Evaluation, EvaluationReport};
+pub use evaluation::{Evaluation, EvaluationListener, EvaluationReport};
 pub use log::{LogLevel, LogSink, set_log_sink};
 pub use profile::{AdapterVersion, Feedback, Preference, Profile};
 

@@ -132,6 +132,27 @@ typedef int32_t unspoken_device;
 #endif // __STDC_VERSION__ >= 202311L
 #endif // __cplusplus
 
+// How a critic's scores are read off.
+enum unspoken_reader
+#if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+  : int32_t
+#endif // defined(__cplusplus) || __STDC_VERSION__ >= 202311L
+ {
+  // The number that it writes.
+  UNSPOKEN_READER_STATED = 0,
+  // The probabilities of its verdict, after its critique.
+  UNSPOKEN_READER_VERDICT = 1,
+  // The same, asked for before a word of critique: for critics that learned replies.
+  UNSPOKEN_READER_AT_ONCE = 2,
+};
+#ifndef __cplusplus
+#if __STDC_VERSION__ >= 202311L
+typedef enum unspoken_reader unspoken_reader;
+#else
+typedef int32_t unspoken_reader;
+#endif // __STDC_VERSION__ >= 202311L
+#endif // __cplusplus
+
 // The type of the keys and values that a conversation keeps.
 enum unspoken_kv
 #if defined(__cplusplus) || __STDC_VERSION__ >= 202311L
@@ -477,6 +498,8 @@ typedef struct {
   const char *store;
   // 32 bytes that encrypt what is personal in there, or null; the library keeps them in memory only.
   const uint8_t *store_key;
+  // An `unspoken_reader`.
+  int32_t critic_reader;
 } unspoken_engine_params;
 
 // Is told how many records of how many are measured; returns other than 0 to go on.

@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 
+use unspoken::align::Reader;
 use unspoken::device::DeviceChoice;
 use unspoken::engine::{CriticSource, Engine, EngineParams, StoreKey};
 
@@ -31,6 +32,17 @@ pub enum unspoken_device {
     Gpu = 2,
 }
 
+/// How a critic's scores are read off.
+#[repr(i32)]
+pub enum unspoken_reader {
+    /// The number that it writes.
+    Stated = 0,
+    /// The probabilities of its verdict, after its critique.
+    Verdict = 1,
+    /// The same, asked for before a word of critique: for critics that learned replies.
+    AtOnce = 2,
+}
+
 /// What an engine is loaded with. Begin with `unspoken_engine_default_params`.
 #[repr(C)]
 #[derive(Clone, Copy)]
@@ -53,6 +65,8 @@ pub struct unspoken_engine_params {
     pub store: *const c_char,
     /// 32 bytes that encrypt what is personal in there, or null; the library keeps them in memory only.
     pub store_key: *const u8,
+    /// An `unspoken_reader`.
+    pub critic_reader: i32,
 }
 
 /// The best device, no critic.
@@ -68,6 +82,7 @@ pub extern "C" fn unspoken_engine_default_params() -> unspoken_engine_params {
         threads: 0,
         store: std::ptr::null(),
         store_key: std::ptr::null(),
+        critic_reader: unspoken_reader::Verdict as i32,
     }
 }
 
@@ -89,11 +104,17 @@ pub unsafe extern "C" fn unspoken_engine_load(
             2 => DeviceChoice::Gpu,
             other => return Err(Failure::argument(format!("device {other}: expected 0, 1 or 2"))),
         };
+        let reader = match p.critic_reader {
+            0 => Reader::Stated,
+            1 => Reader::Verdict,
+            2 => Reader::AtOnce,
+            other => return Err(Failure::argument(format!("critic_reader {other}: expected 0, 1 or 2"))),
+        };
         // SAFETY: the host's promise.
         let (policy, model, adapter) = unsafe {
             (text("policy", p.policy)?, path("critic", p.critic)?, path("critic_adapter", p.critic_adapter)?)
         };
-        let critic = (p.with_critic != 0).then(|| CriticSource { model, adapter, ..CriticSource::default() });
+        let critic = (p.with_critic != 0).then(|| CriticSource { model, adapter, reader });
         let threads = (p.threads > 0).then_some(p.threads as usize);
         // SAFETY: the host's promise.
         let store = unsafe { path("store", p.store) }?;

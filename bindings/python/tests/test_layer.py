@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import tempfile
 import threading
 import time
 import typing
@@ -107,6 +108,33 @@ def check_errors(engine):
         assert "store" in error.reason
 
 
+RECORD = (
+    '{"id": "%s", "topic": "evenings", "preference": "I avoid crowds.", "question": "Where to?", "options": ['
+    '{"text": "A concert.", "violates": "a crowd"}, {"text": "A library.", "violates": null}]}\n'
+)
+
+
+def check_evaluation(engine):
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as file:
+        file.write(RECORD % "a" + RECORD % "b")
+        file.flush()
+        seen = []
+        evaluation = engine.evaluation()
+        report = evaluation.run(file.name, on_progress=lambda done, all: seen.append((done, all)))
+        assert report.n == 2 and seen == [(0, 2), (1, 2), (2, 2)], (report, seen)
+        try:
+            evaluation.run(file.name, on_progress=lambda done, all: done < 1)
+            raise AssertionError("not stopped")
+        except unspoken.UnspokenError.Cancelled:
+            pass
+        try:
+            evaluation.run(file.name, on_progress=lambda done, all: 1 / 0)
+            raise AssertionError("not raised")
+        except ZeroDivisionError:
+            pass
+        assert asyncio.run(evaluation.arun(file.name)).hits == report.hits
+
+
 def main(model):
     assert all(typing.get_type_hints(m) for m in (unspoken.Chat.send, unspoken.Engine.chat, unspoken.Stream.__next__))
     lines = []
@@ -118,6 +146,12 @@ def main(model):
         check_sync(engine)
         asyncio.run(check_async(engine))
         check_errors(engine)
+        check_evaluation(engine)
+    # A critic that is asked at once writes nothing.
+    at_once = unspoken.CriticOptions(reader=unspoken.CriticReader.AT_ONCE)
+    with unspoken.Engine(model, critic=at_once, device="cpu", threads=2) as engine:
+        critique = engine.critic().critique("I avoid crowds.", "What to do?", "A concert.")
+        assert critique.steps[0].critique == "" and -1 <= critique.score <= 1, critique
     print("the Python layer: ok")
 
 

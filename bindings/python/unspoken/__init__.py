@@ -23,6 +23,7 @@ from ._native import (
     Budget,
     ChatOptions,
     CriticOptions,
+    CriticReader,
     Critique,
     DeviceKind,
     KvKind,
@@ -61,6 +62,7 @@ __all__ = [
     "ChatOptions",
     "Critic",
     "CriticOptions",
+    "CriticReader",
     "Critique",
     "DeviceKind",
     "KvKind",
@@ -482,19 +484,45 @@ class Adaptation(_Handle):
         return self._native().conclude()
 
 
+class _EvaluationListener(_native.EvaluationListener):
+    def __init__(self, call: Callable[[int, int], Optional[bool]]) -> None:
+        self.call = call
+        self.error: Optional[BaseException] = None
+
+    def on_record(self, done: int, all: int) -> bool:
+        try:
+            return self.call(done, all) is not False
+        except BaseException as error:
+            self.error = error
+            return False
+
+
 class Evaluation(_Handle):
     """Choice accuracy on records."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
 
-    def run(self, records: Path, with_preference: bool = True) -> EvaluationReport:
-        """Measures a file of records (JSON lines)."""
-        return self._native().run(os.fspath(records), with_preference)
+    def run(
+        self,
+        records: Path,
+        with_preference: bool = True,
+        *,
+        on_progress: Optional[Callable[[int, int], Optional[bool]]] = None,
+    ) -> EvaluationReport:
+        """Measures a file of records (JSON lines). `on_progress` is told how many of how many are measured; returning
+        False stops it (`UnspokenError.Cancelled`)."""
+        listener = None if on_progress is None else _EvaluationListener(on_progress)
+        try:
+            return self._native().run(os.fspath(records), with_preference, listener)
+        except UnspokenError.Cancelled:
+            if listener is not None and listener.error is not None:
+                raise listener.error from None
+            raise
 
     def arun(self, records: Path, with_preference: bool = True) -> Awaitable[EvaluationReport]:
         handle = self._native()
-        return _cancellable(lambda: handle.run(os.fspath(records), with_preference), handle.cancel)
+        return _cancellable(lambda: handle.run(os.fspath(records), with_preference, None), handle.cancel)
 
     def cancel(self) -> None:
         self._native().cancel()

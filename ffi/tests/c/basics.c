@@ -40,6 +40,9 @@ static void misuse(unspoken_engine *engine, unspoken_chat *chat) {
   params.device = 9;
   CHECK(unspoken_engine_load(&params, &other) == UNSPOKEN_CODE_INVALID_ARGUMENT);
   params.device = UNSPOKEN_DEVICE_CPU;
+  params.critic_reader = 9;
+  CHECK(unspoken_engine_load(&params, &other) == UNSPOKEN_CODE_INVALID_ARGUMENT);
+  params.critic_reader = UNSPOKEN_READER_AT_ONCE;
   CHECK(unspoken_engine_load(&params, &other) == UNSPOKEN_CODE_NOT_FOUND);
   CHECK(strstr(unspoken_last_error(), "/nowhere/at/all.gguf") != NULL);
   params.size = 100000;
