@@ -14,8 +14,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The version of this header. It changes where a program must be compiled again; structs may grow at their end
-// without that.
+// The version of this header. It changes where a program must be compiled again: also where a struct of parameters has
+// grown, because its `*_default_params` returns it whole.
 #define UNSPOKEN_ABI_VERSION 1
 
 // What went wrong, as a number. Numbers never change their meaning and are never used again.

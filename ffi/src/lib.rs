@@ -30,8 +30,8 @@ pub use stream::*;
 
 use std::ffi::c_char;
 
-/// The version of this header. It changes where a program must be compiled again; structs may grow at their end
-/// without that.
+/// The version of this header. It changes where a program must be compiled again: also where a struct of parameters has
+/// grown, because its `*_default_params` returns it whole.
 pub const UNSPOKEN_ABI_VERSION: u32 = 1;
 
 /// `UNSPOKEN_ABI_VERSION` of the library: another number than the header's means that they do not belong together.

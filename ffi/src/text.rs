@@ -88,7 +88,7 @@ pub(crate) unsafe fn put<T>(
     Ok(())
 }
 
-/// A struct of parameters: its own size first, so that an older program's shorter one is understood.
+/// A struct of parameters: its own size first, so that a host may leave out what is at the end.
 ///
 /// # Safety
 /// `T` is plain data that begins with its size; any bytes are a value of it. `from` is null or has as many bytes
