@@ -72,7 +72,8 @@ pub use infer::{Choice, InferParams, Inferrer, Turn, choices};
 #[cfg(feature = "train")]
 pub use job::{Adaptation, StepEnd};
 pub use params::{
-    AdaptParams, Aggregation, CdpaParams, Method, RefineParams, RefineWhen, Reference, Reward, Rollouts, Supervision, WarmStart,
+    AdaptParams, Aggregation, CdpaParams, Method, Reference, RefineParams, RefineWhen, Reward, Rollouts, Supervision,
+    WarmStart,
 };
 pub use pers_genprm::{Asked, Critic, CriticParams, Critique, Reader, StepCritique};
 pub use profile::{
