@@ -35,24 +35,17 @@ fn main(
     var sum = vec4(0.0);
     if n < count {
         let row = weights_row(n);
-        let own = lane % LANES_PER_ROW * 8u;
-        if p.n_tokens == 1u {
-            // Its first octet stands in for those beyond the end, times zero: without branches the reads don't wait for
-            // each other.
-            let x0 = x_row(0u);
-            for (var first = own; first + 8u <= p.k; first += UNROLL * LANES_PER_ROW * 8u) {
-                for (var u = 0u; u < UNROLL; u += 1u) {
-                    let k = first + u * LANES_PER_ROW * 8u;
-                    let there = k + 8u <= p.k;
-                    let at = select(first, k, there);
-                    sum.x += select(0.0, dot8(unpack8(row + at), x0 + at), there);
+        for (var start = lane % LANES_PER_ROW * 8u; start + 8u <= p.k; start += UNROLL * LANES_PER_ROW * 8u) {
+            for (var u = 0u; u < UNROLL; u += 1u) {
+                let k = start + u * LANES_PER_ROW * 8u;
+                if k + 8u > p.k {
+                    continue;
                 }
-            }
-        } else {
-            for (var k = own; k + 8u <= p.k; k += LANES_PER_ROW * 8u) {
                 let o = unpack8(row + k);
                 sum.x += dot8(o, x_row(0u) + k);
-                sum.y += dot8(o, x_row(1u) + k);
+                if p.n_tokens > 1u {
+                    sum.y += dot8(o, x_row(1u) + k);
+                }
                 if p.n_tokens > 2u {
                     sum.z += dot8(o, x_row(2u) + k);
                 }

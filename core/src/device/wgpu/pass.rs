@@ -18,8 +18,6 @@ const SLOT_BYTES: usize = 256;
 /// that compute on the CPU.
 const WORK: u64 = 50_000_000_000;
 const WORK_SOFTWARE: u64 = 300_000_000;
-/// Dispatches of a first submission where a pass is long: the GPU begins with them while the others are encoded.
-const AHEAD: usize = 24;
 
 /// The parameters of a recording's dispatches, in one uniform buffer that is used again and again.
 #[derive(Debug)]
@@ -71,8 +69,7 @@ struct Ready<'a> {
     memory: Vec<&'a GpuWords>,
 }
 
-/// Runs the dispatches in order: a short submission for the GPU to begin with, then one where the work is little, several
-/// where it is much.
+/// Runs the dispatches in order: one submission where the work is little, several where it is much.
 pub(super) fn run(gpu: &WgpuDevice, work: &mut Work, recording: &Recording, forms: &Forms) -> Result<(), DeviceError> {
     let dispatches = recording.dispatches();
     let mut ready = Vec::with_capacity(dispatches.len());
@@ -87,12 +84,7 @@ pub(super) fn run(gpu: &WgpuDevice, work: &mut Work, recording: &Recording, form
         work.arena.fill(gpu, dispatches);
         let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
         let cost = |d: &Dispatch| wgsl::work(d.kernel, &d.params, forms);
-        let mut ranges = pieces(&dispatches.iter().map(cost).collect::<Vec<_>>(), limit);
-        if let Some(first) = ranges.first_mut().filter(|r| r.len() >= 2 * AHEAD) {
-            let ahead = std::mem::replace(first, AHEAD..first.end);
-            ranges.insert(0, ahead.start..AHEAD);
-        }
-        for range in ranges {
+        for range in pieces(&dispatches.iter().map(cost).collect::<Vec<_>>(), limit) {
             match &mut work.profile {
                 None => submit(gpu, &work.arena, &ready[range.clone()], range.start, forms, None),
                 Some((clock, profile)) => {
