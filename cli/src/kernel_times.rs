@@ -40,8 +40,14 @@ pub fn table(part: &str, times: &[KernelTime]) -> String {
 pub struct OfPhases {
     device: Device,
     now: Option<(&'static str, Instant)>,
-    /// By phase: seconds by the clock, and each kernel's dispatches and time, whatever their shapes.
-    phases: BTreeMap<&'static str, (Duration, BTreeMap<String, (u64, Duration)>)>,
+    phases: BTreeMap<&'static str, OfPhase>,
+}
+
+#[derive(Default)]
+struct OfPhase {
+    clock: Duration,
+    /// Each kernel's dispatches and time, whatever their shapes.
+    kernels: BTreeMap<String, (u64, Duration)>,
 }
 
 impl OfPhases {
@@ -71,11 +77,11 @@ impl OfPhases {
 
     fn stop(&mut self) {
         let Some((name, since)) = self.now.take() else { return };
-        let (clock, kernels) = self.phases.entry(name).or_default();
-        *clock += since.elapsed();
+        let phase = self.phases.entry(name).or_default();
+        phase.clock += since.elapsed();
         for t in self.device.stop_profile() {
             let kernel = t.kernel.split(' ').next().unwrap_or_default().to_owned();
-            let (dispatches, time) = kernels.entry(kernel).or_default();
+            let (dispatches, time) = phase.kernels.entry(kernel).or_default();
             *dispatches += t.dispatches;
             *time += t.time;
         }
@@ -85,7 +91,7 @@ impl OfPhases {
     pub fn text(mut self) -> String {
         self.stop();
         let mut text = String::new();
-        for (name, (clock, kernels)) in self.phases.into_iter().filter(|(_, (_, kernels))| !kernels.is_empty()) {
+        for (name, OfPhase { clock, kernels }) in self.phases.into_iter().filter(|(_, p)| !p.kernels.is_empty()) {
             let each = kernels.into_iter().map(|(kernel, (dispatches, time))| KernelTime { kernel, dispatches, time });
             let mut times: Vec<KernelTime> = each.collect();
             times.sort_by_key(|t| std::cmp::Reverse(t.time));

@@ -114,7 +114,7 @@ pub unsafe extern "C" fn unspoken_engine_load(
         let (policy, model, adapter) = unsafe {
             (text("policy", p.policy)?, path("critic", p.critic)?, path("critic_adapter", p.critic_adapter)?)
         };
-        let critic = (p.with_critic != 0).then(|| CriticSource { model, adapter, reader });
+        let critic = (p.with_critic != 0).then_some(CriticSource { model, adapter, reader });
         let threads = (p.threads > 0).then_some(p.threads as usize);
         // SAFETY: the host's promise.
         let store = unsafe { path("store", p.store) }?;

@@ -225,7 +225,7 @@ impl Job<'_> {
         let methods: Vec<&str> = METHODS.iter().copied().filter(|m| self.wanted(m)).collect();
         let mut tasks = Vec::new();
         let of_replies = |a: &&Arm| asks_critic(a) && !is_chains(a);
-        if arms.iter().any(|a| of_replies(&a)) || methods.iter().any(|m| ["best-of-n", "tpo"].contains(m)) {
+        if arms.iter().any(of_replies) || methods.iter().any(|m| ["best-of-n", "tpo"].contains(m)) {
             tasks.push(self.critic(CRITIC));
         }
         if arms.iter().any(|a| is_chains(a)) {
