@@ -57,23 +57,25 @@ impl Tiles {
 unsafe fn split(low: __m512, high: __m512, to: *mut f32) {
     // SAFETY: the caller's rows; AVX-512 is there.
     unsafe {
-        let [first, second] = terms(low, high);
+        let [first, second] = terms::<TERMS>(low, high);
         _mm512_storeu_ps(to, first);
         _mm512_storeu_ps(to.add(WORDS), second);
     }
 }
 
-/// Both terms of the values of `low` and `high`, side by side as pairs; words of float registers hold them.
+/// The first terms of the values of `low` and `high`, side by side as pairs; words of float registers hold them.
 #[inline(always)]
-pub(super) unsafe fn terms(low: __m512, high: __m512) -> [__m512; TERMS] {
+pub(super) unsafe fn terms<const N: usize>(mut low: __m512, mut high: __m512) -> [__m512; N] {
     // SAFETY: AVX-512 is there.
     unsafe {
-        let first = [nearest(low), nearest(high)];
-        let rest = [nearest(_mm512_sub_ps(low, first[0])), nearest(_mm512_sub_ps(high, first[1]))];
-        [first, rest].map(|[low, high]| {
-            let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(low));
-            _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_castps_si512(high)))
-        })
+        let mut terms = [_mm512_setzero_ps(); N];
+        for term in &mut terms {
+            let part = [nearest(low), nearest(high)];
+            (low, high) = (_mm512_sub_ps(low, part[0]), _mm512_sub_ps(high, part[1]));
+            let both = _mm512_srli_epi32::<16>(_mm512_castps_si512(part[0]));
+            *term = _mm512_castsi512_ps(_mm512_or_si512(both, _mm512_castps_si512(part[1])));
+        }
+        terms
     }
 }
 

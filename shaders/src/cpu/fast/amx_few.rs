@@ -16,6 +16,8 @@ use crate::QuantType;
 const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
 /// Tokens at a time: their two terms fill the columns of a tile.
 const BLOCK: usize = TILE / 2;
+/// Up to so many there is room for three terms, which make a whole float.
+const WHOLE: usize = TILE / 3;
 /// Groups whose scales are unpacked at a time.
 const SCALES: usize = 16;
 /// Groups that are multiplied before others are unpacked: what is multiplied shall lie in a first-level cache.
@@ -88,7 +90,7 @@ struct Few<R> {
 
 /// The tokens in blocks, one after the other.
 struct Columns {
-    /// For each block and group a tile with both terms of the tokens as columns; blocks begin with pages.
+    /// For each block and group a tile with the terms of the tokens as columns; blocks begin with pages.
     tiles: Vec<Page>,
     /// For each block and group the sums of the tokens' values.
     sums: Vec<[f32; TILE]>,
@@ -131,15 +133,20 @@ impl Columns {
         let mut columns =
             Self { tiles: vec![Page::EMPTY; blocks * pages], sums: vec![[0.0; TILE]; blocks * groups], groups };
         for block in 0..blocks {
+            let here = BLOCK.min(tokens - block * BLOCK);
             for g in 0..groups {
                 // SAFETY: the caller's tokens; AVX-512 is there.
                 unsafe {
                     let mut rows = [_mm512_setzero_ps(); TILE];
-                    for t in 0..BLOCK.min(tokens - block * BLOCK) {
+                    for t in 0..here {
                         let at = x.add((block * BLOCK + t) * stride + g * DEPTH);
                         let (low, high) = (_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE)));
                         columns.sums[block * groups + g][t] = _mm512_reduce_add_ps(_mm512_add_ps(low, high));
-                        [rows[t], rows[t + BLOCK]] = terms(low, high);
+                        if tokens > WHOLE {
+                            [rows[t], rows[t + BLOCK]] = terms(low, high);
+                        } else {
+                            [rows[t], rows[t + WHOLE], rows[t + 2 * WHOLE]] = terms(low, high);
+                        }
                     }
                     put(&mut columns.tiles[block * pages + g / PAGE].0[g % PAGE], turned(rows));
                 }
@@ -203,7 +210,11 @@ impl<R: Quants> dot::Dots for Few<R> {
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let columns = turned(load(self.out.add((PAGE + block) * WORDS)));
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    let sum = _mm512_add_ps(columns[t], columns[t + BLOCK]);
+                    let sum = if self.tokens > WHOLE {
+                        _mm512_add_ps(columns[t], columns[t + BLOCK])
+                    } else {
+                        _mm512_add_ps(columns[t], _mm512_add_ps(columns[t + WHOLE], columns[t + 2 * WHOLE]))
+                    };
                     _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
                 }
             }
