@@ -157,6 +157,12 @@ fn many_tokens() {
         let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 1 };
         check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
     }
+    // A few tokens, deeper than groups are unpacked at once.
+    let mut random = Random::new(10);
+    for (q, k) in [(QuantType::Q4_0, 1088), (QuantType::Q4_1, 608), (QuantType::Q5_0, 544), (QuantType::Q8_0, 1088)] {
+        [(8, 35, 1), (19, 33, 0)].iter().for_each(|shape| product(q, &mut random, k, *shape, false));
+    }
+    product(QuantType::Q4_K, &mut random, 768, (9, 35, 0), false);
     // Deeper than tiles are kept for, and more tokens.
     let mut random = Random::new(9);
     product(QuantType::Q4_1, &mut random, 1088, (330, 40, 0), false);

@@ -46,6 +46,18 @@ impl<'a> Map<'a> {
         })
     }
 
+    /// The same as a list.
+    pub(super) fn list(&self, s: usize, positions: Range<usize>) -> Vec<usize> {
+        let (size, max) = (self.p.block_size as usize, self.p.max_blocks as usize);
+        let table = &self.words[2 * self.p.n_tokens as usize + s * max..][..max];
+        let mut cells = Vec::with_capacity(positions.len());
+        for block in positions.start / size..positions.end.div_ceil(size) {
+            let (begin, cell) = (block * size, table[block] as usize * size);
+            cells.extend(cell + positions.start.max(begin) - begin..cell + positions.end.min(begin + size) - begin);
+        }
+        cells
+    }
+
     /// How many of the first keys that tokens `a` and `b` see are the same cells, in whole blocks.
     #[inline(always)]
     pub(super) fn shared(&self, a: usize, b: usize) -> usize {

@@ -1,7 +1,7 @@
 //! `matmul_q`, `matmul_gated` and `matmul_q_transposed` with AMX, for many tokens.
 //!
-//! A float is the sum of three bf16 numbers, and the products of terms that f32 could tell from zero are six: those make
-//! a product of 16 × 16 × 32 floats in tiles. Four such products are on their way at once, two rows of tiles by two.
+//! A float is the sum of two bf16 numbers but for its last seven bits, and three products of such terms are a product of floats
+//! but for 2⁻¹⁷ of it: 16 × 16 × 32 of them in tiles. Four such products are on their way at once, two rows of tiles by two.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -16,15 +16,15 @@ use crate::{QuantType, params};
 /// From this many tokens on tiles pay.
 const TOKENS: usize = 24;
 /// Rows of a tile, and columns of a product.
-const TILE: usize = 16;
+pub(super) const TILE: usize = 16;
 /// What is multiplied at once in each direction.
 const PAIR: usize = 2 * TILE;
 /// Depth of a tile.
-const DEPTH: usize = 32;
+pub(super) const DEPTH: usize = 32;
 /// Words of a tile, 64 bytes a row.
-const WORDS: usize = TILE * TILE;
+pub(super) const WORDS: usize = TILE * TILE;
 /// Terms of a float.
-const TERMS: usize = 3;
+const TERMS: usize = 2;
 /// Steps of [`DEPTH`] that are multiplied before others are unpacked: the tiles of 32 columns of them lie in a
 /// second-level cache beside those of the tokens.
 const STEPS: usize = 32;
@@ -52,18 +52,30 @@ impl Tiles {
     }
 }
 
-/// Writes a row of the tiles of all terms: pairs of the values of `low` and `high`.
+/// Writes a row of the tiles of both terms: pairs of the values of `low` and `high`.
 #[inline(always)]
-unsafe fn split(mut low: __m512, mut high: __m512, to: *mut f32) {
+unsafe fn split(low: __m512, high: __m512, to: *mut f32) {
     // SAFETY: the caller's rows; AVX-512 is there.
     unsafe {
-        for term in 0..TERMS {
-            let part = (nearest(low), nearest(high));
-            let both = _mm512_srli_epi32::<16>(_mm512_castps_si512(part.0));
-            let both = _mm512_or_si512(both, _mm512_castps_si512(part.1));
-            _mm512_storeu_si512(to.add(term * WORDS).cast(), both);
-            (low, high) = (_mm512_sub_ps(low, part.0), _mm512_sub_ps(high, part.1));
+        let [first, second] = terms::<TERMS>(low, high);
+        _mm512_storeu_ps(to, first);
+        _mm512_storeu_ps(to.add(WORDS), second);
+    }
+}
+
+/// The first terms of the values of `low` and `high`, side by side as pairs; words of float registers hold them.
+#[inline(always)]
+pub(super) unsafe fn terms<const N: usize>(mut low: __m512, mut high: __m512) -> [__m512; N] {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let mut terms = [_mm512_setzero_ps(); N];
+        for term in &mut terms {
+            let part = [nearest(low), nearest(high)];
+            (low, high) = (_mm512_sub_ps(low, part[0]), _mm512_sub_ps(high, part[1]));
+            let both = _mm512_srli_epi32::<16>(_mm512_castps_si512(part[0]));
+            *term = _mm512_castsi512_ps(_mm512_or_si512(both, _mm512_castps_si512(part[1])));
         }
+        terms
     }
 }
 
@@ -128,7 +140,7 @@ unsafe fn rows_of<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     let (n, groups) = (p.n as usize, p.k as usize / DEPTH);
     let cut = Cut::of(job.tokens(), groups, job.gate.is_some());
-    let mut turned = [[0.0; PAIR]; PAIR];
+    let mut c = Product::new();
     let mut gates = vec![0.0f32; if job.gate.is_some() { 2 * cut.tokens * PAIR } else { 0 }];
     // SAFETY: the contract of `cpu::run`; 32 columns of y are written by one thread.
     unsafe {
@@ -151,27 +163,27 @@ unsafe fn rows_of<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
                     let cols = PAIR.min(n - n0);
                     for half in 0..job.halves() {
                         let first = p.w_row0 as usize + half * n + n0;
-                        for i in 0..PAIR {
-                            // Rows that are not there repeat the last one.
-                            let row = (first + i.min(cols - 1)) * groups + g0;
-                            for step in 0..steps {
+                        // Step by step: rows of a tile are neighbours, those of other steps lie in the same sets of the cache.
+                        for step in 0..steps {
+                            for i in 0..PAIR {
+                                // Rows that are not there repeat the last one.
+                                let row = (first + i.min(cols - 1)) * groups + g0;
                                 let [low, high] = r.floats(row + step);
                                 split(low, high, w.row(i / TILE, step, i % TILE));
                             }
                         }
                         for pair in 0..pairs {
-                            let c = configured.product(&w, 0, &x, 2 * pair, steps);
-                            c.by_columns(&mut turned);
-                            let here = PAIR.min(tokens - pair * PAIR);
-                            for (t, y) in turned.iter().enumerate().take(here) {
-                                let t = pair * PAIR + t;
-                                if job.gate.is_some() {
-                                    gates[(half * cut.tokens + t) * PAIR..][..PAIR].copy_from_slice(y);
-                                    continue;
-                                }
-                                let at = p.y_offset as usize + (t0 + t) * p.y_stride as usize + n0;
-                                put(s[2].f32_mut(at..at + cols), y, p.accumulate != 0 || g0 > 0);
+                            configured.product(&w, 0, &x, 2 * pair, steps, &mut c);
+                            let t = pair * PAIR;
+                            let here = PAIR.min(tokens - t);
+                            if job.gate.is_some() {
+                                let to = gates[(half * cut.tokens + t) * PAIR..][..here * PAIR].as_mut_ptr();
+                                c.columns_to(to, PAIR, here, PAIR, false);
+                                continue;
                             }
+                            let at = p.y_offset as usize + (t0 + t) * p.y_stride as usize + n0;
+                            let to = s[2].f32_ptr().add(at);
+                            c.columns_to(to, p.y_stride as usize, here, cols, p.accumulate != 0 || g0 > 0);
                         }
                     }
                     if let Some(kind) = job.gate {
@@ -179,7 +191,7 @@ unsafe fn rows_of<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
                         gate_rows::<true>(kind, &mut gates[..tokens * PAIR], &ups[..tokens * PAIR]);
                         for (t, y) in gates.chunks_exact(PAIR).enumerate().take(tokens) {
                             let at = p.y_offset as usize + (t0 + t) * p.y_stride as usize + n0;
-                            put(s[2].f32_mut(at..at + cols), y, false);
+                            s[2].f32_mut(at..at + cols).copy_from_slice(&y[..cols]);
                         }
                     }
                 }
@@ -195,6 +207,7 @@ unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>
     let (all, n, groups) = (p.n_tokens as usize, p.n as usize, p.k as usize / DEPTH);
     let steps = n.div_ceil(DEPTH);
     let cut = Cut::of(all, steps, false);
+    let mut c = Product::new();
     // SAFETY: the contract of `cpu::run`; 32 columns of dx are written by one thread.
     unsafe {
         let r = R::over(p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
@@ -228,25 +241,15 @@ unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>
                         }
                     }
                     for pair in 0..pairs {
-                        let c = configured.product(&dy, 2 * pair, &w, 0, steps);
-                        for t in 0..PAIR.min(tokens - pair * PAIR) {
-                            let at = p.x_offset as usize + (t0 + pair * PAIR + t) * p.x_stride as usize + g * DEPTH;
-                            put(s[2].f32_mut(at..at + DEPTH), &c.row(t), p.accumulate != 0 || n0 > 0);
-                        }
+                        configured.product(&dy, 2 * pair, &w, 0, steps, &mut c);
+                        let at = p.x_offset as usize + (t0 + pair * PAIR) * p.x_stride as usize + g * DEPTH;
+                        let here = PAIR.min(tokens - pair * PAIR);
+                        c.rows_to(s[2].f32_ptr().add(at), p.x_stride as usize, here, p.accumulate != 0 || n0 > 0);
                     }
                 }
                 team.sync();
             }
         }
-    }
-}
-
-#[inline(always)]
-fn put(out: &mut [f32], values: &[f32], accumulate: bool) {
-    if accumulate {
-        out.iter_mut().zip(values).for_each(|(o, v)| *o += v);
-    } else {
-        out.copy_from_slice(&values[..out.len()]);
     }
 }
 
@@ -302,39 +305,94 @@ unsafe fn load(from: Option<*const f32>, at: usize, len: usize) -> __m512 {
 struct Product([[f32; WORDS]; 4]);
 
 impl Product {
-    /// Row `i` of 32.
-    #[inline(always)]
-    fn row(&self, i: usize) -> [f32; PAIR] {
-        let mut row = [0.0; PAIR];
-        for (half, out) in row.chunks_exact_mut(TILE).enumerate() {
-            out.copy_from_slice(&self.0[i / TILE * 2 + half][i % TILE * TILE..][..TILE]);
-        }
-        row
+    fn new() -> Self {
+        Self([[0.0; WORDS]; 4])
     }
 
-    /// Writes all columns as rows.
+    /// Writes the first `n` of 32 rows, `stride` words from one to the next.
     #[inline(always)]
-    unsafe fn by_columns(&self, out: &mut [[f32; PAIR]; PAIR]) {
-        for (i, tile) in self.0.iter().enumerate() {
-            let mut turned = [[0.0f32; TILE]; TILE];
-            // SAFETY: both are sixteen rows of sixteen.
-            unsafe {
-                let rows = std::array::from_fn(|r| tile[r * TILE..].as_ptr());
-                pack::transpose::<true>(&rows, TILE, turned.as_mut_ptr().cast());
+    unsafe fn rows_to(&self, out: *mut f32, stride: usize, n: usize, accumulate: bool) {
+        // SAFETY: the caller's rows; AVX-512 is there.
+        unsafe {
+            for i in 0..n {
+                for half in 0..2 {
+                    let row = _mm512_load_ps(self.0[i / TILE * 2 + half][i % TILE * TILE..].as_ptr());
+                    put(out.add(i * stride + half * TILE), row, !0, accumulate);
+                }
             }
-            for (out, turned) in out[i % 2 * TILE..].iter_mut().zip(turned) {
-                out[i / 2 * TILE..][..TILE].copy_from_slice(&turned);
+        }
+    }
+
+    /// Writes the first `n` of 32 columns as rows of `len` values.
+    #[inline(always)]
+    unsafe fn columns_to(&self, out: *mut f32, stride: usize, n: usize, len: usize, accumulate: bool) {
+        // SAFETY: the caller's rows; AVX-512 is there.
+        unsafe {
+            for (i, tile) in self.0.iter().enumerate() {
+                let (first, at) = (i % 2 * TILE, i / 2 * TILE);
+                let there = ((1u32 << len.saturating_sub(at).min(TILE)) - 1) as __mmask16;
+                let mut rows = [_mm512_setzero_ps(); TILE];
+                for (r, row) in rows.iter_mut().enumerate() {
+                    *row = _mm512_load_ps(tile[r * TILE..].as_ptr());
+                }
+                for (c, column) in turned(rows).into_iter().enumerate().take(n.saturating_sub(first)) {
+                    put(out.add((first + c) * stride + at), column, there, accumulate);
+                }
             }
         }
     }
 }
 
+/// Writes values, or adds them, where `there` says.
+#[inline(always)]
+unsafe fn put(out: *mut f32, values: __m512, there: __mmask16, accumulate: bool) {
+    // SAFETY: the caller's range; AVX-512 is there.
+    unsafe {
+        let before = if accumulate { _mm512_maskz_loadu_ps(there, out) } else { _mm512_setzero_ps() };
+        _mm512_mask_storeu_ps(out, there, _mm512_add_ps(values, before));
+    }
+}
+
+/// Columns of sixteen rows.
+#[inline(always)]
+pub(super) unsafe fn turned(rows: [__m512; TILE]) -> [__m512; TILE] {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let (mut a, mut b) = (rows, rows);
+        for i in (0..TILE).step_by(2) {
+            (b[i], b[i + 1]) = (_mm512_unpacklo_ps(a[i], a[i + 1]), _mm512_unpackhi_ps(a[i], a[i + 1]));
+        }
+        // Four rows: columns 0, 1, 2 and 3 of each lane of 128 bits.
+        for i in (0..TILE).step_by(4) {
+            let quad = |i: usize| _mm512_castps_pd(b[i]);
+            let (low, high) = ([quad(i), quad(i + 2)], [quad(i + 1), quad(i + 3)]);
+            a[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1]));
+            a[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1]));
+            a[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1]));
+            a[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1]));
+        }
+        // Eight rows: lanes 0 and 2 of a column, or 1 and 3.
+        for i in 0..4 {
+            b[i] = _mm512_shuffle_f32x4::<0x88>(a[i], a[i + 4]);
+            b[i + 4] = _mm512_shuffle_f32x4::<0xdd>(a[i], a[i + 4]);
+            b[i + 8] = _mm512_shuffle_f32x4::<0x88>(a[i + 8], a[i + 12]);
+            b[i + 12] = _mm512_shuffle_f32x4::<0xdd>(a[i + 8], a[i + 12]);
+        }
+        for i in 0..8 {
+            let column = i % 4 + i / 4 * 4;
+            a[column] = _mm512_shuffle_f32x4::<0x88>(b[i], b[i + 8]);
+            a[column + 8] = _mm512_shuffle_f32x4::<0xdd>(b[i], b[i + 8]);
+        }
+        a
+    }
+}
+
 /// Tiles of a thread that are set up: all of sixteen rows of 64 bytes.
-struct Configured;
+pub(super) struct Configured;
 
 impl Configured {
     #[inline(always)]
-    unsafe fn new() -> Self {
+    pub(super) unsafe fn new() -> Self {
         let mut config = [0u8; 64];
         config[0] = 1;
         for i in 0..8 {
@@ -348,8 +406,7 @@ impl Configured {
 
     /// Two blocks of rows from `a0` on times two of columns from `b0` on.
     #[inline(always)]
-    unsafe fn product(&self, a: &Tiles, a0: usize, b: &Tiles, b0: usize, steps: usize) -> Product {
-        let mut c = Product([[0.0; WORDS]; 4]);
+    unsafe fn product(&self, a: &Tiles, a0: usize, b: &Tiles, b0: usize, steps: usize, c: &mut Product) {
         macro_rules! load {
             ($x:literal, $low:literal, $high:literal, $term:literal) => {
                 concat!(
@@ -382,13 +439,10 @@ impl Configured {
                 "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
                 "2:",
                 // Each product of terms has one side of the one before it.
-                load!("a", "4", "5", "2048"), load!("b", "6", "7", "0"), multiply!(),
-                load!("a", "4", "5", "1024"), multiply!(),
-                load!("b", "6", "7", "1024"), multiply!(),
-                load!("a", "4", "5", "0"), multiply!(),
-                load!("b", "6", "7", "2048"), multiply!(),
+                load!("a", "4", "5", "0"), load!("b", "6", "7", "1024"), multiply!(),
                 load!("b", "6", "7", "0"), multiply!(),
-                "add {a0}, 3072", "add {a1}, 3072", "add {b0}, 3072", "add {b1}, 3072",
+                load!("a", "4", "5", "1024"), multiply!(),
+                "add {a0}, 2048", "add {a1}, 2048", "add {b0}, 2048", "add {b1}, 2048",
                 "dec {steps}",
                 "jnz 2b",
                 "tilestored [{c} + {row}], tmm0",
@@ -407,7 +461,6 @@ impl Configured {
                 options(nostack)
             );
         }
-        c
     }
 }
 

@@ -101,7 +101,7 @@ impl Keys {
     #[inline(always)]
     pub(super) fn of(map: &Map<'_>, block: &Run, panel: Panel) -> Self {
         let first = map.visible(block.pos).start;
-        let cells: Vec<usize> = map.cells(block.seq, first..block.pos + block.len).collect();
+        let cells = map.list(block.seq, first..block.pos + block.len);
         let stride = cells.len().next_multiple_of(COLS);
         Self { cells, first, stride, panel }
     }
@@ -110,7 +110,7 @@ impl Keys {
     #[inline(always)]
     pub(super) fn own(&self, map: &Map<'_>, seq: usize, positions: std::ops::Range<usize>) -> Self {
         let first = positions.start;
-        let cells: Vec<usize> = map.cells(seq, positions).collect();
+        let cells = map.list(seq, positions);
         Self { stride: cells.len().next_multiple_of(COLS), cells, first, panel: self.panel }
     }
 

@@ -63,12 +63,13 @@ pub(super) unsafe fn forward<const FMA: bool>(
         let all = Branches::of(&map, tokens, tokens.div_ceil(wanted));
         // Single tokens in few groups are shared by heads.
         let apart = all.len() < wanted;
+        let mut of: Option<(usize, Vec<Keys>)> = None;
         let per = if apart { 1 } else { heads / groups };
         for chunk in team.chunks(all.len() * (heads / per)) {
             let (b, h0) = (&all[chunk / (heads / per)], chunk % (heads / per) * per);
             let g = h0 / (heads / groups);
             let first = map.visible(map.token(b.row).1).start;
-            let cells = map.cells(map.token(b.row).0, first..first + b.shared).collect();
+            let cells = map.list(map.token(b.row).0, first..first + b.shared);
             let keys = Keys { cells, first, stride: b.shared.next_multiple_of(COLS), panel };
             // The block reads only how many tokens there are.
             let block = Run { seq: 0, row: b.row, pos: first, len: b.len };
@@ -79,9 +80,16 @@ pub(super) unsafe fn forward<const FMA: bool>(
             }
             let most = (0..b.len).map(|t| map.token(b.row + t).1 + 1 - first - b.shared).max().unwrap_or(0);
             own.resize(own.len().max(per * b.len * most), 0.0);
-            for t in 0..b.len {
-                let (seq, pos) = map.token(b.row + t);
-                let keys_of_t = keys.own(&map, seq, first + b.shared..pos + 1);
+            // What the heads of a block see is the same.
+            if of.as_ref().is_none_or(|(row, _)| *row != b.row) {
+                let keys_of = |t| {
+                    let (seq, pos) = map.token(b.row + t);
+                    keys.own(&map, seq, first + b.shared..pos + 1)
+                };
+                of = Some((b.row, (0..b.len).map(keys_of).collect::<Vec<_>>()));
+            }
+            let all_keys = of.as_ref().map_or(&[][..], |(_, keys)| keys);
+            for (t, keys_of_t) in all_keys.iter().enumerate() {
                 let n = keys_of_t.cells.len();
                 let k = keys_of_t.loaded(&k, g, p, &mut loaded);
                 for h in 0..per {
@@ -97,14 +105,12 @@ pub(super) unsafe fn forward<const FMA: bool>(
                 let out = s[4].f32_ptr().add((b.row * heads + h0) * dim);
                 keys.weighted(b.len, per, &scores, &v, p, &mut packed, out);
             }
-            for t in 0..b.len {
-                let (seq, pos) = map.token(b.row + t);
+            for (t, keys_of_t) in all_keys.iter().enumerate() {
                 let at = (b.row + t) * heads + h0;
                 let out = s[4].f32_mut(at * dim..(at + per) * dim);
                 if b.shared == 0 {
                     out.fill(0.0);
                 }
-                let keys_of_t = keys.own(&map, seq, first + b.shared..pos + 1);
                 let n = keys_of_t.cells.len();
                 let v = keys_of_t.loaded(&v, g, p, &mut loaded);
                 for (h, out) in out.chunks_exact_mut(dim).enumerate() {

@@ -12,7 +12,7 @@ const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 const TOKENS: usize = 8;
 /// Tokens and rows whose products a form may make at a time.
 const MOST_TOKENS: usize = 32;
-const MOST_ROWS: usize = 4;
+const MOST_ROWS: usize = 16;
 /// Lanes of a sum.
 const LANES: usize = 8;
 
@@ -33,7 +33,10 @@ pub(super) trait Dots {
     /// Rows at a time, at the most [`MOST_ROWS`].
     const ROWS: usize = 1;
 
-    /// The products `[row][token]` of `rows` rows, the first of which begins at flat index `first`.
+    /// Whether products come token by token, instead of row by row.
+    const BY_TOKENS: bool = false;
+
+    /// The products `[row][token]`, or `[token][row]`, of `rows` rows, the first of which begins at flat index `first`.
     ///
     /// # Safety
     /// The rows are inside of W, and the instructions of the form are there.
@@ -75,14 +78,15 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job, s: &[Slot], team:
                     let here = D::ROWS.min(end - i);
                     dots.dots(first, here, &mut sums[..here * tokens]);
                     for t in 0..tokens {
-                        for r in 0..here {
-                            let sum = sums[r * tokens + t];
-                            if half == 0 {
-                                let y = s[2].f32_ptr().add(y0 + t * stride + i + r);
-                                *y = if p.accumulate != 0 { *y + sum } else { sum };
-                            } else {
-                                ups[t * rows + i + r - start] = sum;
-                            }
+                        let (to, accumulate) = if half == 0 {
+                            let at = y0 + t * stride + i;
+                            (s[2].f32_mut(at..at + here), p.accumulate != 0)
+                        } else {
+                            (&mut ups[t * rows + i - start..][..here], false)
+                        };
+                        for (r, y) in to.iter_mut().enumerate() {
+                            let sum = if D::BY_TOKENS { sums[t * here + r] } else { sums[r * tokens + t] };
+                            *y = if accumulate { *y + sum } else { sum };
                         }
                     }
                 }

@@ -208,14 +208,41 @@ unsafe fn columns<const N: usize>(p: &params::MatmulF32, s: &[Slot], team: &Team
 /// `out[i] = scale · a · rows[i]`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn scores(a: &[f32], rows: &Rows<'_>, scale: f32, out: &mut [f32]) {
+    // SAFETY: rows are as wide as `a`; AVX-512 is there.
+    unsafe {
+        match a.len() {
+            64 => scores_of::<4>(a, rows, scale, out),
+            128 => scores_of::<8>(a, rows, scale, out),
+            256 => scores_of::<16>(a, rows, scale, out),
+            _ => scores_of::<0>(a, rows, scale, out),
+        }
+    }
+}
+
+/// Rows of `N` registers, or of any width: then `a` does not stay in them.
+#[inline(always)]
+unsafe fn scores_of<const N: usize>(a: &[f32], rows: &Rows<'_>, scale: f32, out: &mut [f32]) {
     let len = out.len();
-    for first in (0..len).step_by(SUMS) {
-        let here = SUMS.min(len - first);
-        // SAFETY: rows are as wide as `a`; AVX-512 is there.
-        unsafe {
+    // SAFETY: rows are as wide as `a`; AVX-512 is there.
+    unsafe {
+        let mut whole = [_mm512_setzero_ps(); N];
+        for (i, whole) in whole.iter_mut().enumerate() {
+            *whole = _mm512_loadu_ps(a[16 * i..][..16].as_ptr());
+        }
+        for first in (0..len).step_by(SUMS) {
+            let here = SUMS.min(len - first);
             let mut sums = [_mm512_setzero_ps(); SUMS];
-            for (i, sum) in sums.iter_mut().enumerate().take(here) {
-                let row = rows.row(first + i)[..a.len()].as_ptr();
+            for (i, sum) in sums.iter_mut().enumerate() {
+                // Rows that are not there repeat the last one.
+                let row = rows.row(first + i.min(here - 1))[..a.len()].as_ptr();
+                if N > 0 {
+                    let mut halves = [_mm512_setzero_ps(); 2];
+                    for (i, a) in whole.iter().enumerate() {
+                        halves[i % 2] = _mm512_fmadd_ps(*a, _mm512_loadu_ps(row.add(16 * i)), halves[i % 2]);
+                    }
+                    *sum = _mm512_add_ps(halves[0], halves[1]);
+                    continue;
+                }
                 for d in (0..a.len()).step_by(16) {
                     let there = ((1u32 << (a.len() - d).min(16)) - 1) as __mmask16;
                     let (a, row) = (_mm512_maskz_loadu_ps(there, a.as_ptr().add(d)), row.add(d));
@@ -241,21 +268,36 @@ pub(super) unsafe fn add_weighted(weights: &[f32], rows: &Rows<'_>, out: &mut [f
         // SAFETY: rows are as wide as `out`; AVX-512 is there.
         unsafe {
             let out = out.as_mut_ptr().add(first);
-            let mut sums = [_mm512_setzero_ps(); 4];
-            for (i, sum) in sums.iter_mut().enumerate() {
+            // Even and odd rows apart, so that one addition need not wait for the other.
+            let mut sums = [[_mm512_setzero_ps(); 4]; 2];
+            for (i, sum) in sums[0].iter_mut().enumerate() {
                 *sum = _mm512_maskz_loadu_ps(there[i], out.wrapping_add(16 * i));
             }
-            for (i, weight) in weights.iter().enumerate() {
-                let row = rows.row(i)[..len].as_ptr().add(first);
-                let weight = _mm512_set1_ps(*weight);
-                for (i, sum) in sums.iter_mut().enumerate() {
-                    let row = _mm512_maskz_loadu_ps(there[i], row.wrapping_add(16 * i));
-                    *sum = _mm512_fmadd_ps(weight, row, *sum);
+            let pairs = weights.chunks_exact(2);
+            if let [weight] = pairs.remainder() {
+                add_row(&mut sums[0], *weight, &rows.row(weights.len() - 1)[..len][first..], there);
+            }
+            for (i, pair) in pairs.enumerate() {
+                for (j, sums) in sums.iter_mut().enumerate() {
+                    add_row(sums, pair[j], &rows.row(2 * i + j)[..len][first..], there);
                 }
             }
-            for (i, sum) in sums.into_iter().enumerate() {
-                _mm512_mask_storeu_ps(out.wrapping_add(16 * i), there[i], sum);
+            for (i, there) in there.into_iter().enumerate() {
+                let sum = _mm512_add_ps(sums[0][i], sums[1][i]);
+                _mm512_mask_storeu_ps(out.wrapping_add(16 * i), there, sum);
             }
+        }
+    }
+}
+
+#[inline(always)]
+unsafe fn add_row(sums: &mut [__m512; 4], weight: f32, row: &[f32], there: [__mmask16; 4]) {
+    // SAFETY: of the row, what is there is read; AVX-512 is there.
+    unsafe {
+        let weight = _mm512_set1_ps(weight);
+        for (i, sum) in sums.iter_mut().enumerate() {
+            let row = _mm512_maskz_loadu_ps(there[i], row.as_ptr().wrapping_add(16 * i));
+            *sum = _mm512_fmadd_ps(weight, row, *sum);
         }
     }
 }

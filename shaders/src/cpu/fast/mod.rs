@@ -6,6 +6,8 @@
 
 #[cfg(target_arch = "x86_64")]
 mod amx;
+#[cfg(target_arch = "x86_64")]
+mod amx_few;
 mod attention;
 mod attention_backward;
 mod branches;
@@ -79,8 +81,9 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job, s: &[Slot], team: &Team<'
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the contract of `cpu::run`; the instructions were looked for.
     unsafe {
-        let few = || vnni::forward(q, job, s, team) || few_avx512::forward(q, job, s, team);
-        if level >= Level::Avx512 && few() || level >= Level::Amx && amx::forward(q, job, s, team) {
+        let tiles = || amx_few::forward(q, job, s, team) || amx::forward(q, job, s, team);
+        let registers = || vnni::forward(q, job, s, team) || few_avx512::forward(q, job, s, team);
+        if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
             return;
         }
     }

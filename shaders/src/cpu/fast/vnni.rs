@@ -470,7 +470,7 @@ impl Wide for Q4K {
 
 /// (d s, −dmin m) of the eight groups of a super-block whose head (d, dmin, then six-bit s and m) is at `head`.
 #[inline(always)]
-unsafe fn scales_of_q4_k(head: *const u8) -> __m512 {
+pub(super) unsafe fn scales_of_q4_k(head: *const u8) -> __m512 {
     // SAFETY: AVX-512 is there; sixteen bytes are readable.
     unsafe {
         let word = |i: usize| head.add(4 * i).cast::<u32>().read_unaligned();
