@@ -100,16 +100,19 @@ pub(super) fn inverse_frequencies(c: &Config, local: bool, factors: Option<&[f32
     // The dimension that turns `turns` times within the original context (equation 7 of YaRN, solved for it).
     let turning =
         |turns: f32| dim * (scaling.original_context as f64 / (f64::from(turns) * TAU)).ln() / (2.0 * base.ln());
+    let blend = scaling.yarn.map(|yarn| {
+        let low = turning(yarn.beta_fast).floor().max(0.0);
+        let high = turning(yarn.beta_slow).ceil().min(dim - 1.0);
+        (low, (high - low).max(0.001), f64::from(yarn.extrapolation))
+    });
     (0..c.rope_dim / 2)
         .map(|i| {
             let divisor = factors.and_then(|f| f.get(i)).map_or(1.0, |f| f64::from(*f));
             let own = base.powf(-2.0 * i as f64 / dim) / divisor;
             let stretched = own / f64::from(scaling.factor);
-            let Some(yarn) = scaling.yarn else { return stretched as f32 };
-            let low = turning(yarn.beta_fast).floor().max(0.0);
-            let high = turning(yarn.beta_slow).ceil().min(dim - 1.0);
-            let ramp = ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
-            let kept = (1.0 - ramp) * f64::from(yarn.extrapolation);
+            let Some((low, width, extrapolation)) = blend else { return stretched as f32 };
+            let ramp = ((i as f64 - low) / width).clamp(0.0, 1.0);
+            let kept = (1.0 - ramp) * extrapolation;
             (stretched * (1.0 - kept) + own * kept) as f32
         })
         .collect()
