@@ -51,8 +51,9 @@ impl<'a> Map<'a> {
         let (size, max) = (self.p.block_size as usize, self.p.max_blocks as usize);
         let table = &self.words[2 * self.p.n_tokens as usize + s * max..][..max];
         let mut cells = Vec::with_capacity(positions.len());
-        for block in positions.start / size..positions.end.div_ceil(size) {
-            let (begin, cell) = (block * size, table[block] as usize * size);
+        let first = positions.start / size;
+        for (i, block) in table[first..positions.end.div_ceil(size)].iter().enumerate() {
+            let (begin, cell) = ((first + i) * size, *block as usize * size);
             cells.extend(cell + positions.start.max(begin) - begin..cell + positions.end.min(begin + size) - begin);
         }
         cells

@@ -257,8 +257,9 @@ impl<R: Quants> Few<R> {
                     self.scale(&mut acc, before.add(WORDS), g0 + i - 1, &sums[i - 1]);
                 }
             }
-            for i in (steps - 1) / 2 * 2..steps {
-                self.scale(&mut acc, c.add(i % PAGE * WORDS), g0 + i, &sums[i]);
+            let last = (steps - 1) / 2 * 2;
+            for (i, sums) in (last..steps).zip(&sums[last..]) {
+                self.scale(&mut acc, c.add(i % PAGE * WORDS), g0 + i, sums);
             }
             for (r, acc) in acc.into_iter().enumerate() {
                 _mm512_store_ps(sum.add(r * TILE), acc);
