@@ -11,8 +11,10 @@
 pub mod cpu;
 pub mod kernel;
 mod kv;
+mod math;
 pub mod params;
 pub mod quant;
+pub mod softmax;
 pub mod wgsl;
 
 pub use kernel::{Access, Binding, Holds, Kernel, SQUARES};

@@ -55,6 +55,7 @@ pub fn sums(steps: &[Value]) -> Value {
     let sum = |path: &str| steps.iter().filter_map(|s| s.pointer(path)?.as_f64()).sum::<f64>();
     let share = |n: f64, of: f64| if of > 0.0 { n / of } else { 0.0 };
     let (groups, tokens) = (sum("/groups/zero/groups"), sum("/groups/zero/tokens"));
+    let unended: Vec<f64> = steps.iter().filter_map(|s| s.pointer("/groups/unended")?.as_f64()).collect();
     json!({
         "groups": groups,
         "zero_outcome_share": share(sum("/groups/zero/zero_outcome"), groups),
@@ -65,6 +66,7 @@ pub fn sums(steps: &[Value]) -> Value {
         "rescued": sum("/groups/refined/rescued"),
         "critiques": sum("/groups/critiques/0"),
         "critiques_failed": sum("/groups/critiques/1"),
+        "unended_first_last": [unended.first(), unended.last()],
         "collapsed_steps": steps.iter().filter(|s| s.pointer("/groups/collapsed") == Some(&json!(true))).count(),
     })
 }
@@ -104,19 +106,28 @@ pub fn people(r: &Value) -> String {
     out += &format!("{:<44}{:<24}{}\n", "mean critic score", number(&r["before"][key]), number(&r["after"][key]));
     let z = &r["totals"];
     if z["groups"].as_f64().unwrap_or(0.0) > 0.0 {
-        let share = |key: &str| 100.0 * z[key].as_f64().unwrap_or(0.0);
+        let count = |key: &str| z[key].as_f64().unwrap_or(0.0);
+        let share = |key: &str| 100.0 * count(key);
         out += &format!(
-            "\nzero advantage: {:.0} % of {} groups by outcome (GRPO), {:.0} % by step; {:.0} % of tokens active; \
-             {} of {} critiques failed; {} answers refined, {} joined, {} groups rescued\n",
+            "\nzero advantage: {:.0} % of {:.0} groups by outcome (GRPO), {:.0} % by step; {:.0} % of tokens active; \
+             {:.0} of {:.0} critiques failed; {:.0} answers refined, {:.0} joined, {:.0} groups rescued\n",
             share("zero_outcome_share"),
-            z["groups"],
+            count("groups"),
             share("zero_step_share"),
             share("active_token_share"),
-            z["critiques_failed"],
-            z["critiques"],
-            z["refined"],
-            z["refined_joined"],
-            z["rescued"],
+            count("critiques_failed"),
+            count("critiques"),
+            count("refined"),
+            count("refined_joined"),
+            count("rescued"),
+        );
+        let of = |i: usize| 100.0 * z["unended_first_last"][i].as_f64().unwrap_or(0.0);
+        out += &format!(
+            "rewards can be cheated: rollouts without an end {:.0} % in the first step, {:.0} % in the last; shrunk to stubs \
+             in {} steps\n",
+            of(0),
+            of(1),
+            z["collapsed_steps"],
         );
     }
     let s = &r["spent"];

@@ -7,7 +7,7 @@ use super::cdpa::{Update, update};
 use super::choice::{Choice, ReplyChoice, train_choices};
 use super::job::{Adaptation, StepEnd};
 use super::refine::refine;
-use super::rollouts::{self, Asking, RolloutGroup};
+use super::rollouts::{self, Asking, Member, RolloutGroup};
 use super::sft::{Row, RowsReport, train_rows};
 use super::{AlignError, GroupsReport, Method, Record, Reward, Rewards, Rollouts, StepReport, advantages};
 use crate::generate::SampleParams;
@@ -206,6 +206,10 @@ impl Adaptation {
         out.records = records.iter().map(|r| r.id.clone()).collect();
         out.rewards = groups.iter().flat_map(|g| &g.members).map(|m| m.rewards.outcome()).collect();
         out.lengths = groups.iter().flat_map(|g| &g.members).map(|m| m.tokens.len()).collect();
+        let tokenizer = &self.policy.tokenizer;
+        let ends = |m: &&Member| m.tokens.last().is_some_and(|t| tokenizer.is_end_of_generation(*t));
+        let with_end = groups.iter().flat_map(|g| &g.members).filter(ends).count();
+        out.unended = 1.0 - with_end as f32 / out.lengths.len().max(1) as f32;
 
         // Without a critic there are no words to answer to.
         if let Some(critic) = critic.filter(|_| method == Method::Cdpa && go_on(&again)) {

@@ -41,6 +41,8 @@ pub struct GroupsReport {
     pub mean_steps: f32,
     /// Tokens of each rollout.
     pub lengths: Vec<usize>,
+    /// Share of the rollouts that ran into the limit of tokens without an end.
+    pub unended: f32,
     /// Answers have shrunk to less than half of what they were: process rewards can do that.
     pub collapsed: bool,
     /// Mean k3 to the reference before the step, in nats a token; nothing where β is 0.

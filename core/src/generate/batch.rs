@@ -1,6 +1,6 @@
 //! Many answers at once: prompts are filled in, then all sequences take their next token in one batch.
 
-use unspoken_kernels::cpu::log_sum_exp;
+use unspoken_kernels::softmax::log_sum_exp;
 
 use super::sampler::argmax;
 use super::{CancelToken, GenerateError, Kept, SampleParams, Sampler};

@@ -2,7 +2,7 @@
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use unspoken_kernels::cpu::{exponentials, largest};
+use unspoken_kernels::softmax::{exponentials, largest};
 
 /// How tokens are drawn. The filters act in this order: top-k, top-p, min-p, then temperature.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -163,7 +163,7 @@ pub(super) fn argmax(logits: &[f32]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use unspoken_kernels::cpu::log_sum_exp;
+    use unspoken_kernels::softmax::log_sum_exp;
 
     fn shares(params: SampleParams, logits: &[f32]) -> Vec<f32> {
         let mut s = Sampler::new(params, 0);

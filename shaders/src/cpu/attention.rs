@@ -3,8 +3,8 @@
 use std::ops::Range;
 
 use super::cache_rows::CacheRows;
-use super::math::{dot, exp, max_of};
 use super::{Slot, Team};
+use crate::math::{dot, exp, max_of};
 use crate::{KvType, params};
 
 /// The map binding, read with the meaning that [`params::Attention`] gives it.

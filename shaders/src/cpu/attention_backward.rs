@@ -2,8 +2,8 @@
 //! kept log-sum-exp (Dao et al., arXiv 2205.14135, algorithm 4).
 
 use super::attention::Map;
-use super::math::{dot, exp};
 use super::{Slot, Team};
+use crate::math::{dot, exp};
 use crate::params;
 
 /// dS = P ∘ (dP − delta); dq = scale · Σ dS k.

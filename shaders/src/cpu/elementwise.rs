@@ -1,7 +1,7 @@
 //! Kernels that act on each value alone: `gated_activation`, its backward, `add`, `fill`.
 
-use super::math::exp;
 use super::{Slot, Team};
+use crate::math::exp;
 use crate::params;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;

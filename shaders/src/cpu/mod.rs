@@ -14,7 +14,6 @@ pub mod fast;
 mod heads;
 mod level;
 mod logits;
-mod math;
 mod matmul_f32;
 mod matmul_q;
 mod rms_norm;
@@ -23,7 +22,6 @@ mod slot;
 mod team;
 
 pub use level::Level;
-pub use logits::{exponentials, largest, log_sum_exp};
 pub use slot::Slot;
 pub use team::{Barrier, Team};
 

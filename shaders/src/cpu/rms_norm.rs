@@ -1,7 +1,7 @@
 //! `rms_norm`, `rms_norm_backward` and `add_norm` (Zhang & Sennrich, arXiv 1910.07467).
 
-use super::math::{dot, dot3};
 use super::{Slot, Team};
+use crate::math::{dot, dot3};
 use crate::params;
 
 /// 1 / sqrt(mean(x²) + eps).

@@ -33,6 +33,11 @@ fn every_method_runs_in_the_same_harness_and_says_what_it_cost() {
             assert_eq!(groups["refined"]["tried"], 1);
             assert_eq!(groups["rewards"].as_array().unwrap().len(), 3);
             assert!(groups["kl"].as_f64().unwrap() >= 0.0 && groups["zero"]["groups"] == 1);
+            // A random model ends no answer before the limit cuts it off.
+            let limit = params(method).cdpa.max_tokens;
+            let lengths: Vec<u64> = groups["lengths"].as_array().unwrap().iter().filter_map(|n| n.as_u64()).collect();
+            let cut = lengths.iter().filter(|n| **n == limit as u64).count() as f64 / lengths.len() as f64;
+            assert!((groups["unended"].as_f64().unwrap() - cut).abs() < 1e-6, "{groups}");
             // The sampler's log π and the trainer's are those of one policy.
             assert!(groups["drift"].as_f64().unwrap() < 0.05, "{groups}");
         }

@@ -3,11 +3,11 @@
 
 use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
-use super::super::math::{exp, max_of, sum_of};
 use super::super::{Level, Slot, Team};
 use super::runs::{self, Run};
 use super::tile::{COLS, Panel, Strided, Target, panel_of};
 use super::{branches, pack};
+use crate::math::{exp, max_of, sum_of};
 use crate::{KvType, params};
 
 /// Tokens of a block.

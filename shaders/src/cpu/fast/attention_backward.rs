@@ -1,11 +1,11 @@
 //! `attention_backward_q` and `attention_backward_kv` by tiles.
 
 use super::super::attention::Map;
-use super::super::math::exp;
 use super::super::{Level, Slot, Team};
 use super::attention::{BLOCK, Keys, put_row};
 use super::runs::{self, Run};
 use super::tile::{COLS, Panel, Strided, Target, panel_of};
+use crate::math::exp;
 use crate::params;
 
 /// Scratch of one thread.

@@ -3,13 +3,13 @@
 
 use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
-use super::super::math::{dot, exp, max_of, sum_of};
 use super::super::{Level, Slot, Team};
 use super::attention::{Keys, Rows};
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
 use super::runs::Run;
 use super::tile::{COLS, Strided, panel_of};
+use crate::math::{dot, exp, max_of, sum_of};
 use crate::{KvType, params};
 
 /// Keys in common that pay for being packed.

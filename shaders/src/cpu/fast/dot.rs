@@ -1,10 +1,10 @@
 //! `matmul_q` and `matmul_gated` for few tokens: each row of W is read once, and multiplied with
 //! all of them as its weights are expanded.
 
-use super::super::math::madd;
 use super::super::{Slot, Team};
 use super::matmul_q::{Job, gate_rows};
 use super::unpack::{Row, Unpack};
+use crate::math::madd;
 
 /// Rows of W that a thread takes at a time: long runs, for memory is read ahead only along them.
 const ROWS: std::ops::RangeInclusive<usize> = 16..=256;

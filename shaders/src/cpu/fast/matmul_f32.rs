@@ -1,11 +1,11 @@
 //! `matmul_f32` by tiles.
 
-use super::super::math::dot;
 use super::super::{Level, Slot, Team};
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
 use super::pack;
 use super::tile::{COLS, Strided, Target, panel_of, rows_of};
+use crate::math::dot;
 use crate::params;
 
 /// Depth of a packed panel: sixteen columns of it fit in a first-level cache.

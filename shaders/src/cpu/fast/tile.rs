@@ -4,7 +4,7 @@
 //! twelve of AVX2's sixteen registers, 12 × 16 twelve of AVX-512's thirty-two.
 
 use super::super::level::Level;
-use super::super::math::madd;
+use crate::math::madd;
 
 /// Columns of a panel.
 pub(super) const COLS: usize = 16;

@@ -128,7 +128,7 @@ macro_rules! plain {
                 for (i, x) in x.values.chunks(256).enumerate() {
                     // SAFETY: passed on from the caller; 256 is a multiple of every group.
                     unsafe { self.expand(first + i * 256, &mut part[..x.len()]) };
-                    sum += super::super::math::dot(x, &part[..x.len()]);
+                    sum += crate::math::dot(x, &part[..x.len()]);
                 }
                 sum
             }

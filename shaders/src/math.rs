@@ -1,11 +1,12 @@
 //! Arithmetic that the compiler vectorises: sums in lanes, an exponential without a call.
+#![cfg_attr(not(feature = "cpu"), allow(dead_code))]
 
 /// Lanes of a sum.
 const LANES: usize = 16;
 
 /// a · b, in sixteen lanes and then pairwise.
 #[inline(always)]
-pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
+pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (ca, cb) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
     let mut tail = 0.0;
@@ -22,7 +23,7 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 
 /// Σ a b c, as [`dot`].
 #[inline(always)]
-pub(super) fn dot3(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
+pub(crate) fn dot3(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let (ca, cb, cc) = (a.chunks_exact(LANES), b.chunks_exact(LANES), c.chunks_exact(LANES));
     let rest = ca.remainder().iter().zip(cb.remainder()).zip(cc.remainder());
@@ -37,7 +38,7 @@ pub(super) fn dot3(a: &[f32], b: &[f32], c: &[f32]) -> f32 {
 
 /// Σ f(x), in lanes.
 #[inline(always)]
-pub(super) fn sum_of(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum_of(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0f32; LANES];
     let chunks = x.chunks_exact(LANES);
     let mut tail = 0.0;
@@ -54,7 +55,7 @@ pub(super) fn sum_of(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 
 /// The largest value.
 #[inline(always)]
-pub(super) fn max_of(x: &[f32]) -> f32 {
+pub(crate) fn max_of(x: &[f32]) -> f32 {
     let mut lanes = [f32::NEG_INFINITY; LANES];
     let chunks = x.chunks_exact(LANES);
     let mut max = f32::NEG_INFINITY;
@@ -84,13 +85,13 @@ fn sum_lanes(lanes: &[f32; LANES]) -> f32 {
 
 /// a b + c; fused in code that was compiled for a machine that fuses (`FMA`), for `mul_add` is a slow call elsewhere.
 #[inline(always)]
-pub(super) fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
+pub(crate) fn madd<const FMA: bool>(a: f32, b: f32, c: f32) -> f32 {
     if FMA { a.mul_add(b, c) } else { a * b + c }
 }
 
 /// eˣ to about 1 ulp: 2ⁿ times a polynomial on [−ln2/2, ln2/2] (coefficients: Cephes `expf`).
 #[inline(always)]
-pub(super) fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     const LN2_HIGH: f32 = 0.693_359_4;
     const LN2_LOW: f32 = -2.121_944_4e-4;
     // Adding 1.5 · 2²³ rounds to the nearest integer and leaves it in the low bits.
