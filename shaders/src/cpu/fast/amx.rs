@@ -1,7 +1,7 @@
 //! `matmul_q`, `matmul_gated` and `matmul_q_transposed` with AMX, for many tokens.
 //!
-//! A float is the sum of two bf16 numbers but for its last seven bits, and three products of such terms are a product of floats
-//! but for 2⁻¹⁷ of it: 16 × 16 × 32 of them in tiles. Four such products are on their way at once, two rows of tiles by two.
+//! A float is the sum of three bf16 numbers, and six products of such terms are a product of floats: 16 × 16 × 32 of them in
+//! tiles. Four such products are on their way at once, two rows of tiles by two.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -24,7 +24,7 @@ pub(super) const DEPTH: usize = 32;
 /// Words of a tile, 64 bytes a row.
 pub(super) const WORDS: usize = TILE * TILE;
 /// Terms of a float.
-const TERMS: usize = 2;
+const TERMS: usize = 3;
 /// Steps of [`DEPTH`] that are multiplied before others are unpacked: the tiles of 32 columns of them lie in a
 /// second-level cache beside those of the tokens.
 const STEPS: usize = 32;
@@ -52,14 +52,14 @@ impl Tiles {
     }
 }
 
-/// Writes a row of the tiles of both terms: pairs of the values of `low` and `high`.
+/// Writes a row of the tiles of all terms: pairs of the values of `low` and `high`.
 #[inline(always)]
 unsafe fn split(low: __m512, high: __m512, to: *mut f32) {
     // SAFETY: the caller's rows; AVX-512 is there.
     unsafe {
-        let [first, second] = terms::<TERMS>(low, high);
-        _mm512_storeu_ps(to, first);
-        _mm512_storeu_ps(to.add(WORDS), second);
+        for (i, term) in terms::<TERMS>(low, high).into_iter().enumerate() {
+            _mm512_storeu_ps(to.add(i * WORDS), term);
+        }
     }
 }
 
@@ -438,11 +438,14 @@ impl Configured {
             asm!(
                 "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
                 "2:",
-                // Each product of terms has one side of the one before it.
-                load!("a", "4", "5", "0"), load!("b", "6", "7", "1024"), multiply!(),
+                // Nearly every product of terms has one side of the one before it.
+                load!("a", "4", "5", "0"), load!("b", "6", "7", "2048"), multiply!(),
+                load!("b", "6", "7", "1024"), multiply!(),
                 load!("b", "6", "7", "0"), multiply!(),
                 load!("a", "4", "5", "1024"), multiply!(),
-                "add {a0}, 2048", "add {a1}, 2048", "add {b0}, 2048", "add {b1}, 2048",
+                load!("b", "6", "7", "1024"), multiply!(),
+                load!("a", "4", "5", "2048"), load!("b", "6", "7", "0"), multiply!(),
+                "add {a0}, 3072", "add {a1}, 3072", "add {b0}, 3072", "add {b1}, 3072",
                 "dec {steps}",
                 "jnz 2b",
                 "tilestored [{c} + {row}], tmm0",

@@ -13,11 +13,9 @@ use super::vnni::scales_of_q4_k;
 use crate::QuantType;
 
 /// Tokens that this form takes: more pay for floats in tiles.
-const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
-/// Tokens at a time: their two terms fill the columns of a tile.
-const BLOCK: usize = TILE / 2;
-/// Up to so many there is room for three terms, which make a whole float.
-const WHOLE: usize = TILE / 3;
+const TOKENS: std::ops::RangeInclusive<usize> = 3..=PAGE * BLOCK;
+/// Tokens at a time: their three terms, which make a whole float, fill the columns of a tile.
+const BLOCK: usize = TILE / 3;
 /// Groups whose scales are unpacked at a time.
 const SCALES: usize = 16;
 /// Groups that are multiplied before others are unpacked: what is multiplied shall lie in a first-level cache.
@@ -142,11 +140,7 @@ impl Columns {
                         let at = x.add((block * BLOCK + t) * stride + g * DEPTH);
                         let (low, high) = (_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE)));
                         columns.sums[block * groups + g][t] = _mm512_reduce_add_ps(_mm512_add_ps(low, high));
-                        if tokens > WHOLE {
-                            [rows[t], rows[t + BLOCK]] = terms(low, high);
-                        } else {
-                            [rows[t], rows[t + WHOLE], rows[t + 2 * WHOLE]] = terms(low, high);
-                        }
+                        [rows[t], rows[t + BLOCK], rows[t + 2 * BLOCK]] = terms(low, high);
                     }
                     put(&mut columns.tiles[block * pages + g / PAGE].0[g % PAGE], turned(rows));
                 }
@@ -210,11 +204,7 @@ impl<R: Quants> dot::Dots for Few<R> {
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let columns = turned(load(self.out.add((PAGE + block) * WORDS)));
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    let sum = if self.tokens > WHOLE {
-                        _mm512_add_ps(columns[t], columns[t + BLOCK])
-                    } else {
-                        _mm512_add_ps(columns[t], _mm512_add_ps(columns[t + WHOLE], columns[t + 2 * WHOLE]))
-                    };
+                    let sum = _mm512_add_ps(columns[t], _mm512_add_ps(columns[t + BLOCK], columns[t + 2 * BLOCK]));
                     _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
                 }
             }
