@@ -12,8 +12,8 @@ use super::unpack_avx2::{Q4K, Q40, Q41, Q50, Q80, Registers};
 use super::vnni::scales_of_q4_k;
 use crate::QuantType;
 
-/// Tokens that this form takes: more pay for floats in tiles.
-const TOKENS: std::ops::RangeInclusive<usize> = 3..=PAGE * BLOCK;
+/// Tokens that this form takes: more need a second block of columns, and are faster in registers.
+const TOKENS: std::ops::RangeInclusive<usize> = 3..=BLOCK;
 /// Tokens at a time: their three terms, which make a whole float, fill the columns of a tile.
 const BLOCK: usize = TILE / 3;
 /// Groups whose scales are unpacked at a time.
