@@ -175,9 +175,8 @@ fn an_evaluation_with_a_judge_makes_a_report() {
         let names: Vec<&str> = arm.measures.iter().map(|m| m.name.as_str()).collect();
         assert_eq!(names[..3], ["choice by text", "choice by letter", "preference followed"]);
         assert_eq!((names.len(), names[11]), (12, "no step blamed"));
-        let one = subject.answers(&items[..1], plan.setting, 1).unwrap();
-        assert_eq!(one[0].text, subject.answer(&items[0], plan.setting, 1).unwrap().text);
-        assert_eq!(subject.answers(&items, plan.setting, 1).unwrap().len(), 2);
+        let two = subject.answers(&items, plan.setting, 1).unwrap();
+        assert!(two.len() == 2 && two.iter().all(|a| a.cost.written > 0 && a.cost.written <= 12));
         assert!(arm.measures.iter().all(|m| m.outcomes.iter().all(|o| o.hits.len() == 2)));
         // By text seeds make no difference and are not computed again.
         assert_eq!((arm.measures[0].runs, arm.measures[1].runs), (2, 4));

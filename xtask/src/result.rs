@@ -107,8 +107,8 @@ const REPLIES: &[Arm] = &[
     ("cdpa", &["--method", "cdpa", "--rollouts", "replies", "--refine", "never"]),
     ("rft", &["--method", "rft", "--rollouts", "replies"]),
     // Without a KL to the base, whose pass costs as much as training: twice the steps.
-    ("cdpa-free", &["--method", "cdpa", "--rollouts", "replies", "--refine", "never", "--beta", "0"]),
-    ("grpo-labels-free", &["--method", "grpo", "--rollouts", "replies", "--reward", "labels", "--beta", "0"]),
+    ("cdpa-no-kl", &["--method", "cdpa", "--rollouts", "replies", "--refine", "never", "--beta", "0"]),
+    ("grpo-labels-no-kl", &["--method", "grpo", "--rollouts", "replies", "--reward", "labels", "--beta", "0"]),
     (
         "cdpa-position",
         &["--method", "cdpa", "--rollouts", "replies", "--refine", "never", "--estimator", "token-position"],
@@ -128,15 +128,18 @@ const CHAINS: &[Arm] = &[
     ("chains-sft", &["--method", "sft", "--learn", "chains", "--batch", "8"]),
 ];
 
+/// How arms draw chains, and what they hold on to.
+const CHAIN_DRAWING: &str = "--lr 5e-4 --beta 0.1 --reference start --prompts 2 --max-tokens 160 --cache-tokens 8192";
+
 /// Methods that change no weights; the table begins with what the policy does without any.
 const METHODS: &[&str] = &["reminder", "cot", "best-of-n", "tpo"];
 
 /// Tokens that an arm may compute, generated, critiqued and trained together.
 const TOKENS: usize = 300_000;
 /// Of arms that draw chains: each costs many times as long.
-const CHAIN_TOKENS: usize = 150_000;
+const CHAIN_TOKENS: usize = 80_000;
 /// Supervised steps before them, of eight chains each, and passes of their critics over the data.
-const CHAIN_START: usize = 75;
+const CHAIN_START_STEPS: usize = 75;
 const CHAIN_PASSES: usize = 4;
 /// Passes of the critic over the data.
 const CRITIC_PASSES: usize = 9;
@@ -183,7 +186,7 @@ struct Job<'a> {
 
 /// Tasks that others need.
 const CRITIC: &str = "critic";
-const CHAIN_START_NAME: &str = "start-of-chains";
+const CHAIN_START: &str = "start-of-chains";
 const CHAIN_CRITIC: &str = "critic-of-chains";
 const CHAIN_JUDGE: &str = "judge-of-chains";
 /// Tokens of a supervised step of eight chains.
@@ -287,20 +290,16 @@ impl Job<'_> {
 
     /// What all that draw chains begin with: a policy that writes them.
     fn start(&self) -> Task {
-        let steps = self.size(None, CHAIN_START).to_string();
+        let steps = self.size(None, CHAIN_START_STEPS).to_string();
         let arguments = ["--method", "sft", "--learn", "chains", "--batch", "8", "--steps", &steps];
-        Task {
-            name: CHAIN_START_NAME.into(),
-            needs: Vec::new(),
-            actions: self.adapted(CHAIN_START_NAME, &arguments, |_| {}),
-        }
+        Task { name: CHAIN_START.into(), needs: Vec::new(), actions: self.adapted(CHAIN_START, &arguments, |_| {}) }
     }
 
     /// An arm: trained, then measured on the topics held out.
     fn arm(&self, arm: &Arm, seed: u64) -> Task {
         let name = if seed == 0 { arm.0.to_owned() } else { format!("{}-{seed}", arm.0) };
         let chains = is_chains(arm);
-        let path = if arm.1.is_empty() { self.adapter(CHAIN_START_NAME) } else { self.adapter(&name) };
+        let path = if arm.1.is_empty() { self.adapter(CHAIN_START) } else { self.adapter(&name) };
         let mut actions = Vec::new();
         if !arm.1.is_empty() {
             let tokens = self.size(self.params.tokens, if chains { CHAIN_TOKENS } else { TOKENS });
@@ -315,14 +314,10 @@ impl Job<'_> {
                 adapt.args(["--steps", &steps.to_string(), "--seed", &seed.to_string()]);
                 adapt.args(["--budget-tokens", &tokens.to_string()]);
                 if chains {
-                    adapt.args(
-                        "--lr 3e-4 --reference start --beta 0.1 --prompts 4 --max-tokens 160 --cache-tokens 12288"
-                            .split(' '),
-                    );
-                    adapt.arg("--adapter").arg(self.adapter(CHAIN_START_NAME));
-                } else {
-                    adapt.args(["--lr", "1e-3", "--prompts", "16"]);
+                    adapt.arg("--adapter").arg(self.adapter(CHAIN_START));
                 }
+                let how = if chains && asks_critic(arm) { CHAIN_DRAWING } else { "--lr 1e-3 --prompts 16" };
+                adapt.args(how.split(' '));
                 if asks_critic(arm) {
                     adapt.arg("--critic").arg(Self::model());
                     if !chains {
@@ -346,8 +341,8 @@ impl Job<'_> {
             actions.push(Action::Run(eval));
         }
         let needs: &[&str] = match (chains, asks_critic(arm)) {
-            (true, true) => &[CHAIN_START_NAME, CHAIN_CRITIC, CHAIN_JUDGE],
-            (true, false) => &[CHAIN_START_NAME, CHAIN_JUDGE],
+            (true, true) => &[CHAIN_START, CHAIN_CRITIC, CHAIN_JUDGE],
+            (true, false) => &[CHAIN_START, CHAIN_JUDGE],
             (false, true) => &[CRITIC],
             (false, false) => &[],
         };
@@ -411,7 +406,7 @@ fn shown(path: &Path) -> String {
 
 /// Whether an arm's rewards are the critic's.
 fn asks_critic(arm: &Arm) -> bool {
-    !["choice", "sft", "grpo-labels", "grpo-labels-free", "chains-start", "chains-sft"].contains(&arm.0)
+    !["choice", "sft", "grpo-labels", "grpo-labels-no-kl", "chains-start", "chains-sft"].contains(&arm.0)
 }
 
 /// Whether the policy draws chains.

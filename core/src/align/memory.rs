@@ -5,8 +5,7 @@ use crate::model::ModelError;
 use crate::train::Job;
 
 /// Whether a training of passes of `tokens` tokens fits in the budget's bytes, the base weights not counted, with `beside`
-/// for what the job keeps besides; gives
-/// those that are left for activations ([`crate::train::Trainer::limit_activations`]), where there is a limit.
+/// bytes for what the job keeps besides; gives those that are left for activations ([`crate::train::Trainer::limit_activations`]), where there is a limit.
 pub(super) fn check(
     policy: &Assistant,
     rank: usize,

@@ -144,24 +144,22 @@ impl<'a> Subject<'a> {
     /// # Errors
     /// A conversation that does not fit, a search without a critic, a lost device.
     pub fn answer(&mut self, item: &Item, s: Setting, seed: u64) -> Result<Answer, AlignError> {
-        let messages = dialogue(item, s.form, s.method, s.turns, "")?;
-        if s.method.searches() {
-            let found = self.search(item, s, &messages, seed, false)?;
-            let best = found.answer();
-            return Ok(Answer { text: best.text.clone(), score: best.critique.score, cost: found.cost });
-        }
-        let mut drafter = self.drafter(SampleParams::greedy());
-        let text = drafter.note(&messages, drafter.max_tokens)?;
-        Ok(Answer { text, score: None, cost: drafter.cost })
+        let mut one = self.answers(std::slice::from_ref(item), s, seed)?;
+        one.pop().ok_or_else(|| AlignError::Params("no answer".into()))
     }
 
-    /// Answers items, as [`Subject::answer`] would, but those of methods without a search together.
+    /// Answers items freely: those of methods without a search together.
     ///
     /// # Errors
     /// As [`Subject::answer`].
     pub fn answers(&mut self, items: &[Item], s: Setting, seed: u64) -> Result<Vec<Answer>, AlignError> {
         if s.method.searches() {
-            return items.iter().map(|item| self.answer(item, s, seed)).collect();
+            let one = |item| {
+                let found = self.search(item, s, &dialogue(item, s.form, s.method, s.turns, "")?, seed, false)?;
+                let best = found.answer();
+                Ok(Answer { text: best.text.clone(), score: best.critique.score, cost: found.cost })
+            };
+            return items.iter().map(one).collect();
         }
         let start = Instant::now();
         let prompt = |item| self.policy.prompt(&dialogue(item, s.form, s.method, s.turns, "")?, "");

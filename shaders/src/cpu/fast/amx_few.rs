@@ -12,10 +12,10 @@ use super::unpack_avx2::{Q4K, Q40, Q41, Q50, Q80, Registers};
 use super::vnni::scales_of_q4_k;
 use crate::QuantType;
 
-/// Tokens that this form takes: more need a second block of columns, and are faster in registers.
-const TOKENS: std::ops::RangeInclusive<usize> = 3..=BLOCK;
-/// Tokens at a time: their three terms, which make a whole float, fill the columns of a tile.
-const BLOCK: usize = TILE / 3;
+/// The most tokens: their three terms, which make a whole float, fill the columns of a tile.
+const COLUMNS: usize = TILE / 3;
+/// Tokens that this form takes: more would need a second tile, and are faster in registers.
+const TOKENS: std::ops::RangeInclusive<usize> = 3..=COLUMNS;
 /// Groups whose scales are unpacked at a time.
 const SCALES: usize = 16;
 /// Groups that are multiplied before others are unpacked: what is multiplied shall lie in a first-level cache.
@@ -73,7 +73,6 @@ type Plane = (*const u8, usize);
 struct Few<R> {
     r: R,
     planes: [Plane; 4],
-    tokens: usize,
     groups: usize,
     x: Columns,
     /// [`STEPS`] groups of sixteen rows of W.
@@ -81,18 +80,17 @@ struct Few<R> {
     /// Scales of the groups of those rows, a row after the other, and minimums.
     scales: *mut f32,
     minimums: *mut f32,
-    /// The products of four groups, then the sums of each block of tokens.
+    /// The products of four groups, then the sums.
     out: *mut f32,
     _configured: Configured,
 }
 
-/// The tokens in blocks, one after the other.
+/// The tokens as the columns of tiles.
 struct Columns {
-    /// For each block and group a tile with the terms of the tokens as columns; blocks begin with pages.
+    /// For each group a tile of the tokens' terms.
     tiles: Vec<Page>,
-    /// For each block and group the sums of the tokens' values.
+    /// For each group the sums of the tokens' values.
     sums: Vec<[f32; TILE]>,
-    groups: usize,
 }
 
 #[inline(always)]
@@ -111,7 +109,6 @@ unsafe fn run<R: Quants>(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) {
         let few = Few {
             r: R::over(start),
             planes: std::array::from_fn(|i| (start[i], bytes(i))),
-            tokens,
             groups,
             x: Columns::new(x, p.x_stride as usize, tokens, groups),
             w: w.as_mut_ptr().cast(),
@@ -127,23 +124,18 @@ unsafe fn run<R: Quants>(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) {
 impl Columns {
     #[inline(always)]
     unsafe fn new(x: *const f32, stride: usize, tokens: usize, groups: usize) -> Self {
-        let (blocks, pages) = (tokens.div_ceil(BLOCK), groups.div_ceil(PAGE));
-        let mut columns =
-            Self { tiles: vec![Page::EMPTY; blocks * pages], sums: vec![[0.0; TILE]; blocks * groups], groups };
-        for block in 0..blocks {
-            let here = BLOCK.min(tokens - block * BLOCK);
-            for g in 0..groups {
-                // SAFETY: the caller's tokens; AVX-512 is there.
-                unsafe {
-                    let mut rows = [_mm512_setzero_ps(); TILE];
-                    for t in 0..here {
-                        let at = x.add((block * BLOCK + t) * stride + g * DEPTH);
-                        let (low, high) = (_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE)));
-                        columns.sums[block * groups + g][t] = _mm512_reduce_add_ps(_mm512_add_ps(low, high));
-                        [rows[t], rows[t + BLOCK], rows[t + 2 * BLOCK]] = terms(low, high);
-                    }
-                    put(&mut columns.tiles[block * pages + g / PAGE].0[g % PAGE], turned(rows));
+        let mut columns = Self { tiles: vec![Page::EMPTY; groups.div_ceil(PAGE)], sums: vec![[0.0; TILE]; groups] };
+        for (g, sums) in columns.sums.iter_mut().enumerate() {
+            // SAFETY: the caller's tokens; AVX-512 is there.
+            unsafe {
+                let mut rows = [_mm512_setzero_ps(); TILE];
+                for t in 0..tokens {
+                    let at = x.add(t * stride + g * DEPTH);
+                    let (low, high) = (_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE)));
+                    sums[t] = _mm512_reduce_add_ps(_mm512_add_ps(low, high));
+                    [rows[t], rows[t + COLUMNS], rows[t + 2 * COLUMNS]] = terms(low, high);
                 }
+                put(&mut columns.tiles[g / PAGE].0[g % PAGE], turned(rows));
             }
         }
         columns
@@ -151,9 +143,8 @@ impl Columns {
 
     /// The tile of a group, those of the next ones, and its sums.
     #[inline(always)]
-    fn of(&self, block: usize, g: usize) -> (*const f32, &[[f32; TILE]]) {
-        let page = &self.tiles[block * self.groups.div_ceil(PAGE) + g / PAGE];
-        (page.0[g % PAGE].as_ptr(), &self.sums[block * self.groups + g..])
+    fn of(&self, g: usize) -> (*const f32, &[[f32; TILE]]) {
+        (self.tiles[g / PAGE].0[g % PAGE].as_ptr(), &self.sums[g..])
     }
 }
 
@@ -196,17 +187,13 @@ impl<R: Quants> dot::Dots for Few<R> {
             self.unpack_scales(first, rows);
             for g0 in (0..self.groups).step_by(STEPS) {
                 self.unpack(first, rows, g0);
-                for block in 0..self.tokens.div_ceil(BLOCK) {
-                    self.add(block, g0);
-                }
+                self.add(g0);
             }
             let there = ((1u32 << rows) - 1) as __mmask16;
-            for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
-                let columns = turned(load(self.out.add((PAGE + block) * WORDS)));
-                for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    let sum = _mm512_add_ps(columns[t], _mm512_add_ps(columns[t + BLOCK], columns[t + 2 * BLOCK]));
-                    _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
-                }
+            let columns = turned(load(self.out.add(PAGE * WORDS)));
+            for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
+                let sum = _mm512_add_ps(columns[t], _mm512_add_ps(columns[t + COLUMNS], columns[t + 2 * COLUMNS]));
+                _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
             }
         }
     }
@@ -225,14 +212,14 @@ unsafe fn load(tile: *const f32) -> [__m512; TILE] {
 }
 
 impl<R: Quants> Few<R> {
-    /// Adds the products of the groups from `g0` on that are unpacked to the sums of a block of tokens.
+    /// Adds the products of the groups from `g0` on that are unpacked to the sums.
     #[inline(always)]
-    unsafe fn add(&self, block: usize, g0: usize) {
+    unsafe fn add(&self, g0: usize) {
         let steps = STEPS.min(self.groups - g0);
-        let (x, sums) = self.x.of(block, g0);
+        let (x, sums) = self.x.of(g0);
         // SAFETY: the tiles are there; AMX is there and set up.
         unsafe {
-            let (c, sum) = (self.out, self.out.add((PAGE + block) * WORDS));
+            let (c, sum) = (self.out, self.out.add(PAGE * WORDS));
             let mut acc = if g0 == 0 { [_mm512_setzero_ps(); TILE] } else { load(sum) };
             // Products are scaled when those of the next two groups are under way.
             for i in (0..steps).step_by(2) {
