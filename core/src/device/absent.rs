@@ -22,7 +22,6 @@ impl Absent {
         match *self {}
     }
 
-    #[cfg(not(feature = "gpu"))]
     pub(super) fn settle(&self, _weights: Buffer) -> Result<Buffer, DeviceError> {
         match *self {}
     }

@@ -2,14 +2,14 @@
 
 use std::cell::UnsafeCell;
 use std::ops::Range;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
 use unspoken_kernels::cpu::{self, Barrier, Form, Level, Slot, Team};
 
 use super::buffer::Memory;
 use super::profile::{KernelTime, Profile};
-use super::words::{Words, Zeroed};
+use super::words::{Shelf, Words, Zeroed};
 use super::{Buffer, DeviceError, Recording};
 
 /// The CPU twins on a pool of threads.
@@ -29,6 +29,8 @@ pub struct CpuDevice {
 struct Turn {
     barrier: Barrier,
     profile: Option<Profile>,
+    /// Where weights settle; gone with the last of them.
+    shelf: Weak<Shelf>,
 }
 
 impl CpuDevice {
@@ -72,7 +74,7 @@ impl CpuDevice {
             Form::Fast(level) => level.name(),
         };
         let name = format!("cpu ({threads} threads, {level})");
-        let lock = Mutex::new(Turn { barrier: Barrier::new(threads), profile: None });
+        let lock = Mutex::new(Turn { barrier: Barrier::new(threads), profile: None, shelf: Weak::new() });
         Ok(Self { pool, form, name, max_words: u32::MAX as usize, lock })
     }
 
@@ -98,6 +100,15 @@ impl CpuDevice {
         let memory = Zeroed::new(words).ok_or_else(refused)?;
         let memory = Memory::Cpu(Arc::new(Words(UnsafeCell::new(memory))));
         Ok(Buffer { words, memory })
+    }
+
+    pub(super) fn settle(&self, weights: Buffer) -> Result<Buffer, DeviceError> {
+        let memory = words_of(&weights)?;
+        let turn = &mut *self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        // SAFETY: under the lock nobody else touches the words.
+        let settled = unsafe { (*memory.0.get()).beside(&mut turn.shelf) };
+        let memory = settled.map(|words| Memory::Cpu(Arc::new(Words(UnsafeCell::new(words)))));
+        Ok(Buffer { words: weights.words, memory: memory.unwrap_or(weights.memory) })
     }
 
     pub(super) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
