@@ -262,6 +262,9 @@ pub struct TrainCritic {
     /// What of a record is learned: to critique chains, to give a verdict at once on replies (--reader at-once), or both
     #[arg(long, default_value = "chains", value_enum)]
     pub learn: Learn,
+    /// Learn from chains that serve nobody, too: to other questions, over and over the same, broken off, in no order
+    #[arg(long)]
+    pub decoys: bool,
     /// Steps between validations; 0 for one at the end of each epoch
     #[arg(long, default_value_t = 0)]
     pub evaluate_every: usize,

@@ -39,6 +39,7 @@ pub fn run(args: &Args, a: &TrainCritic) -> Result<()> {
         rank: a.rank,
         blocks: a.blocks.unwrap_or(usize::MAX),
         supervision: supervision(a.learn),
+        decoys: a.decoys,
         alpha: a.alpha.unwrap_or(2.0 * a.rank as f32),
         optimizer: AdamWParams { lr: a.lr, weight_decay: a.weight_decay, ..AdamWParams::default() },
         warmup: a.warmup,

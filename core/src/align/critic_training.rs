@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
 use super::choice::{Choice, ScoredBy, pass_choices};
+use super::decoys::with_decoys;
 use super::run_log::{self, RunLog};
 use super::sft::{CriticChain, Row, critic_rows, pass_rows};
 use super::{AlignError, Assistant, Split, Supervision};
@@ -25,6 +26,9 @@ pub struct CriticTrainingParams {
     pub blocks: usize,
     /// What of a record is learned to critique.
     pub supervision: Supervision,
+    /// Whether chains that serve nobody are learned from, too, two a record ([`with_decoys`](super::with_decoys)): without
+    /// them a policy that is rewarded by the critic can talk it round.
+    pub decoys: bool,
     /// LoRA's alpha.
     pub alpha: f32,
     /// The optimizer; its rate is the highest one.
@@ -59,6 +63,7 @@ impl Default for CriticTrainingParams {
             rank: 16,
             blocks: usize::MAX,
             supervision: Supervision::Chains,
+            decoys: false,
             alpha: 32.0,
             optimizer: AdamWParams { lr: 1e-3, ..AdamWParams::default() },
             warmup: 0.05,
@@ -190,7 +195,9 @@ impl CriticTraining {
             return bad("warmup is a share of the steps, in [0, 1]");
         }
         run_log::folder(folder)?;
-        let train = critic_rows(&assistant, &split.train, params.supervision, params.score_weight)?;
+        let decoys = params.decoys.then(|| with_decoys(&split.train, params.seed));
+        let train =
+            critic_rows(&assistant, decoys.as_ref().unwrap_or(&split.train), params.supervision, params.score_weight)?;
         let all = critic_rows(&assistant, &split.validation, params.supervision, params.score_weight)?;
         let every = all.len().div_ceil(params.validation_chains.max(1)).max(1);
         // An odd stride takes good and flawed chains in turn.

@@ -46,7 +46,7 @@ impl Level {
                 let words = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
                 Self::Avx2.is_here() && words && has!("avx512vnni")
             }
-            Self::Amx => Self::Avx512.is_here() && amx::is_here(),
+            Self::Amx => Self::Avx512.is_here() && has!("avx512vbmi") && amx::is_here(),
         }
     }
 
@@ -62,18 +62,19 @@ mod amx {
     use std::arch::x86_64::{__cpuid_count, _xgetbv};
     use std::sync::OnceLock;
 
-    /// Whether there are tiles of bf16, and the system lets this process have them.
+    /// Whether there are tiles of bf16 and bytes, and the system lets this process have them.
     pub(super) fn is_here() -> bool {
         static HERE: OnceLock<bool> = OnceLock::new();
         *HERE.get_or_init(|| {
             const BF16: u32 = 1 << 22;
             const TILE: u32 = 1 << 24;
+            const INT8: u32 = 1 << 25;
             /// Configuration and data of tiles among the states that the system keeps.
             const STATES: u64 = 3 << 17;
             // SAFETY: every x86-64 has CPUID, and what has AVX has XGETBV.
             #[allow(unused_unsafe)]
             let (features, kept) = unsafe { (__cpuid_count(7, 0).edx, states()) };
-            features & (BF16 | TILE) == BF16 | TILE && kept & STATES == STATES && is_granted()
+            features & (BF16 | TILE | INT8) == BF16 | TILE | INT8 && kept & STATES == STATES && is_granted()
         })
     }
 

@@ -1,41 +1,49 @@
-//! `matmul_q` and `matmul_gated` of a few tokens with AMX. Quants are small integers, which bf16 holds as they are: tiles
-//! multiply those, sixteen rows of a group at a time, and the group's scales come after.
+//! `matmul_q` and `matmul_gated` of a few tokens with AMX. Quants are nibbles times the scale of their group, plus a
+//! minimum; tokens are integers of 24 bits, which is as much as a float holds of the largest value of a group. Tiles
+//! multiply bytes: sixteen rows of a group, with eight tokens, and the scales come after.
+//!
+//! An integer of 24 bits is two of twelve, each a column of its own. One of twelve bits is 16 a + b: the nibbles are
+//! multiplied with b, and sixteen times the nibbles, which are bytes, too, with a.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
-use super::amx::{Configured, DEPTH, TILE, WORDS, terms, turned};
+use super::amx::{Configured, DEPTH, TILE, WORDS, turned};
 use super::dot;
 use super::matmul_q::Job;
-use super::unpack_avx2::{Q4K, Q40, Q41, Q50, Q80, Registers};
+use super::unpack_avx2::{Q4K, Q40, Q41, Registers};
 use super::vnni::scales_of_q4_k;
 use crate::QuantType;
 
-/// The most tokens: their three terms, which make a whole float, fill the columns of a tile.
-const COLUMNS: usize = TILE / 3;
-/// Tokens that this form takes: more would need a second tile, and are faster in registers.
-const TOKENS: std::ops::RangeInclusive<usize> = 3..=COLUMNS;
+/// Tokens that this form takes: of more, products of floats are as fast.
+const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
+/// Tokens of a tile.
+const BLOCK: usize = TILE / 2;
+/// Blocks that there may be.
+const BLOCKS: usize = 23usize.div_ceil(BLOCK);
 /// Groups whose scales are unpacked at a time.
-const SCALES: usize = 16;
+const SCALES: usize = TILE;
 /// Groups that are multiplied before others are unpacked: what is multiplied shall lie in a first-level cache.
-const STEPS: usize = 8;
+const STEPS: usize = 6;
+/// Products that are on their way or wait to be scaled.
+const PRODUCTS: usize = 4;
+/// The largest integer: its upper half, in twelve bits, times 4096. Rounding may come out a little above it.
+const MOST: f32 = (2047 * 4096) as f32;
 
-/// Types whose weights are an integer times the scale of their group, plus a minimum. The methods may be called only where
-/// AVX-512 is there.
-trait Quants: Registers {
-    /// Whether there are minimums.
-    const MINIMUMS: bool;
+/// Types whose weights are a nibble times the scale of their group, plus a minimum. The methods may be called only where
+/// AVX-512 and VBMI are there.
+trait Nibbles: Registers {
+    /// The nibbles of group `g` as bytes, then sixteen times the same.
+    unsafe fn bytes(&self, g: usize) -> __m512i;
 
-    /// The integers of group `g` as bf16 numbers: weight i and weight i + 16 side by side.
-    unsafe fn pairs(&self, g: usize) -> __m512i;
-
-    /// Scales and minimums of `n` groups from `g` on, at most [`SCALES`].
-    unsafe fn scales(&self, g: usize, n: usize) -> [__m512; 2];
+    /// For each of `n` groups, at most [`SCALES`], the scales of sixteen rows and their minimums; `first` are the first
+    /// groups of the rows. What is written after the `n` is anything.
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]);
 }
 
-/// Whether it has done the product: types of quants with a scale for 32, and a few tokens it does.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+/// Whether it has done the product: types of nibbles with a scale for 32, and a few tokens it does.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
     if !TOKENS.contains(&job.tokens()) {
         return false;
@@ -45,8 +53,6 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
         match q {
             QuantType::Q4_0 => run::<Q40>(q, job, s, team),
             QuantType::Q4_1 => run::<Q41>(q, job, s, team),
-            QuantType::Q5_0 => run::<Q50>(q, job, s, team),
-            QuantType::Q8_0 => run::<Q80>(q, job, s, team),
             QuantType::Q4_K => run::<Q4K>(q, job, s, team),
             _ => return false,
         }
@@ -54,18 +60,126 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
     true
 }
 
-/// Four tiles. Which of four a group has is the same in weights, tokens and products: the processor takes a load for one of
-/// what was stored shortly before as long as the last twelve bits of their addresses are the same.
-#[derive(Clone)]
-#[repr(align(4096))]
-struct Page([[f32; WORDS]; PAGE]);
-
-impl Page {
-    const EMPTY: Self = Self([[0.0; WORDS]; PAGE]);
+#[inline(always)]
+unsafe fn run<R: Nibbles>(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) {
+    let p = &job.p;
+    let (tokens, groups) = (job.tokens(), p.k as usize / DEPTH);
+    let blocks = tokens.div_ceil(BLOCK);
+    let layout = q.layout();
+    // SAFETY: the contract of `cpu::run`.
+    unsafe {
+        let planes = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
+        let bytes = |i: usize| layout.fields.get(i).map_or(0, |f| f.bytes * TILE * DEPTH / layout.weights);
+        let x = Columns { at: team.scratch(blocks * groups * Columns::WORDS), groups };
+        for chunk in team.chunks(blocks * groups) {
+            let (block, g) = (chunk / groups, chunk % groups);
+            let first = p.x_offset as usize + block * BLOCK * p.x_stride as usize + g * DEPTH;
+            x.write(block, g, s[0].f32()[first..].as_ptr(), p.x_stride as usize, BLOCK.min(tokens - block * BLOCK));
+        }
+        team.sync();
+        let mut memory = Memory::EMPTY;
+        let mut scales = vec![[[_mm512_setzero_ps(); 2]; SCALES]; groups.div_ceil(SCALES)];
+        let few = Few {
+            r: R::over(planes),
+            planes: std::array::from_fn(|i| (planes[i], bytes(i))),
+            groups,
+            blocks,
+            x,
+            memory: &raw mut memory,
+            scales: scales.as_mut_ptr(),
+            _configured: Configured::new(),
+        };
+        dot::rows::<true, _>(job, s, team, &few);
+        team.sync();
+    }
 }
 
-/// Tiles of a page.
-const PAGE: usize = 4;
+/// Eight tokens at a time as the columns of tiles: for each block and group a tile, then what its sums are multiplied
+/// with, then the sums of the tokens' values.
+struct Columns {
+    at: *mut f32,
+    groups: usize,
+}
+
+impl Columns {
+    /// Words of a block's group.
+    const WORDS: usize = WORDS + 2 * TILE;
+
+    #[inline(always)]
+    unsafe fn tile(&self, block: usize, g: usize) -> *mut f32 {
+        // SAFETY: the caller's group is there.
+        unsafe { self.at.add((block * self.groups + g) * Self::WORDS) }
+    }
+
+    /// Writes group `g` of tokens at `x`, `stride` from one to the next.
+    #[inline(always)]
+    unsafe fn write(&self, block: usize, g: usize, x: *const f32, stride: usize, tokens: usize) {
+        let (mut scales, mut sums) = ([0.0f32; TILE], [0.0f32; TILE]);
+        // SAFETY: the caller's tokens; AVX-512 is there, and there is room for a group.
+        unsafe {
+            let mut columns = [_mm512_setzero_ps(); TILE];
+            for t in 0..tokens {
+                let at = x.add(t * stride);
+                let halves = [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE))];
+                let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(halves[0]), _mm512_abs_ps(halves[1])));
+                sums[t] = _mm512_reduce_add_ps(_mm512_add_ps(halves[0], halves[1]));
+                (scales[t], scales[t + BLOCK]) = (4096.0 * (max / MOST), max / MOST);
+                let inverse = _mm512_set1_ps(if max > 0.0 { MOST / max } else { 0.0 });
+                let low = twelve_bits(_mm512_cvtps_epi32(_mm512_mul_ps(halves[0], inverse)));
+                let high = twelve_bits(_mm512_cvtps_epi32(_mm512_mul_ps(halves[1], inverse)));
+                (columns[t], columns[t + BLOCK]) = (bytes_of(low[0], high[0]), bytes_of(low[1], high[1]));
+            }
+            let to = self.tile(block, g);
+            for (r, row) in turned(columns).into_iter().enumerate() {
+                _mm512_storeu_ps(to.add(r * TILE), row);
+            }
+            to.add(WORDS).cast::<[[f32; TILE]; 2]>().write([scales, sums]);
+        }
+    }
+}
+
+/// Integers of 24 bits as 4096 times one of twelve, to the nearest, and what is left.
+#[inline(always)]
+unsafe fn twelve_bits(x: __m512i) -> [__m512i; 2] {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let upper = _mm512_srai_epi32::<12>(_mm512_add_epi32(x, _mm512_set1_epi32(2048)));
+        [upper, _mm512_sub_epi32(x, _mm512_slli_epi32::<12>(upper))]
+    }
+}
+
+/// The lower nibbles of 32 integers of twelve bits as bytes, then what stands above them.
+#[inline(always)]
+unsafe fn bytes_of(low: __m512i, high: __m512i) -> __m512 {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let nibble = _mm512_set1_epi32(15);
+        let below = bytes(_mm512_and_si512(low, nibble), _mm512_and_si512(high, nibble));
+        let above = bytes(_mm512_srai_epi32::<4>(low), _mm512_srai_epi32::<4>(high));
+        _mm512_castsi512_ps(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(below), above))
+    }
+}
+
+#[inline(always)]
+unsafe fn bytes(low: __m512i, high: __m512i) -> __m256i {
+    // SAFETY: AVX-512 is there.
+    unsafe { _mm256_set_m128i(_mm512_cvtepi32_epi8(high), _mm512_cvtepi32_epi8(low)) }
+}
+
+/// What a thread needs of its own.
+#[repr(align(64))]
+struct Memory {
+    /// Tiles of the groups that are unpacked.
+    w: [[f32; WORDS]; STEPS],
+    products: [[i32; WORDS]; PRODUCTS],
+    /// The sums of each block.
+    sums: [[f32; WORDS]; BLOCKS],
+}
+
+impl Memory {
+    const EMPTY: Self =
+        Self { w: [[0.0; WORDS]; STEPS], products: [[0; WORDS]; PRODUCTS], sums: [[0.0; WORDS]; BLOCKS] };
+}
 
 /// A plane of weights: where it begins, and the bytes of [`TILE`] groups.
 type Plane = (*const u8, usize);
@@ -74,126 +188,46 @@ struct Few<R> {
     r: R,
     planes: [Plane; 4],
     groups: usize,
+    blocks: usize,
     x: Columns,
-    /// [`STEPS`] groups of sixteen rows of W.
-    w: *mut f32,
-    /// Scales of the groups of those rows, a row after the other, and minimums.
-    scales: *mut f32,
-    minimums: *mut f32,
-    /// The products of four groups, then the sums.
-    out: *mut f32,
+    memory: *mut Memory,
+    /// Scales and minimums of sixteen rows, group by group.
+    scales: *mut [[__m512; 2]; SCALES],
     _configured: Configured,
 }
 
-/// The tokens as the columns of tiles.
-struct Columns {
-    /// For each group a tile of the tokens' terms.
-    tiles: Vec<Page>,
-    /// For each group the sums of the tokens' values.
-    sums: Vec<[f32; TILE]>,
-}
-
-#[inline(always)]
-unsafe fn run<R: Quants>(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) {
-    let p = &job.p;
-    let (tokens, groups) = (job.tokens(), p.k as usize / DEPTH);
-    let layout = q.layout();
-    // SAFETY: the contract of `cpu::run`.
-    unsafe {
-        let start = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
-        let bytes = |i: usize| layout.fields.get(i).map_or(0, |f| f.bytes * TILE * DEPTH / layout.weights);
-        let x = s[0].f32()[p.x_offset as usize..].as_ptr();
-        let (mut w, mut out) = ([Page::EMPTY; STEPS / PAGE], [Page::EMPTY; 2]);
-        let mut scales = vec![0.0f32; 2 * TILE * groups.next_multiple_of(SCALES)];
-        let (scales, minimums) = scales.split_at_mut(TILE * groups.next_multiple_of(SCALES));
-        let few = Few {
-            r: R::over(start),
-            planes: std::array::from_fn(|i| (start[i], bytes(i))),
-            groups,
-            x: Columns::new(x, p.x_stride as usize, tokens, groups),
-            w: w.as_mut_ptr().cast(),
-            scales: scales.as_mut_ptr(),
-            minimums: minimums.as_mut_ptr(),
-            out: out.as_mut_ptr().cast(),
-            _configured: Configured::new(),
-        };
-        dot::rows::<true, _>(job, s, team, &few);
-    }
-}
-
-impl Columns {
-    #[inline(always)]
-    unsafe fn new(x: *const f32, stride: usize, tokens: usize, groups: usize) -> Self {
-        let mut columns = Self { tiles: vec![Page::EMPTY; groups.div_ceil(PAGE)], sums: vec![[0.0; TILE]; groups] };
-        for (g, sums) in columns.sums.iter_mut().enumerate() {
-            // SAFETY: the caller's tokens; AVX-512 is there.
-            unsafe {
-                let mut rows = [_mm512_setzero_ps(); TILE];
-                for t in 0..tokens {
-                    let at = x.add(t * stride + g * DEPTH);
-                    let (low, high) = (_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE)));
-                    sums[t] = _mm512_reduce_add_ps(_mm512_add_ps(low, high));
-                    [rows[t], rows[t + COLUMNS], rows[t + 2 * COLUMNS]] = terms(low, high);
-                }
-                put(&mut columns.tiles[g / PAGE].0[g % PAGE], turned(rows));
-            }
-        }
-        columns
-    }
-
-    /// The tile of a group, those of the next ones, and its sums.
-    #[inline(always)]
-    fn of(&self, g: usize) -> (*const f32, &[[f32; TILE]]) {
-        (self.tiles[g / PAGE].0[g % PAGE].as_ptr(), &self.sums[g..])
-    }
-}
-
-#[inline(always)]
-unsafe fn put(tile: &mut [f32; WORDS], rows: [__m512; TILE]) {
-    for (row, to) in rows.into_iter().zip(tile.chunks_exact_mut(TILE)) {
-        // SAFETY: sixteen words; AVX-512 is there.
-        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), row) };
-    }
-}
-
-/// Zeroes tile `c`, adds the products of `w` and `x` to it and writes it out.
-macro_rules! multiply {
-    ($c:literal, $a:literal, $b:literal, $w:expr, $x:expr, $to:expr) => {
-        asm!(
-            concat!("tilezero tmm", $c),
-            concat!("tileloadd tmm", $a, ", [{w} + {row}]"),
-            concat!("tileloadd tmm", $b, ", [{x} + {row}]"),
-            concat!("tdpbf16ps tmm", $c, ", tmm", $a, ", tmm", $b),
-            concat!("tilestored [{to} + {row}], tmm", $c),
-            w = in(reg) $w,
-            x = in(reg) $x,
-            to = in(reg) $to,
-            row = in(reg) 4 * TILE,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
-            options(nostack)
-        )
-    };
-}
-
-impl<R: Quants> dot::Dots for Few<R> {
+impl<R: Nibbles> dot::Dots for Few<R> {
     const ROWS: usize = TILE;
     const BY_TOKENS: bool = true;
 
     #[inline(always)]
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
-        // SAFETY: the caller's rows are inside of W; AMX is there and set up, and there is room for tiles and scales.
+        // SAFETY: the caller's rows are inside of W; AMX is there and set up.
         unsafe {
             let first = first / DEPTH;
-            self.unpack_scales(first, rows);
+            // Rows that are not there repeat the last one.
+            let all: [usize; TILE] = std::array::from_fn(|r| first + r.min(rows - 1) * self.groups);
+            for g in (0..self.groups).step_by(SCALES) {
+                self.r.scales(all.map(|row| row + g), SCALES.min(self.groups - g), &mut *self.scales.add(g / SCALES));
+            }
             for g0 in (0..self.groups).step_by(STEPS) {
-                self.unpack(first, rows, g0);
-                self.add(g0);
+                let steps = STEPS.min(self.groups - g0);
+                for g in g0..g0 + steps {
+                    // The same share of the rows that come next.
+                    self.ask(first + TILE * (self.groups + g));
+                }
+                self.unpack(&all, g0, steps);
+                for block in 0..self.blocks {
+                    self.add(block, g0, steps);
+                }
             }
             let there = ((1u32 << rows) - 1) as __mmask16;
-            let columns = turned(load(self.out.add(PAGE * WORDS)));
-            for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                let sum = _mm512_add_ps(columns[t], _mm512_add_ps(columns[t + COLUMNS], columns[t + 2 * COLUMNS]));
-                _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
+            for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
+                let columns = turned(load((&raw const (*self.memory).sums[block]).cast()));
+                for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
+                    let sum = _mm512_add_ps(columns[t], columns[t + BLOCK]);
+                    _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
+                }
             }
         }
     }
@@ -211,88 +245,83 @@ unsafe fn load(tile: *const f32) -> [__m512; TILE] {
     }
 }
 
-impl<R: Quants> Few<R> {
-    /// Adds the products of the groups from `g0` on that are unpacked to the sums.
+/// Zeroes tile `c`, adds the products of `w` and `x` to it and writes it out.
+macro_rules! multiply {
+    ($c:literal, $a:literal, $b:literal, $w:expr, $x:expr, $to:expr) => {
+        asm!(
+            concat!("tilezero tmm", $c),
+            concat!("tileloadd tmm", $a, ", [{w} + {row}]"),
+            concat!("tileloadd tmm", $b, ", [{x} + {row}]"),
+            concat!("tdpbusd tmm", $c, ", tmm", $a, ", tmm", $b),
+            concat!("tilestored [{to} + {row}], tmm", $c),
+            w = in(reg) $w,
+            x = in(reg) $x,
+            to = in(reg) $to,
+            row = in(reg) 4 * TILE,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
+            options(nostack)
+        )
+    };
+}
+
+impl<R: Nibbles> Few<R> {
+    /// Adds the products of a block with the groups that are unpacked, from `g0` on, to its sums.
     #[inline(always)]
-    unsafe fn add(&self, g0: usize) {
-        let steps = STEPS.min(self.groups - g0);
-        let (x, sums) = self.x.of(g0);
+    unsafe fn add(&self, block: usize, g0: usize, steps: usize) {
         // SAFETY: the tiles are there; AMX is there and set up.
         unsafe {
-            let (c, sum) = (self.out, self.out.add(PAGE * WORDS));
-            let mut acc = if g0 == 0 { [_mm512_setzero_ps(); TILE] } else { load(sum) };
+            let memory = self.memory;
+            let sums = (&raw mut (*memory).sums[block]).cast::<f32>();
+            let w = |i: usize| (&raw const (*memory).w[i]).cast::<f32>();
+            let product = |i: usize| (&raw mut (*memory).products[i % PRODUCTS]).cast::<i32>();
+            let mut acc = if g0 == 0 { [_mm512_setzero_ps(); TILE] } else { load(sums) };
             // Products are scaled when those of the next two groups are under way.
             for i in (0..steps).step_by(2) {
-                let (w, x) = (self.w.add(i * WORDS), x.add(i * WORDS));
-                let (now, before) = (c.add((i & 2) * WORDS), c.add((i & 2 ^ 2) * WORDS));
-                multiply!("0", "2", "3", w, x, now);
+                multiply!("0", "2", "3", w(i), self.x.tile(block, g0 + i), product(i));
                 if i + 1 < steps {
-                    multiply!("1", "4", "5", w.add(WORDS), x.add(WORDS), now.add(WORDS));
+                    multiply!("1", "4", "5", w(i + 1), self.x.tile(block, g0 + i + 1), product(i + 1));
                 }
                 if i > 0 {
-                    self.scale(&mut acc, before, g0 + i - 2, &sums[i - 2]);
-                    self.scale(&mut acc, before.add(WORDS), g0 + i - 1, &sums[i - 1]);
+                    self.scale(&mut acc, product(i - 2), block, g0 + i - 2);
+                    self.scale(&mut acc, product(i - 1), block, g0 + i - 1);
                 }
             }
-            let last = (steps - 1) / 2 * 2;
-            for (i, sums) in (last..steps).zip(&sums[last..]) {
-                self.scale(&mut acc, c.add(i % PAGE * WORDS), g0 + i, sums);
+            for i in (steps - 1) / 2 * 2..steps {
+                self.scale(&mut acc, product(i), block, g0 + i);
             }
             for (r, acc) in acc.into_iter().enumerate() {
-                _mm512_store_ps(sum.add(r * TILE), acc);
+                _mm512_store_ps(sums.add(r * TILE), acc);
             }
         }
     }
 
-    /// Adds the product of a group, times the scale of each row, and the sums of x times its minimum.
+    /// Adds the product of group `g`, times the scales of each row and token, and the sums of x times its minimum.
     #[inline(always)]
-    unsafe fn scale(&self, acc: &mut [__m512; TILE], product: *const f32, g: usize, sums: &[f32; TILE]) {
-        let stride = self.groups.next_multiple_of(SCALES);
+    unsafe fn scale(&self, acc: &mut [__m512; TILE], product: *const i32, block: usize, g: usize) {
         // SAFETY: the caller's tile; AVX-512 is there.
         unsafe {
-            let sums = _mm512_loadu_ps(sums.as_ptr());
+            let of_x = self.x.tile(block, g).add(WORDS);
+            let (of_x, sums) = (_mm512_loadu_ps(of_x), _mm512_loadu_ps(of_x.add(TILE)));
+            let [scales, minimums] =
+                [0, 1].map(|i| self.scales.cast::<[__m512; 2]>().add(g).cast::<f32>().add(i * TILE));
             for (r, acc) in acc.iter_mut().enumerate() {
-                let scale = _mm512_set1_ps(*self.scales.add(r * stride + g));
-                *acc = _mm512_fmadd_ps(_mm512_load_ps(product.add(r * TILE)), scale, *acc);
-                if R::MINIMUMS {
-                    *acc = _mm512_fmadd_ps(sums, _mm512_set1_ps(*self.minimums.add(r * stride + g)), *acc);
-                }
+                let product = _mm512_cvtepi32_ps(_mm512_load_si512(product.add(r * TILE).cast()));
+                let scale = _mm512_mul_ps(of_x, _mm512_set1_ps(*scales.add(r)));
+                *acc = _mm512_fmadd_ps(product, scale, *acc);
+                *acc = _mm512_fmadd_ps(sums, _mm512_set1_ps(*minimums.add(r)), *acc);
             }
         }
     }
 
-    /// The next groups from `g0` on of sixteen rows, the first of which begins at group `first`; rows that are not there repeat the
-    /// last one.
+    /// The next `n` groups from `g0` on of sixteen rows.
     #[inline(always)]
-    unsafe fn unpack(&self, first: usize, rows: usize, g0: usize) {
-        // SAFETY: the caller's rows are inside of W; there is room for their tiles.
+    unsafe fn unpack(&self, rows: &[usize; TILE], g0: usize, n: usize) {
+        // SAFETY: the caller's rows are inside of W; AVX-512 and VBMI are there.
         unsafe {
-            for g in g0..self.groups.min(g0 + STEPS) {
-                // The same share of the rows that come next.
-                self.ask(first + TILE * (self.groups + g));
-                let mut at = first + g;
-                for r in 0..TILE {
-                    _mm512_store_si512(self.w.add((g - g0) * WORDS + r * TILE).cast(), self.r.pairs(at));
-                    at += if r + 1 < rows { self.groups } else { 0 };
-                }
-            }
-        }
-    }
-
-    /// The scales of all groups of those rows, and the minimums.
-    #[inline(always)]
-    unsafe fn unpack_scales(&self, first: usize, rows: usize) {
-        let stride = self.groups.next_multiple_of(SCALES);
-        // SAFETY: the caller's rows are inside of W; there is room for their scales and minimums.
-        unsafe {
-            for r in 0..TILE {
-                for g in (0..self.groups).step_by(SCALES) {
-                    let at = first + r.min(rows - 1) * self.groups + g;
-                    let [scale, minimum] = self.r.scales(at, SCALES.min(self.groups - g));
-                    _mm512_storeu_ps(self.scales.add(r * stride + g), scale);
-                    if R::MINIMUMS {
-                        _mm512_storeu_ps(self.minimums.add(r * stride + g), minimum);
-                    }
+            let tiles = &mut (*self.memory).w;
+            for (r, first) in rows.iter().enumerate() {
+                for (i, tile) in tiles.iter_mut().enumerate().take(n) {
+                    _mm512_store_si512(tile[r * TILE..].as_mut_ptr().cast(), self.r.bytes(first + g0 + i));
                 }
             }
         }
@@ -311,158 +340,125 @@ impl<R: Quants> Few<R> {
     }
 }
 
-/// bf16 numbers of the integers from `first` on, `N` of them over and over: what stands above the bits of an index does
-/// not matter then.
-const fn integers<const N: usize>(first: i32) -> [u16; 32] {
-    let mut table = [0; 32];
-    let mut i = 0;
-    while i < 32 {
-        table[i] = (((i % N) as i32 + first) as f32).to_bits().wrapping_shr(16) as u16;
+/// Where eight bits begin that become a byte: those of a lane of sixteen bytes from `start` on, counted in its words of
+/// 64 bits.
+const fn from_bit(start: i64) -> i64 {
+    let (mut all, mut i) = (0, 0);
+    while i < 8 {
+        all |= ((8 * i + start) & 63) << (8 * i);
         i += 1;
     }
-    table
+    all
 }
 
-/// Nibbles less 8.
-static NIBBLES: [u16; 32] = integers::<16>(-8);
-/// Five bits less 16.
-static FIVE_BITS: [u16; 32] = integers::<32>(-16);
-
-/// The entries of a table at indices in the low bits of words.
+/// Bytes that begin at given bits of each lane, of which the lower two keep the lower nibble, the upper two the upper one.
 #[inline(always)]
-unsafe fn look_up(table: &[u16; 32], indices: __m512i) -> __m512i {
-    // SAFETY: AVX-512 is there.
-    unsafe { _mm512_permutexvar_epi16(indices, _mm512_loadu_si512(table.as_ptr().cast())) }
-}
-
-/// Sixteen bytes in words of 32 bits: the low nibble of each at the bottom of the low half, the high one of the high half.
-#[inline(always)]
-unsafe fn nibble_pairs(p: *const u8) -> __m512i {
-    // SAFETY: AVX-512 is there; sixteen bytes are readable.
+unsafe fn nibbles(bytes: __m512i, starts: [i64; 4]) -> __m512i {
+    let [a, b, c, d] = starts;
+    let (low, high) = (0x0f0f_0f0f_0f0f_0f0f, 0xf0f0_f0f0_f0f0_f0f0_u64 as i64);
+    // SAFETY: AVX-512 and VBMI are there.
     unsafe {
-        let v = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
-        _mm512_or_si512(v, _mm512_slli_epi32::<12>(v))
+        let starts = _mm512_setr_epi64(a, a, b, b, c, c, d, d);
+        let kept = _mm512_setr_epi64(low, low, low, low, high, high, high, high);
+        _mm512_and_si512(_mm512_multishift_epi64_epi8(starts, bytes), kept)
     }
 }
 
-/// `n` halves as floats, zeros after them.
+/// The nibbles of sixteen bytes: the low ones are the first sixteen weights.
 #[inline(always)]
-unsafe fn halves(p: *const u8, n: usize) -> __m512 {
-    // SAFETY: AVX-512 is there; only halves that are there are read.
-    unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(((1u32 << n) - 1) as __mmask16, p.cast())) }
-}
-
-impl Quants for Q40 {
-    const MINIMUMS: bool = false;
-
-    #[inline(always)]
-    unsafe fn pairs(&self, g: usize) -> __m512i {
-        // SAFETY: passed on from the caller.
-        unsafe { look_up(&NIBBLES, nibble_pairs(self.0[0].add(16 * g))) }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(&self, g: usize, n: usize) -> [__m512; 2] {
-        // SAFETY: passed on from the caller.
-        unsafe { [halves(self.0[1].add(2 * g), n), _mm512_setzero_ps()] }
+unsafe fn low_then_high(p: *const u8) -> __m512i {
+    // SAFETY: AVX-512 and VBMI are there; sixteen bytes are readable.
+    unsafe {
+        let v = _mm512_broadcast_i32x4(_mm_loadu_si128(p.cast()));
+        nibbles(v, const { [from_bit(0), from_bit(4), from_bit(-4), from_bit(0)] })
     }
 }
 
-/// d q + m = d (q − 8) + (m + 8 d).
-impl Quants for Q41 {
-    const MINIMUMS: bool = true;
+/// The half at the bottom of each word, as a float.
+#[inline(always)]
+unsafe fn halves(words: __m512i) -> __m512 {
+    // SAFETY: AVX-512 is there.
+    unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)) }
+}
 
+/// d (q − 8) = d q − 8 d.
+impl Nibbles for Q40 {
     #[inline(always)]
-    unsafe fn pairs(&self, g: usize) -> __m512i {
+    unsafe fn bytes(&self, g: usize) -> __m512i {
         // SAFETY: passed on from the caller.
-        unsafe { look_up(&NIBBLES, nibble_pairs(self.0[0].add(16 * g))) }
+        unsafe { low_then_high(self.0[0].add(16 * g)) }
     }
 
     #[inline(always)]
-    unsafe fn scales(&self, g: usize, n: usize) -> [__m512; 2] {
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        let there = ((1u32 << n) - 1) as __mmask16;
+        // SAFETY: passed on from the caller; only halves that are there are read.
+        unsafe {
+            let mut rows = [_mm512_setzero_ps(); TILE];
+            for (row, g) in rows.iter_mut().zip(first) {
+                let d = _mm256_maskz_loadu_epi16(there, self.0[1].add(2 * g).cast());
+                *row = _mm512_castsi512_ps(_mm512_cvtepu16_epi32(d));
+            }
+            for (to, d) in to.iter_mut().zip(turned(rows)) {
+                let d = halves(_mm512_castps_si512(d));
+                *to = [d, _mm512_mul_ps(d, _mm512_set1_ps(-8.0))];
+            }
+        }
+    }
+}
+
+impl Nibbles for Q41 {
+    #[inline(always)]
+    unsafe fn bytes(&self, g: usize) -> __m512i {
+        // SAFETY: passed on from the caller.
+        unsafe { low_then_high(self.0[0].add(16 * g)) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        let there = ((1u32 << n) - 1) as __mmask16;
         // SAFETY: passed on from the caller; only pairs that are there are read.
         unsafe {
-            let there = ((1u32 << n) - 1) as __mmask16;
-            let both = _mm512_maskz_loadu_epi32(there, self.0[1].add(4 * g).cast());
-            let d = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(both));
-            let m = _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(both)));
-            [d, _mm512_fmadd_ps(d, _mm512_set1_ps(8.0), m)]
+            let mut rows = [_mm512_setzero_ps(); TILE];
+            for (row, g) in rows.iter_mut().zip(first) {
+                *row = _mm512_maskz_loadu_ps(there, self.0[1].add(4 * g).cast());
+            }
+            for (to, both) in to.iter_mut().zip(turned(rows)) {
+                let both = _mm512_castps_si512(both);
+                *to = [halves(both), halves(_mm512_srli_epi32::<16>(both))];
+            }
         }
     }
 }
 
-impl Quants for Q50 {
-    const MINIMUMS: bool = false;
-
+impl Nibbles for Q4K {
     #[inline(always)]
-    unsafe fn pairs(&self, g: usize) -> __m512i {
-        // SAFETY: passed on from the caller.
-        unsafe {
-            let bits = self.0[1].add(4 * g).cast::<u32>().read_unaligned();
-            let q = _mm512_and_si512(nibble_pairs(self.0[0].add(16 * g)), _mm512_set1_epi32(0x000f_000f));
-            let q = _mm512_mask_or_epi32(q, bits as __mmask16, q, _mm512_set1_epi32(16));
-            let q = _mm512_mask_or_epi32(q, (bits >> 16) as __mmask16, q, _mm512_set1_epi32(16 << 16));
-            look_up(&FIVE_BITS, q)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(&self, g: usize, n: usize) -> [__m512; 2] {
-        // SAFETY: passed on from the caller.
-        unsafe { [halves(self.0[2].add(2 * g), n), _mm512_setzero_ps()] }
-    }
-}
-
-impl Quants for Q80 {
-    const MINIMUMS: bool = false;
-
-    #[inline(always)]
-    unsafe fn pairs(&self, g: usize) -> __m512i {
-        // SAFETY: passed on from the caller.
-        unsafe {
-            let q = self.0[0].add(32 * g);
-            let (low, high) = (_mm_loadu_si128(q.cast()), _mm_loadu_si128(q.add(16).cast()));
-            let low = _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(low)));
-            let high = _mm512_castps_si512(_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(high)));
-            _mm512_or_si512(_mm512_srli_epi32::<16>(low), high)
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(&self, g: usize, n: usize) -> [__m512; 2] {
-        // SAFETY: passed on from the caller.
-        unsafe { [halves(self.0[1].add(2 * g), n), _mm512_setzero_ps()] }
-    }
-}
-
-/// d s q − dmin m = d s (q − 8) + (8 d s − dmin m).
-impl Quants for Q4K {
-    const MINIMUMS: bool = true;
-
-    #[inline(always)]
-    unsafe fn pairs(&self, g: usize) -> __m512i {
+    unsafe fn bytes(&self, g: usize) -> __m512i {
+        const LOW: [i64; 4] = [from_bit(0), from_bit(0), from_bit(-4), from_bit(-4)];
+        const HIGH: [i64; 4] = [from_bit(4), from_bit(4), from_bit(0), from_bit(0)];
         // SAFETY: passed on from the caller.
         unsafe {
             let q = self.0[0].add(128 * (g / 8) + g % 8 / 2 * 32);
-            let low = _mm512_cvtepu8_epi32(_mm_loadu_si128(q.cast()));
-            let high = _mm512_cvtepu8_epi32(_mm_loadu_si128(q.add(16).cast()));
-            let both = _mm512_or_si512(low, _mm512_slli_epi32::<16>(high));
-            look_up(&NIBBLES, _mm512_srl_epi32(both, _mm_cvtsi32_si128(g as i32 % 2 * 4)))
+            let v = _mm512_broadcast_i64x4(_mm256_loadu_si256(q.cast()));
+            nibbles(v, if g.is_multiple_of(2) { LOW } else { HIGH })
         }
     }
 
     #[inline(always)]
-    unsafe fn scales(&self, g: usize, n: usize) -> [__m512; 2] {
-        // Groups come by whole super-blocks of eight: one or two of them.
-        // SAFETY: passed on from the caller; AVX-512 is there.
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        // SAFETY: passed on from the caller; a row is whole super-blocks of eight groups, of which one or two are asked for.
         unsafe {
-            let first = scales_of_q4_k(self.0[1].add(16 * (g / 8)));
-            let next = if n > 8 { scales_of_q4_k(self.0[1].add(16 * (g / 8 + 1))) } else { _mm512_setzero_ps() };
-            let evens = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
-            let odds = _mm512_add_epi32(evens, _mm512_set1_epi32(1));
-            let scales = _mm512_permutex2var_ps(first, evens, next);
-            let minimums = _mm512_permutex2var_ps(first, odds, next);
-            [scales, _mm512_fmadd_ps(scales, _mm512_set1_ps(8.0), minimums)]
+            for (half, to) in to.chunks_exact_mut(8).enumerate().take(n / 8) {
+                let mut rows = [_mm512_setzero_ps(); TILE];
+                for (row, g) in rows.iter_mut().zip(first) {
+                    *row = scales_of_q4_k(self.0[1].add(16 * (g / 8 + half)));
+                }
+                // Scales and minimums take turns.
+                let all = turned(rows);
+                for (i, to) in to.iter_mut().enumerate() {
+                    *to = [all[2 * i], all[2 * i + 1]];
+                }
+            }
         }
     }
 }

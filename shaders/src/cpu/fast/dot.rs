@@ -66,7 +66,7 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job, s: &[Slot], team:
     let mut sums = [0.0f32; MOST_ROWS * MOST_TOKENS];
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
-        let rows = (n / (8 * team.count)).clamp(*ROWS.start(), *ROWS.end());
+        let rows = (n / (8 * team.count)).clamp(*ROWS.start(), *ROWS.end()).next_multiple_of(D::ROWS);
         let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * rows } else { 0 }];
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
         for chunk in team.chunks(n.div_ceil(rows)) {
@@ -84,9 +84,10 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job, s: &[Slot], team:
                         } else {
                             (&mut ups[t * rows + i - start..][..here], false)
                         };
-                        for (r, y) in to.iter_mut().enumerate() {
-                            let sum = if D::BY_TOKENS { sums[t * here + r] } else { sums[r * tokens + t] };
-                            *y = if accumulate { *y + sum } else { sum };
+                        if D::BY_TOKENS {
+                            put(to, sums[t * here..][..here].iter().copied(), accumulate);
+                        } else {
+                            put(to, sums[t..].iter().step_by(tokens).copied(), accumulate);
                         }
                     }
                 }
@@ -123,20 +124,26 @@ unsafe fn row<U: Unpack, const FMA: bool>(
             let of = |t: usize| &x[(i * TOKENS + t.min(sums.len() - 1)) * stride..][..k];
             let x: [&[f32]; TOKENS] = std::array::from_fn(of);
             match sums.len() {
-                1 => put(sums, w.dots::<1, FMA>(first, [x[0]])),
-                2 => put(sums, w.dots::<2, FMA>(first, [x[0], x[1]])),
-                3 => put(sums, w.dots::<3, FMA>(first, [x[0], x[1], x[2]])),
-                4 => put(sums, w.dots::<4, FMA>(first, [x[0], x[1], x[2], x[3]])),
-                5 | 6 => put(sums, w.dots::<6, FMA>(first, [x[0], x[1], x[2], x[3], x[4], x[5]])),
-                _ => put(sums, w.dots::<TOKENS, FMA>(first, x)),
+                1 => put(sums, w.dots::<1, FMA>(first, [x[0]]), false),
+                2 => put(sums, w.dots::<2, FMA>(first, [x[0], x[1]]), false),
+                3 => put(sums, w.dots::<3, FMA>(first, [x[0], x[1], x[2]]), false),
+                4 => put(sums, w.dots::<4, FMA>(first, [x[0], x[1], x[2], x[3]]), false),
+                5 | 6 => put(sums, w.dots::<6, FMA>(first, [x[0], x[1], x[2], x[3], x[4], x[5]]), false),
+                _ => put(sums, w.dots::<TOKENS, FMA>(first, x), false),
             }
         }
     }
 }
 
+/// Writes sums, or adds them.
 #[inline(always)]
-fn put<const M: usize>(sums: &mut [f32], dots: [f32; M]) {
-    sums.iter_mut().zip(dots).for_each(|(s, d)| *s = d);
+fn put(to: &mut [f32], sums: impl IntoIterator<Item = f32>, accumulate: bool) {
+    let both = to.iter_mut().zip(sums);
+    if accumulate {
+        both.for_each(|(y, sum)| *y += sum);
+    } else {
+        both.for_each(|(y, sum)| *y = sum);
+    }
 }
 
 /// One row with `M` tokens at once: a weight is loaded once for all of them.
