@@ -82,6 +82,16 @@ fn matmul_q() {
     }
 }
 
+/// Rows of more groups than are unpacked at a time, and tokens in one, two and three blocks.
+#[test]
+fn matmul_q_of_wide_rows() {
+    for &q in QuantType::ALL {
+        let (mut random, of) = (Random::new(9), q.layout().weights);
+        let k = 608usize.next_multiple_of(of);
+        [(8, 19, 0), (11, 48, 1), (23, 17, 0)].iter().for_each(|shape| product(q, &mut random, k, *shape, false));
+    }
+}
+
 /// Each row of y is scaled by what it holds: the gate decides its size.
 #[test]
 fn matmul_gated() {

@@ -26,6 +26,17 @@ impl<'a> CacheRows<'a> {
         (self.kv == KvType::F32).then(|| unsafe { self.slot.f32() })
     }
 
+    /// The same where they are halves.
+    ///
+    /// # Safety
+    /// As [`CacheRows::floats`].
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) unsafe fn halves(&self) -> Option<&'a [u16]> {
+        // SAFETY: by the caller's word.
+        (self.kv == KvType::F16).then(|| bytemuck::cast_slice(unsafe { self.slot.u32() }))
+    }
+
     /// Row `i`; by way of `scratch`, of a row's width, where it is packed.
     ///
     /// # Safety

@@ -62,7 +62,7 @@ pub fn run(p: &Params) -> Result<()> {
     for (name, file) in [("SmolLM2-135M Q4_1", SMOLLM2), ("Gemma-3-270M Q4_K_M", GEMMA3)] {
         let model = models::folder().join(file);
         let mut prefill = Row::new(format!("{name}, prefill {PREFILL}"), "llama.cpp");
-        let mut decode = Row::new(format!("{name}, decode {DECODE}"), "llama.cpp");
+        let mut decode = Row::new(format!("{name}, decode {DECODE} after {PREFILL}"), "llama.cpp");
         for round in 1..=ROUNDS {
             eprintln!("{name}: round {round} of {ROUNDS}");
             let v = json(ours(threads, PREFILL).arg(&model))?;
@@ -85,9 +85,11 @@ pub fn run(p: &Params) -> Result<()> {
     for length in TRAINED {
         eprintln!("training steps of {length} tokens");
         let mut row = Row::new(format!("SmolLM2-135M, LoRA step of {length}, r=16"), "PyTorch + PEFT, f32");
-        let v = json(ours(threads, length).arg(&model))?;
-        row.ours.extend(v["train_tokens_per_s"].as_f64());
-        row.theirs.extend(peers.torch(threads, length)?);
+        for _ in 1..=ROUNDS {
+            let v = json(ours(threads, length).arg(&model))?;
+            row.ours.extend(v["train_tokens_per_s"].as_f64());
+            row.theirs.extend(peers.torch(threads, length)?);
+        }
         rows.push(row);
     }
     report::write(&rows, &costs, &peers, threads, p.gpu)

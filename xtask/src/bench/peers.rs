@@ -34,25 +34,29 @@ impl Peers {
         }
     }
 
-    /// Tokens a second of prefill and of decoding.
+    /// Tokens a second of a prefill of so many tokens, and of decoding so many after it.
     pub fn llama(&self, model: &Path, threads: usize, prefill: usize, decode: usize) -> Result<Option<(f64, f64)>> {
         let Some(command) = &self.llama else { return Ok(None) };
-        let mut words = command.split_whitespace();
-        let mut bench = Command::new(words.next().context("LLAMA_BENCH is empty")?);
-        bench.args(words);
-        if self.gpu {
-            bench.args(["-ngl", "99"]);
-        }
-        bench.args(["-p", &prefill.to_string(), "-n", &decode.to_string(), "-r", "3", "-o", "json"]);
-        let tests = json(bench.args(["-t", &threads.to_string(), "-m"]).arg(model))?;
-        let rate = |decodes: bool| {
-            let mut all = tests.as_array().into_iter().flatten();
-            let test = all.find(|t| (t["n_gen"].as_u64().unwrap_or(0) > 0) == decodes)?;
+        let [prefill, decode] = [prefill, decode].map(|n| n.to_string());
+        let rate = |test: [&str; 6]| -> Result<f64> {
+            let mut words = command.split_whitespace();
+            let mut bench = Command::new(words.next().context("LLAMA_BENCH is empty")?);
+            bench.args(words);
+            if self.gpu {
+                bench.args(["-ngl", "99"]);
+            }
+            bench.args(["-r", "3", "-o", "json", "-t", &threads.to_string()]).args(test);
+            let tests = json(bench.arg("-m").arg(model))?;
+            let test = tests.get(0).context("no test")?;
             let (number, commit) = (&test["build_number"], test["build_commit"].as_str().unwrap_or("?"));
             self.version(format!("llama.cpp build {number} ({commit})"));
-            test["avg_ts"].as_f64()
+            test["avg_ts"].as_f64().context("no tokens a second")
         };
-        Ok(Some((rate(false).context("no prefill")?, rate(true).context("no decoding")?)))
+        Ok(Some((
+            rate(["-p", &prefill, "-n", "0", "-d", "0"])?,
+            // From an empty cache, as it does by itself, it would have less to attend to than we have.
+            rate(["-p", "0", "-n", &decode, "-d", &prefill])?,
+        )))
     }
 
     /// Tokens a second of a LoRA step.

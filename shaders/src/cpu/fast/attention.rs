@@ -97,6 +97,25 @@ impl Rows<'_> {
     }
 }
 
+/// The same of a cache of halves, where it lies.
+#[cfg(target_arch = "x86_64")]
+pub(super) struct Halves<'a> {
+    values: &'a [u16],
+    cells: &'a [usize],
+    group: usize,
+    groups: usize,
+    dim: usize,
+}
+
+#[cfg(target_arch = "x86_64")]
+impl Halves<'_> {
+    /// The row of the i-th key.
+    #[inline(always)]
+    pub(super) fn row(&self, i: usize) -> &[u16] {
+        &self.values[(self.cells[i] * self.groups + self.group) * self.dim..][..self.dim]
+    }
+}
+
 impl Keys {
     #[inline(always)]
     pub(super) fn of(map: &Map<'_>, block: &Run, panel: Panel) -> Self {
@@ -126,6 +145,24 @@ impl Keys {
     pub(super) fn rows<'r>(&'r self, values: &'r [f32], g: usize, p: &params::Attention) -> Rows<'r> {
         let cache = Some((&self.cells[..], g));
         Rows { values, cache, groups: p.n_kv_heads as usize, dim: p.head_dim as usize }
+    }
+
+    /// The same in a cache of halves, if it is one.
+    ///
+    /// # Safety
+    /// No thread may write the cache meanwhile.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub(super) unsafe fn halves<'r>(
+        &'r self,
+        side: &CacheRows<'r>,
+        g: usize,
+        p: &params::Attention,
+    ) -> Option<Halves<'r>> {
+        let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
+        // SAFETY: by the caller's word.
+        let values = unsafe { side.halves() }?;
+        Some(Halves { values, cells: &self.cells, group: g, groups, dim })
     }
 
     /// The same in a cache of any type; packed rows are unpacked to `loaded` once.

@@ -4,6 +4,8 @@
 use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
 use super::super::{Level, Slot, Team};
+#[cfg(target_arch = "x86_64")]
+use super::attention::Halves;
 use super::attention::{Keys, Rows};
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
@@ -91,11 +93,11 @@ pub(super) unsafe fn forward<const FMA: bool>(
             let all_keys = of.as_ref().map_or(&[][..], |(_, keys)| keys);
             for (t, keys_of_t) in all_keys.iter().enumerate() {
                 let n = keys_of_t.cells.len();
-                let k = keys_of_t.loaded(&k, g, p, &mut loaded);
+                let k = Own::of(keys_of_t, &k, g, p, level, &mut loaded);
                 for h in 0..per {
                     let (i, at) = (h * b.len + t, (b.row + t) * heads + h0 + h);
                     let own = &mut own[i * most..][..n];
-                    scores_of(level, &q[at * dim..][..dim], &k, p.scale, own);
+                    k.scores(level, &q[at * dim..][..dim], p.scale, own);
                     let shared = if b.shared > 0 { &mut scores[i * keys.stride..][..b.shared] } else { &mut [][..] };
                     s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax(shared, own);
                 }
@@ -112,41 +114,85 @@ pub(super) unsafe fn forward<const FMA: bool>(
                     out.fill(0.0);
                 }
                 let n = keys_of_t.cells.len();
-                let v = keys_of_t.loaded(&v, g, p, &mut loaded);
+                let v = Own::of(keys_of_t, &v, g, p, level, &mut loaded);
                 for (h, out) in out.chunks_exact_mut(dim).enumerate() {
-                    add_weighted(level, &own[(h * b.len + t) * most..][..n], &v, out);
+                    v.add_weighted(level, &own[(h * b.len + t) * most..][..n], out);
                 }
             }
         }
     }
 }
 
-/// `out[i] = scale · a · rows[i]`.
-#[inline(always)]
-unsafe fn scores_of(level: Level, a: &[f32], rows: &Rows<'_>, scale: f32, out: &mut [f32]) {
+/// Rows of the keys or values that are a sequence's own.
+enum Own<'a> {
+    Floats(Rows<'a>),
+    /// Read as they are: unpacking what one token asks for would take longer than the products.
     #[cfg(target_arch = "x86_64")]
-    if level >= Level::Avx512 {
-        // SAFETY: the instructions are there.
-        return unsafe { few_avx512::scores(a, rows, scale, out) };
-    }
-    let _ = level;
-    for (i, out) in out.iter_mut().enumerate() {
-        *out = scale * dot(a, rows.row(i));
-    }
+    Halves(Halves<'a>),
 }
 
-/// `out += Σ_i weights[i] rows[i]`.
-#[inline(always)]
-unsafe fn add_weighted(level: Level, weights: &[f32], rows: &Rows<'_>, out: &mut [f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if level >= Level::Avx512 {
-        // SAFETY: the instructions are there.
-        return unsafe { few_avx512::add_weighted(weights, rows, out) };
+impl<'a> Own<'a> {
+    #[inline(always)]
+    unsafe fn of(
+        keys: &'a Keys,
+        side: &CacheRows<'a>,
+        g: usize,
+        p: &params::Attention,
+        level: Level,
+        loaded: &'a mut Vec<f32>,
+    ) -> Self {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            #[cfg(target_arch = "x86_64")]
+            if level >= Level::Avx512
+                && let Some(halves) = keys.halves(side, g, p)
+            {
+                return Self::Halves(halves);
+            }
+            let _ = level;
+            Self::Floats(keys.loaded(side, g, p, loaded))
+        }
     }
-    let _ = level;
-    for (i, weight) in weights.iter().enumerate() {
-        for (o, v) in out.iter_mut().zip(rows.row(i)) {
-            *o += weight * v;
+
+    /// `out[i] = scale · a · rows[i]`.
+    #[inline(always)]
+    unsafe fn scores(&self, level: Level, a: &[f32], scale: f32, out: &mut [f32]) {
+        let rows = match self {
+            Self::Floats(rows) => rows,
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: they are there only with the instructions.
+            Self::Halves(rows) => return unsafe { few_avx512::scores(a, rows, scale, out) },
+        };
+        #[cfg(target_arch = "x86_64")]
+        if level >= Level::Avx512 {
+            // SAFETY: the instructions are there.
+            return unsafe { few_avx512::scores(a, rows, scale, out) };
+        }
+        let _ = level;
+        for (i, out) in out.iter_mut().enumerate() {
+            *out = scale * dot(a, rows.row(i));
+        }
+    }
+
+    /// `out += Σ_i weights[i] rows[i]`.
+    #[inline(always)]
+    unsafe fn add_weighted(&self, level: Level, weights: &[f32], out: &mut [f32]) {
+        let rows = match self {
+            Self::Floats(rows) => rows,
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: they are there only with the instructions.
+            Self::Halves(rows) => return unsafe { few_avx512::add_weighted(weights, rows, out) },
+        };
+        #[cfg(target_arch = "x86_64")]
+        if level >= Level::Avx512 {
+            // SAFETY: the instructions are there.
+            return unsafe { few_avx512::add_weighted(weights, rows, out) };
+        }
+        let _ = level;
+        for (i, weight) in weights.iter().enumerate() {
+            for (o, v) in out.iter_mut().zip(rows.row(i)) {
+                *o += weight * v;
+            }
         }
     }
 }

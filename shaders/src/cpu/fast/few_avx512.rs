@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
-use super::attention::Rows;
+use super::attention::{Halves, Rows};
 use super::dot;
 use super::matmul_q::Job;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, q4_k, q6_k, with_registers};
@@ -205,23 +205,63 @@ unsafe fn columns<const N: usize>(p: &params::MatmulF32, s: &[Slot], team: &Team
     }
 }
 
+/// Rows of a cache that are read where they lie. The methods may be called only where AVX-512 is there.
+pub(super) trait WideRows {
+    type Value;
+
+    /// Where the row of the i-th key begins.
+    unsafe fn at(&self, i: usize) -> *const Self::Value;
+    /// The values where `there` says, zeros elsewhere.
+    unsafe fn load(from: *const Self::Value, there: __mmask16) -> __m512;
+}
+
+impl WideRows for Rows<'_> {
+    type Value = f32;
+
+    #[inline(always)]
+    unsafe fn at(&self, i: usize) -> *const f32 {
+        self.row(i).as_ptr()
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const f32, there: __mmask16) -> __m512 {
+        // SAFETY: the caller's values; AVX-512 is there.
+        unsafe { _mm512_maskz_loadu_ps(there, from) }
+    }
+}
+
+impl WideRows for Halves<'_> {
+    type Value = u16;
+
+    #[inline(always)]
+    unsafe fn at(&self, i: usize) -> *const u16 {
+        self.row(i).as_ptr()
+    }
+
+    #[inline(always)]
+    unsafe fn load(from: *const u16, there: __mmask16) -> __m512 {
+        // SAFETY: the caller's values; AVX-512 is there.
+        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, from.cast())) }
+    }
+}
+
 /// `out[i] = scale · a · rows[i]`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn scores(a: &[f32], rows: &Rows<'_>, scale: f32, out: &mut [f32]) {
+pub(super) unsafe fn scores<R: WideRows>(a: &[f32], rows: &R, scale: f32, out: &mut [f32]) {
     // SAFETY: rows are as wide as `a`; AVX-512 is there.
     unsafe {
         match a.len() {
-            64 => scores_of::<4>(a, rows, scale, out),
-            128 => scores_of::<8>(a, rows, scale, out),
-            256 => scores_of::<16>(a, rows, scale, out),
-            _ => scores_of::<0>(a, rows, scale, out),
+            64 => scores_of::<4, R>(a, rows, scale, out),
+            128 => scores_of::<8, R>(a, rows, scale, out),
+            256 => scores_of::<16, R>(a, rows, scale, out),
+            _ => scores_of::<0, R>(a, rows, scale, out),
         }
     }
 }
 
 /// Rows of `N` registers, or of any width: then `a` does not stay in them.
 #[inline(always)]
-unsafe fn scores_of<const N: usize>(a: &[f32], rows: &Rows<'_>, scale: f32, out: &mut [f32]) {
+unsafe fn scores_of<const N: usize, R: WideRows>(a: &[f32], rows: &R, scale: f32, out: &mut [f32]) {
     let len = out.len();
     // SAFETY: rows are as wide as `a`; AVX-512 is there.
     unsafe {
@@ -234,19 +274,19 @@ unsafe fn scores_of<const N: usize>(a: &[f32], rows: &Rows<'_>, scale: f32, out:
             let mut sums = [_mm512_setzero_ps(); SUMS];
             for (i, sum) in sums.iter_mut().enumerate() {
                 // Rows that are not there repeat the last one.
-                let row = rows.row(first + i.min(here - 1))[..a.len()].as_ptr();
+                let row = rows.at(first + i.min(here - 1));
                 if N > 0 {
                     let mut halves = [_mm512_setzero_ps(); 2];
                     for (i, a) in whole.iter().enumerate() {
-                        halves[i % 2] = _mm512_fmadd_ps(*a, _mm512_loadu_ps(row.add(16 * i)), halves[i % 2]);
+                        halves[i % 2] = _mm512_fmadd_ps(*a, R::load(row.add(16 * i), !0), halves[i % 2]);
                     }
                     *sum = _mm512_add_ps(halves[0], halves[1]);
                     continue;
                 }
                 for d in (0..a.len()).step_by(16) {
                     let there = ((1u32 << (a.len() - d).min(16)) - 1) as __mmask16;
-                    let (a, row) = (_mm512_maskz_loadu_ps(there, a.as_ptr().add(d)), row.add(d));
-                    *sum = _mm512_fmadd_ps(a, _mm512_maskz_loadu_ps(there, row), *sum);
+                    let (a, row) = (_mm512_maskz_loadu_ps(there, a.as_ptr().add(d)), R::load(row.add(d), there));
+                    *sum = _mm512_fmadd_ps(a, row, *sum);
                 }
             }
             let there = ((1u32 << here) - 1) as __mmask16;
@@ -258,7 +298,7 @@ unsafe fn scores_of<const N: usize>(a: &[f32], rows: &Rows<'_>, scale: f32, out:
 
 /// `out += Σ_i weights[i] rows[i]`.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn add_weighted(weights: &[f32], rows: &Rows<'_>, out: &mut [f32]) {
+pub(super) unsafe fn add_weighted<R: WideRows>(weights: &[f32], rows: &R, out: &mut [f32]) {
     let len = out.len();
     for first in (0..len).step_by(64) {
         let mut there = [0; 4];
@@ -275,11 +315,11 @@ pub(super) unsafe fn add_weighted(weights: &[f32], rows: &Rows<'_>, out: &mut [f
             }
             let pairs = weights.chunks_exact(2);
             if let [weight] = pairs.remainder() {
-                add_row(&mut sums[0], *weight, &rows.row(weights.len() - 1)[..len][first..], there);
+                add_row::<R>(&mut sums[0], *weight, rows.at(weights.len() - 1).add(first), there);
             }
             for (i, pair) in pairs.enumerate() {
                 for (j, sums) in sums.iter_mut().enumerate() {
-                    add_row(sums, pair[j], &rows.row(2 * i + j)[..len][first..], there);
+                    add_row::<R>(sums, pair[j], rows.at(2 * i + j).add(first), there);
                 }
             }
             for (i, there) in there.into_iter().enumerate() {
@@ -291,13 +331,12 @@ pub(super) unsafe fn add_weighted(weights: &[f32], rows: &Rows<'_>, out: &mut [f
 }
 
 #[inline(always)]
-unsafe fn add_row(sums: &mut [__m512; 4], weight: f32, row: &[f32], there: [__mmask16; 4]) {
+unsafe fn add_row<R: WideRows>(sums: &mut [__m512; 4], weight: f32, row: *const R::Value, there: [__mmask16; 4]) {
     // SAFETY: of the row, what is there is read; AVX-512 is there.
     unsafe {
         let weight = _mm512_set1_ps(weight);
         for (i, sum) in sums.iter_mut().enumerate() {
-            let row = _mm512_maskz_loadu_ps(there[i], row.as_ptr().wrapping_add(16 * i));
-            *sum = _mm512_fmadd_ps(weight, row, *sum);
+            *sum = _mm512_fmadd_ps(weight, R::load(row.wrapping_add(16 * i), there[i]), *sum);
         }
     }
 }
@@ -363,13 +402,12 @@ impl Floats for Q50 {
             let low = table(d, _mm512_mul_ps(d, _mm512_set1_ps(-16.0)));
             let high = table(d, _mm512_setzero_ps());
             let bits = self.0[1].add(4 * g).cast::<u32>().read_unaligned();
-            let sixteen = _mm512_set1_epi32(16);
+            let (sixteen, nibble) = (_mm512_set1_epi32(16), _mm512_set1_epi32(15));
             let q = _mm512_cvtepu8_epi32(_mm_loadu_si128(self.0[0].add(16 * g).cast()));
-            let of = |q, bits: u32| {
-                let q = _mm512_and_si512(q, _mm512_set1_epi32(15));
-                _mm512_permutex2var_ps(low, _mm512_mask_or_epi32(q, bits as __mmask16, q, sixteen), high)
-            };
-            [of(q, bits), of(_mm512_srli_epi32::<4>(q), bits >> 16)]
+            let (a, b) = (_mm512_and_si512(q, nibble), _mm512_and_si512(_mm512_srli_epi32::<4>(q), nibble));
+            let a = _mm512_mask_or_epi32(a, bits as __mmask16, a, sixteen);
+            let b = _mm512_mask_or_epi32(b, (bits >> 16) as __mmask16, b, sixteen);
+            [_mm512_permutex2var_ps(low, a, high), _mm512_permutex2var_ps(low, b, high)]
         }
     }
 }
@@ -379,8 +417,9 @@ impl Floats for Q50 {
 unsafe fn scaled(q: [__m128i; 2], d: [__m512; 2]) -> [__m512; 2] {
     // SAFETY: AVX-512 is there.
     unsafe {
-        let float = |q| _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q));
-        [_mm512_mul_ps(float(q[0]), d[0]), _mm512_mul_ps(float(q[1]), d[1])]
+        let low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[0]));
+        let high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[1]));
+        [_mm512_mul_ps(low, d[0]), _mm512_mul_ps(high, d[1])]
     }
 }
 
@@ -405,7 +444,8 @@ impl Floats for Q4K {
             let d = _mm512_mul_ps(half(head), _mm512_set1_ps(f32::from(scale)));
             let m = _mm512_mul_ps(half(head.add(2)), _mm512_set1_ps(-f32::from(min)));
             let table = table(d, m);
-            [low, high].map(|q| _mm512_permutexvar_ps(_mm512_cvtepu8_epi32(q), table))
+            let (low, high) = (_mm512_cvtepu8_epi32(low), _mm512_cvtepu8_epi32(high));
+            [_mm512_permutexvar_ps(low, table), _mm512_permutexvar_ps(high, table)]
         }
     }
 }
@@ -418,8 +458,8 @@ impl Floats for Q6K {
             let (low, high) = q6_k(&self.0, g);
             let d = half(self.0[3].add(2 * (g / 8)));
             let scale = self.0[2].add(2 * g).cast::<i8>();
-            let scale = |i: usize| _mm512_mul_ps(d, _mm512_set1_ps(f32::from(*scale.add(i))));
-            scaled([low, high], [scale(0), scale(1)])
+            let scales = [_mm512_set1_ps(f32::from(*scale)), _mm512_set1_ps(f32::from(*scale.add(1)))];
+            scaled([low, high], [_mm512_mul_ps(d, scales[0]), _mm512_mul_ps(d, scales[1])])
         }
     }
 }
