@@ -57,18 +57,18 @@ impl Tiles {
 unsafe fn split(low: __m512, high: __m512, to: *mut f32) {
     // SAFETY: the caller's rows; AVX-512 is there.
     unsafe {
-        for (i, term) in terms::<TERMS>(low, high).into_iter().enumerate() {
+        for (i, term) in terms(low, high).into_iter().enumerate() {
             _mm512_storeu_ps(to.add(i * WORDS), term);
         }
     }
 }
 
-/// The first terms of the values of `low` and `high`, side by side as pairs; words of float registers hold them.
+/// The terms of the values of `low` and `high`, side by side as pairs; words of float registers hold them.
 #[inline(always)]
-pub(super) unsafe fn terms<const N: usize>(mut low: __m512, mut high: __m512) -> [__m512; N] {
+unsafe fn terms(mut low: __m512, mut high: __m512) -> [__m512; TERMS] {
     // SAFETY: AVX-512 is there.
     unsafe {
-        let mut terms = [_mm512_setzero_ps(); N];
+        let mut terms = [_mm512_setzero_ps(); TERMS];
         for term in &mut terms {
             let part = [nearest(low), nearest(high)];
             (low, high) = (_mm512_sub_ps(low, part[0]), _mm512_sub_ps(high, part[1]));
