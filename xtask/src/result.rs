@@ -262,7 +262,7 @@ impl Job<'_> {
                 }
                 _ => {
                     let seed = if name == CHAIN_JUDGE { "1" } else { "0" };
-                    train.args(["--learn", "chains", "--decoys", "--batch", "8", "--seed", seed]);
+                    train.args(["--learn", "chains", "--batch", "8", "--seed", seed]);
                     self.size(None, CHAIN_PASSES)
                 }
             };
