@@ -89,7 +89,7 @@ mod tests {
 
     fn record(id: &str, text: &str) -> Record {
         let line = serde_json::json!({
-            "id": id, "topic": "t", "preference": "p", "question": format!("{id}?"),
+            "id": id, "topic": "t", "preference": "p", "question": format!("{id}?"), "options": [],
             "chains": [{"kind": "good", "final_score": 0.8, "steps": [
                 {"text": format!("{text} one two three four five"), "critique": "Fine.", "score": 0.7},
                 {"text": format!("{text} six seven eight nine ten"), "critique": "Good.", "score": 0.8},
