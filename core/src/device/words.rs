@@ -65,8 +65,8 @@ fn pages(words: usize) -> Option<MmapMut> {
     Some(map)
 }
 
-/// Pages for the weights of several matrices: most are smaller than a large page, and in small ones a token that walks
-/// through all of them spends a quarter of its time on looking those up.
+/// Pages for the weights of several matrices: most are smaller than a large page, and through small ones memory is read by
+/// a quarter slower.
 #[derive(Debug)]
 pub(super) struct Shelf {
     pages: MmapMut,

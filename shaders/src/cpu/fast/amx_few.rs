@@ -21,7 +21,7 @@ const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
 /// Tokens of a tile.
 const BLOCK: usize = TILE / 2;
 /// Blocks that there may be.
-const BLOCKS: usize = 23usize.div_ceil(BLOCK);
+const BLOCKS: usize = TOKENS.end().div_ceil(BLOCK);
 /// Groups whose scales are unpacked at a time.
 const SCALES: usize = TILE;
 /// Groups that are multiplied before others are unpacked: what is multiplied shall lie in a first-level cache.
