@@ -262,7 +262,7 @@ pub struct TrainCritic {
     /// What of a record is learned: to critique chains, to give a verdict at once on replies (--reader at-once), or both
     #[arg(long, default_value = "chains", value_enum)]
     pub learn: Learn,
-    /// Learn from chains that serve nobody, too, two a record: to other questions, over and over the same, broken off, in
+    /// Learn from chains that serve nobody, too, one a record in each pass: to other questions, over and over the same, broken off, in
     /// no order. Where replies alone are learned there are no chains
     #[arg(long)]
     pub decoys: bool,

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
 use super::choice::{Choice, ScoredBy, pass_choices};
-use super::decoys::with_decoys;
+use super::decoys::decoys;
 use super::run_log::{self, RunLog};
 use super::sft::{CriticChain, Row, critic_rows, pass_rows};
 use super::{AlignError, Assistant, Split, Supervision};
@@ -26,8 +26,8 @@ pub struct CriticTrainingParams {
     pub blocks: usize,
     /// What of a record is learned to critique.
     pub supervision: Supervision,
-    /// Whether chains that serve nobody are learned from, too, two a record ([`with_decoys`](super::with_decoys)): without
-    /// them a policy that is rewarded by the critic can talk it round.
+    /// Whether chains that serve nobody are learned from, too ([`decoys`](super::decoys)): without them a policy that is
+    /// rewarded by the critic can talk it round. Each pass shows one of a record's, by turns, beside its own chains.
     pub decoys: bool,
     /// LoRA's alpha.
     pub alpha: f32,
@@ -144,6 +144,9 @@ pub struct CriticTraining {
     trainer: Trainer,
     params: CriticTrainingParams,
     train: Vec<CriticChain>,
+    decoys: Vec<CriticChain>,
+    /// Steps of a pass over the data.
+    per_epoch: usize,
     validation: Vec<CriticChain>,
     schedule: Schedule,
     state: State,
@@ -167,6 +170,22 @@ fn pass(trainer: &mut Trainer, chains: &[CriticChain], learn: bool) -> Result<(f
     let of_rows = (chains.len() - choices.len()) as f32 * each / rows.len().max(1) as f32;
     let (written, chosen) = (pass_rows(trainer, &rows, of_rows, learn)?, pass_choices(trainer, &choices, each, learn)?);
     Ok((written.0 + chosen.0, written.1 + chosen.1))
+}
+
+/// The chains of an epoch, record by record: its own, and of its decoys one, by turns, for a critic that sees more flawed
+/// chains than good ones comes to blame everything.
+fn of_epoch<'a>(train: &'a [CriticChain], decoys: &'a [CriticChain], epoch: usize) -> Vec<&'a CriticChain> {
+    let mut all = Vec::new();
+    for own in train.chunk_by(|a, b| a.record == b.record) {
+        all.extend(own);
+        let record = own[0].record;
+        let from = decoys.partition_point(|d| d.record < record);
+        let of_record = decoys[from..].iter().take_while(|d| d.record == record).count();
+        if of_record > 0 {
+            all.push(&decoys[from + (record + epoch) % of_record]);
+        }
+    }
+    all
 }
 
 const CHECKPOINT: &str = "checkpoint.gguf";
@@ -195,9 +214,12 @@ impl CriticTraining {
             return bad("warmup is a share of the steps, in [0, 1]");
         }
         run_log::folder(folder)?;
-        let decoys = params.decoys.then(|| with_decoys(&split.train, params.seed));
-        let train =
-            critic_rows(&assistant, decoys.as_ref().unwrap_or(&split.train), params.supervision, params.score_weight)?;
+        let train = critic_rows(&assistant, &split.train, params.supervision, params.score_weight)?;
+        let decoys = if params.decoys { decoys(&split.train, params.seed) } else { Vec::new() };
+        let decoys = match params.supervision {
+            Supervision::Replies => Vec::new(),
+            _ => critic_rows(&assistant, &decoys, Supervision::Chains, params.score_weight)?,
+        };
         let all = critic_rows(&assistant, &split.validation, params.supervision, params.score_weight)?;
         let every = all.len().div_ceil(params.validation_chains.max(1)).max(1);
         // An odd stride takes good and flawed chains in turn.
@@ -205,13 +227,13 @@ impl CriticTraining {
         if train.is_empty() {
             return bad("the records have no chains to learn from");
         }
-        let longest =
-            train.iter().chain(&validation).flat_map(|c| &c.rows).map(|r| r.prompt.len() + r.answer.len()).max();
+        let chains = || train.iter().chain(&decoys).chain(&validation);
+        let longest = chains().flat_map(|c| &c.rows).map(|r| r.prompt.len() + r.answer.len()).max();
         let mut capacity = params.pass_tokens.max(longest.unwrap_or(0));
-        for choice in train.iter().chain(&validation).filter_map(choice) {
+        for choice in chains().filter_map(choice) {
             capacity = capacity.max(choice.tokens()?);
         }
-        let per_epoch = train.len().div_ceil(params.batch);
+        let per_epoch = of_epoch(&train, &decoys, 0).len().div_ceil(params.batch);
         let total = (per_epoch * params.epochs).min(params.max_steps.unwrap_or(usize::MAX));
         let warmup = (params.warmup * total as f64).ceil() as usize;
         let schedule = Schedule { warmup, total, floor: params.floor };
@@ -250,7 +272,20 @@ impl CriticTraining {
         };
         let log = RunLog::open(folder, state.step)?;
         let folder = folder.map(Path::to_owned);
-        Ok(Self { assistant, trainer, params, train, validation, schedule, state, best, folder, log })
+        Ok(Self {
+            assistant,
+            trainer,
+            params,
+            train,
+            decoys,
+            per_epoch,
+            validation,
+            schedule,
+            state,
+            best,
+            folder,
+            log,
+        })
     }
 
     /// Steps taken.
@@ -270,15 +305,15 @@ impl CriticTraining {
 
     /// The chains of step `step`: every epoch in an order of its own, records whole.
     fn batch(&self, step: usize) -> Vec<CriticChain> {
-        let per_epoch = self.train.len().div_ceil(self.params.batch);
+        let epoch = step / self.per_epoch;
         let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(self.params.seed);
-        rng.set_stream((step / per_epoch) as u64);
+        rng.set_stream(epoch as u64);
         // Chains of one record begin alike and follow one another.
-        let mut records: Vec<&[CriticChain]> = self.train.chunk_by(|a, b| a.record == b.record).collect();
+        let chains = of_epoch(&self.train, &self.decoys, epoch);
+        let mut records: Vec<&[&CriticChain]> = chains.chunk_by(|a, b| a.record == b.record).collect();
         records.shuffle(&mut rng);
-        let chains: Vec<&CriticChain> = records.into_iter().flatten().collect();
-        let at = (step % per_epoch) * self.params.batch;
-        chains[at..(at + self.params.batch).min(chains.len())].iter().map(|c| (*c).clone()).collect()
+        let chains = records.into_iter().flatten().skip((step % self.per_epoch) * self.params.batch);
+        chains.take(self.params.batch).map(|c| (*c).clone()).collect()
     }
 
     /// Runs until all steps are done, validation no longer improves, the budget is used up, or the host says so.
@@ -320,7 +355,7 @@ impl CriticTraining {
         if self.state.step == 0 && self.state.first_validation.is_none() {
             self.state.first_validation = self.validate()?;
         }
-        let (step, per_epoch) = (self.state.step, self.train.len().div_ceil(self.params.batch));
+        let (step, per_epoch) = (self.state.step, self.per_epoch);
         let lr = self.params.optimizer.lr * self.schedule.factor(step);
         self.trainer.optimizer.params.lr = lr;
         let chains = self.batch(step);
@@ -386,8 +421,8 @@ impl CriticTraining {
     pub fn report(&self) -> CriticTrainingReport {
         CriticTrainingReport {
             steps: (self.state.step, self.schedule.total),
-            chains: self.train.len(),
-            rows: self.train.iter().map(|c| c.rows.len()).sum(),
+            chains: self.train.len() + self.decoys.len(),
+            rows: self.train.iter().chain(&self.decoys).map(|c| c.rows.len()).sum(),
             validation_before: self.state.first_validation,
             best: self.state.best,
             ended_early: self.state.ended_early,

@@ -14,15 +14,16 @@ const LOOPS: usize = 12;
 /// Words after which a stub breaks off.
 const STUB_WORDS: usize = 3;
 
-/// The records, each with two flawed chains more: one that begins or goes on with another record's good chain, and
-/// one whose text falls apart. The same for the same seed.
-pub fn with_decoys(records: &[Record], seed: u64) -> Vec<Record> {
+/// The records, each with two flawed chains in place of its own: one that begins or goes on with another record's good
+/// chain, and one whose text falls apart. The same for the same seed.
+pub fn decoys(records: &[Record], seed: u64) -> Vec<Record> {
     let mut rng = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
     let mut others: Vec<usize> = (0..records.len()).collect();
     others.shuffle(&mut rng);
     let next = |i: usize| others.iter().position(|o| *o == i).map(|at| others[(at + 1) % others.len()]);
     let mut out = records.to_vec();
     for (i, r) in records.iter().enumerate() {
+        out[i].chains.clear();
         let Some(own) = good(r) else { continue };
         let other = next(i).filter(|j| records[*j].question != r.question).and_then(|j| good(&records[j]));
         out[i].chains.extend(other.and_then(|other| foreign(own, other, i)));
@@ -101,11 +102,10 @@ mod tests {
     #[test]
     fn every_record_gets_what_serves_nobody() {
         let records: Vec<Record> = (0..6).map(|i| record(&format!("r{i}"), &format!("w{i}"))).collect();
-        let more = with_decoys(&records, 1);
-        assert_eq!(more, with_decoys(&records, 1));
-        for (i, (r, before)) in more.iter().zip(&records).enumerate() {
-            assert_eq!(r.chains[0], before.chains[0]);
-            let [foreign, broken] = &r.chains[1..] else { panic!("{} chains", r.chains.len()) };
+        let made = decoys(&records, 1);
+        assert_eq!(made, decoys(&records, 1));
+        for (i, (r, before)) in made.iter().zip(&records).enumerate() {
+            let [foreign, broken] = &r.chains[..] else { panic!("{} chains", r.chains.len()) };
             assert!([foreign, broken].iter().all(|c| c.kind == ChainKind::Flawed && c.final_score <= -0.9));
             let own = format!("w{i} ");
             assert!(!foreign.steps.last().unwrap().text.contains(&own), "{foreign:?}");
@@ -117,6 +117,6 @@ mod tests {
             }
         }
         // One record alone has no other to borrow from.
-        assert_eq!(with_decoys(&records[..1], 1)[0].chains.len(), 2);
+        assert_eq!(decoys(&records[..1], 1)[0].chains.len(), 1);
     }
 }

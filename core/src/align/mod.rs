@@ -62,7 +62,7 @@ pub use council_tree::{CriticRow, Label, PathRow, ThoughtNode, TreeRecord, TreeR
 pub use critic_report::{CriticReport, ReaderReport, critic_report};
 #[cfg(feature = "train")]
 pub use critic_training::{CriticStep, CriticTraining, CriticTrainingParams, CriticTrainingReport};
-pub use decoys::with_decoys;
+pub use decoys::decoys;
 pub use deeppref::{
     Chain, ChainKind, ChainStep, ChoiceOption, Line, Record, User, read_jsonl, read_lines, split_by_topic, write_lines,
 };

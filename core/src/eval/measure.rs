@@ -7,8 +7,17 @@ use super::{By, EvalError, Form, Interval, Item, Method, Setting, Subject, boots
 use crate::align::Cost;
 use crate::text::split_steps;
 
+/// A written answer that was judged.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Written {
+    /// What the judge read.
+    pub text: String,
+    /// The mean probability of Yes of its steps, where steps were judged; of those whose critiques did not fail.
+    pub yes: Option<f64>,
+}
+
 /// What an item gave.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
     /// The item.
     pub id: String,
@@ -16,6 +25,9 @@ pub struct Outcome {
     pub topic: String,
     /// Under each seed.
     pub hits: Vec<bool>,
+    /// The answers behind them, one where seeds make no difference; none for choices.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<Written>,
 }
 
 /// A share with its interval.
@@ -201,7 +213,7 @@ fn choices(
                 break;
             }
         }
-        outcomes.push(Outcome { id: item.id.clone(), topic: item.topic.clone(), hits });
+        outcomes.push(Outcome { id: item.id.clone(), topic: item.topic.clone(), hits, written: Vec::new() });
         if !on_item() {
             return Ok(None);
         }
@@ -223,6 +235,7 @@ fn judged(
     for item in items {
         let failed = |source| EvalError::Item { id: item.id.clone(), source };
         let mut hits: Vec<Vec<bool>> = rates.iter().map(|_| Vec::new()).collect();
+        let mut written = Vec::new();
         for seed in plan.seeds {
             let answer = subject.answer(item, plan.setting, *seed).map_err(failed)?;
             cost += answer.cost;
@@ -233,6 +246,7 @@ fn judged(
                 _ => &answer.text,
             };
             let verdicts = judge.ask(item, reply, plan.questions).map_err(failed)?;
+            written.push(Written { text: reply.to_owned(), yes: None });
             for (h, rate) in hits.iter_mut().zip(&rates) {
                 h.push((rate.of)(&verdicts));
             }
@@ -242,7 +256,7 @@ fn judged(
             }
         }
         for (o, hits) in outcomes.iter_mut().zip(hits) {
-            o.push(Outcome { id: item.id.clone(), topic: item.topic.clone(), hits });
+            o.push(Outcome { id: item.id.clone(), topic: item.topic.clone(), hits, written: written.clone() });
         }
         if !on_item() {
             return Ok(None);
@@ -265,33 +279,35 @@ fn by_steps(
     on_item: &mut dyn FnMut() -> bool,
 ) -> Result<Option<Measure>, EvalError> {
     let mut outcomes: Vec<Outcome> = Vec::new();
-    let (mut cost, mut runs, mut yes) = (Cost::default(), 0, Vec::new());
+    let (mut cost, mut runs) = (Cost::default(), 0);
     for some in items.chunks(TOGETHER) {
         let failed = |source| EvalError::Item { id: some[0].id.clone(), source };
         let mut hits: Vec<Vec<bool>> = some.iter().map(|_| Vec::new()).collect();
+        let mut written: Vec<Vec<Written>> = some.iter().map(|_| Vec::new()).collect();
         for seed in plan.seeds {
             let answers = subject.answers(some, plan.setting, *seed).map_err(failed)?;
             let texts: Vec<&str> = answers.iter().map(|a| a.text.as_str()).collect();
             let critiques = judge.critique(some, &texts).map_err(failed)?;
-            answers.into_iter().for_each(|a| cost += a.cost);
             runs += some.len();
-            for (hits, critique) in hits.iter_mut().zip(critiques) {
+            for (((hits, written), critique), answer) in hits.iter_mut().zip(&mut written).zip(critiques).zip(answers) {
                 let scores: Vec<Option<f32>> = critique.steps.iter().map(|s| s.score).collect();
                 hits.push(!scores.is_empty() && scores.iter().all(|s| s.is_some_and(|s| s > 0.0)));
-                yes.extend(critique.score.map(|s| f64::from(s + 1.0) / 2.0));
+                written.push(Written { text: answer.text, yes: critique.score.map(|s| f64::from(s + 1.0) / 2.0) });
+                cost += answer.cost;
             }
             if !plan.setting.method.searches() {
                 hits.iter_mut().for_each(|h| h.resize(plan.seeds.len(), h[0]));
                 break;
             }
         }
-        for (item, hits) in some.iter().zip(hits) {
-            outcomes.push(Outcome { id: item.id.clone(), topic: item.topic.clone(), hits });
+        for ((item, hits), written) in some.iter().zip(hits).zip(written) {
+            outcomes.push(Outcome { id: item.id.clone(), topic: item.topic.clone(), hits, written });
             if !on_item() {
                 return Ok(None);
             }
         }
     }
+    let yes: Vec<f64> = outcomes.iter().flat_map(|o| &o.written).filter_map(|w| w.yes).collect();
     let fitting_share = (!yes.is_empty()).then(|| yes.iter().sum::<f64>() / yes.len() as f64);
     Ok(Some(Measure { cost, runs, fitting_share, ..Measure::new("no step blamed", true, outcomes) }))
 }
@@ -301,7 +317,7 @@ mod tests {
     use super::*;
 
     fn outcome(topic: &str, hits: &[bool]) -> Outcome {
-        Outcome { id: "x".into(), topic: topic.into(), hits: hits.to_vec() }
+        Outcome { id: "x".into(), topic: topic.into(), hits: hits.to_vec(), written: Vec::new() }
     }
 
     #[test]

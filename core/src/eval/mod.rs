@@ -23,7 +23,7 @@ pub use error::EvalError;
 pub use interval::{Interval, bootstrap_mean, wilson};
 pub use item::{Item, draw};
 pub use judge::{Judge, Question, Verdicts};
-pub use measure::{Arm, Measure, Outcome, Plan, Share, measure, share};
+pub use measure::{Arm, Measure, Outcome, Plan, Share, Written, measure, share};
 pub use method::{By, Method};
 pub use paired::{Paired, paired};
 pub use prefeval::read_prefeval;

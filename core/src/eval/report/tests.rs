@@ -11,6 +11,7 @@ fn arm(label: &str, method: &str, adapter: Option<&str>, hits: &[[bool; 2]]) -> 
         id: format!("t/{i}"),
         topic: if i % 2 == 0 { "tea".into() } else { HOSTILE.into() },
         hits: h.to_vec(),
+        written: Vec::new(),
     });
     let cost = Cost {
         read: 1000,
