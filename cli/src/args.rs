@@ -323,7 +323,7 @@ pub struct Adapt {
     /// With --data: share of each other topic's records that only the guard sees
     #[arg(long, default_value_t = 0.1)]
     pub validation: f32,
-    /// What the members of a group are: chains that the policy draws, or the replies that a record offers
+    /// What the members of a group are: chains that the policy draws, or what a record offers
     #[arg(long, default_value = "chains", value_enum)]
     pub rollouts: Rollouts,
     /// Who scores replies that are offered: the critic, or the record, which says which one fits
@@ -469,6 +469,8 @@ pub enum Rollouts {
     Chains,
     /// Offered by the record.
     Replies,
+    /// Chains that a record offers, the good and the flawed one, and the two that cross over before the reply.
+    OfferedChains,
 }
 
 /// `--reward`.

@@ -128,8 +128,25 @@ const CHAINS: &[Arm] = &[
     ("chains-sft", &["--method", "sft", "--learn", "chains", "--batch", "8"]),
 ];
 
+/// On chains that records offer, with the scores that they give each step: what a critic without error would lead to,
+/// and a measure without a judge.
+const OFFERED: &[Arm] = &[
+    ("offered-sft", &["--method", "sft", "--learn", "chains", "--batch", "16"]),
+    ("offered-grpo", &["--method", "grpo"]),
+    ("offered-cdpa-step", &["--method", "cdpa", "--estimator", "step-index"]),
+    ("offered-cdpa-to-go", &["--method", "cdpa", "--estimator", "return-to-go"]),
+    ("offered-cdpa-position", &["--method", "cdpa", "--estimator", "token-position"]),
+];
+
+/// How they compare chains.
+const COMPARING: &str = "--rollouts offered-chains --reward labels --beta 0 --lr 1e-3 --prompts 6";
+
 /// How arms draw chains, and what they hold on to.
 const CHAIN_DRAWING: &str = "--lr 5e-4 --beta 0.1 --reference start --prompts 2 --max-tokens 160 --cache-tokens 8192";
+
+fn arms() -> impl Iterator<Item = &'static Arm> {
+    REPLIES.iter().chain(CHAINS).chain(OFFERED)
+}
 
 /// Methods that change no weights; the table begins with what the policy does without any.
 const METHODS: &[&str] = &["reminder", "cot", "best-of-n", "tpo"];
@@ -164,7 +181,7 @@ pub fn run(p: &Params) -> Result<()> {
         threads: p.threads.unwrap_or((cores / p.jobs).max(1)),
         params: p,
     };
-    let known: Vec<&str> = REPLIES.iter().chain(CHAINS).map(|a| a.0).chain(METHODS.iter().copied()).collect();
+    let known: Vec<&str> = arms().map(|a| a.0).chain(METHODS.iter().copied()).collect();
     for name in &p.only {
         ensure!(known.contains(&name.as_str()), "no arm {name:?}; there are {}", known.join(", "));
     }
@@ -224,7 +241,7 @@ impl Job<'_> {
     }
 
     fn tasks(&self) -> Vec<Task> {
-        let arms: Vec<&Arm> = REPLIES.iter().chain(CHAINS).filter(|a| self.wanted(a.0)).collect();
+        let arms: Vec<&Arm> = arms().filter(|a| self.wanted(a.0)).collect();
         let methods: Vec<&str> = METHODS.iter().copied().filter(|m| self.wanted(m)).collect();
         let mut tasks = Vec::new();
         let of_replies = |a: &&Arm| asks_critic(a) && !is_chains(a);
@@ -262,7 +279,8 @@ impl Job<'_> {
                 }
                 _ => {
                     let seed = if name == CHAIN_JUDGE { "1" } else { "0" };
-                    train.args(["--learn", "chains", "--batch", "8", "--seed", seed]);
+                    train.args("--learn chains --decoys --evaluate-every 1000000 --patience 0 --batch 8".split(' '));
+                    train.args(["--seed", seed]);
                     self.size(None, CHAIN_PASSES)
                 }
             };
@@ -308,6 +326,7 @@ impl Job<'_> {
                 "sft" => tokens.div_ceil(self.suite.steps.0),
                 "choice" => tokens.div_ceil(self.suite.steps.1),
                 "chains-sft" => tokens.div_ceil(CHAIN_STEP),
+                "offered-sft" => tokens.div_ceil(2 * CHAIN_STEP),
                 _ => 10_000,
             };
             actions = self.adapted(&name, arm.1, |adapt| {
@@ -316,7 +335,11 @@ impl Job<'_> {
                 if chains {
                     adapt.arg("--adapter").arg(self.adapter(CHAIN_START));
                 }
-                let how = if chains && asks_critic(arm) { CHAIN_DRAWING } else { "--lr 1e-3 --prompts 16" };
+                let how = match (chains, is_of(OFFERED, arm)) {
+                    (true, _) if asks_critic(arm) => CHAIN_DRAWING,
+                    (_, true) if arm.0 != "offered-sft" => COMPARING,
+                    _ => "--lr 1e-3 --prompts 16",
+                };
                 adapt.args(how.split(' '));
                 if asks_critic(arm) {
                     adapt.arg("--critic").arg(Self::model());
@@ -334,6 +357,8 @@ impl Job<'_> {
                 eval.args("--method cot --form profile --by none --cache-tokens 12288".split(' '));
                 eval.arg("--judge").arg(Self::model());
                 eval.arg("--judge-steps").arg("--judge-adapter").arg(self.adapter(CHAIN_JUDGE));
+            } else if is_of(OFFERED, arm) {
+                eval.args("--method cot --form profile,unsaid --by chain".split(' '));
             } else {
                 eval.args(self.suite.eval);
             }
@@ -406,10 +431,15 @@ fn shown(path: &Path) -> String {
 
 /// Whether an arm's rewards are the critic's.
 fn asks_critic(arm: &Arm) -> bool {
-    !["choice", "sft", "grpo-labels", "grpo-labels-no-kl", "chains-start", "chains-sft"].contains(&arm.0)
+    let told = ["choice", "sft", "grpo-labels", "grpo-labels-no-kl", "chains-start", "chains-sft"];
+    !told.contains(&arm.0) && !is_of(OFFERED, arm)
+}
+
+fn is_of(some: &[Arm], arm: &Arm) -> bool {
+    some.iter().any(|a| a.0 == arm.0)
 }
 
 /// Whether the policy draws chains.
 fn is_chains(arm: &Arm) -> bool {
-    CHAINS.iter().any(|a| a.0 == arm.0)
+    is_of(CHAINS, arm)
 }

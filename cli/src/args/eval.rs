@@ -150,6 +150,9 @@ pub enum By {
     Lift,
     /// The likeliest letter of a list.
     Letter,
+    /// With --method cot: the likeliest of a record's chains, the good and the flawed one and the two that cross over
+    /// before the reply.
+    Chain,
     /// No choices.
     None,
 }

@@ -173,6 +173,7 @@ fn params(a: &Adapt) -> AdaptParams {
         rollouts: match a.rollouts {
             args::Rollouts::Chains => Rollouts::Chains,
             args::Rollouts::Replies => Rollouts::Replies,
+            args::Rollouts::OfferedChains => Rollouts::OfferedChains,
         },
         reward: match a.reward {
             args::Reward::Critic => Reward::Critic,

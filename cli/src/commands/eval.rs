@@ -279,6 +279,7 @@ fn by(b: args::By) -> Option<By> {
         args::By::Text => Some(By::Text),
         args::By::Lift => Some(By::Lift),
         args::By::Letter => Some(By::Letter),
+        args::By::Chain => Some(By::Chain),
         args::By::None => None,
     }
 }

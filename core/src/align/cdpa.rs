@@ -16,8 +16,8 @@ impl CdpaParams {
         if self.prompts == 0 || self.max_tokens == 0 || self.epochs == 0 {
             return bad("prompts, tokens and epochs must be at least 1");
         }
-        if self.reward == Reward::Labels && self.rollouts != Rollouts::Replies {
-            return bad("only the replies that a record offers have labels");
+        if self.reward == Reward::Labels && self.rollouts == Rollouts::Chains {
+            return bad("only what a record offers has labels, not what the policy draws");
         }
         let p = &self.policy;
         if !(0.0..1.0).contains(&p.clip_low) || p.clip_high.is_nan() || p.clip_high < 0.0 {

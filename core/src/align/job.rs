@@ -10,6 +10,7 @@ use super::budget::{Budget, Host, Phase, Progress, RunEnd, Spent, ask};
 use super::choice::{ReplyChoice, reply_choices};
 use super::guard::{Conclusion, HeldOut, Measure, Verdict};
 use super::lengths::Lengths;
+use super::offers::crossed;
 use super::run_log::{self, RunLog};
 use super::sft::{Row, policy_units};
 use super::{AdaptParams, AlignError, Assistant, CdpaParams, Critic, Method, Record, Reference, Reward, Rollouts};
@@ -153,6 +154,13 @@ impl Adaptation {
         let records = match params.cdpa.rollouts {
             Rollouts::Replies if !params.method.is_supervised() => {
                 askers = records.iter().flat_map(|r| r.counterbalanced().unwrap_or_else(|| vec![r.clone()])).collect();
+                askers.as_slice()
+            }
+            Rollouts::OfferedChains if !params.method.is_supervised() => {
+                askers = records.iter().filter(|r| !crossed(r).is_empty()).cloned().collect();
+                if askers.is_empty() {
+                    return bad("the records offer no good chain beside a flawed one");
+                }
                 askers.as_slice()
             }
             _ => records,
@@ -389,10 +397,8 @@ fn capacity(
         for r in records {
             let prompt = policy.prompt(&super::rollouts::messages(params.cdpa.rollouts, r), "")?.len();
             longest = longest.max(prompt + params.cdpa.max_tokens);
-            if params.cdpa.rollouts == Rollouts::Replies {
-                let answers = super::rollouts::offered(policy, r)?;
-                longest = longest.max(prompt + answers.iter().map(|a| a.tokens.len()).max().unwrap_or(0));
-            }
+            let answers = super::rollouts::offered(policy, params.cdpa.rollouts, r)?;
+            longest = longest.max(prompt + answers.iter().map(|a| a.tokens.len()).max().unwrap_or(0));
         }
     }
     Ok(params.pass_tokens.max(rows).max(longest))

@@ -31,6 +31,7 @@ mod job;
 mod lengths;
 #[cfg(feature = "train")]
 mod memory;
+mod offers;
 mod params;
 mod pers_genprm;
 mod profile;
@@ -73,6 +74,7 @@ pub use guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 pub use infer::{Choice, InferParams, Inferrer, Turn, choices};
 #[cfg(feature = "train")]
 pub use job::{Adaptation, StepEnd};
+pub(crate) use offers::crossed_chains;
 pub use params::{
     AdaptParams, Aggregation, CdpaParams, Method, Reference, RefineParams, RefineWhen, Reward, Rollouts, Supervision,
     WarmStart,

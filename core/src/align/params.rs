@@ -141,6 +141,9 @@ pub enum Rollouts {
     /// what it would have to draw very often to meet is compared in one group. Where a record has replies for other
     /// users, these ask, too.
     Replies,
+    /// The chains that the record offers: its good one, its flawed one, and the two that cross over from one to the other
+    /// before the reply, so that steps of every worth meet in one group. Records without both are left out.
+    OfferedChains,
 }
 
 /// Who scores the members of a group.
@@ -149,8 +152,8 @@ pub enum Reward {
     /// The critic.
     #[default]
     Critic,
-    /// The record itself, which says what each of its replies violates: 1 for the one that fits, −1 for the others. No
-    /// critic is asked: what a critic without error would lead to.
+    /// The record itself, for what it offers: of replies it says what each violates (1 for the one that fits, −1 for the
+    /// others), of chains what each step is worth. No critic is asked: what a critic without error would lead to.
     Labels,
 }
 

@@ -62,7 +62,9 @@ fn messages(rollouts: Rollouts, record: &Record, answer: &str, critique: &Critiq
         ask += &format!("Step {}: {}\n", i + 1, s.critique);
     }
     ask += match rollouts {
-        Rollouts::Chains => "Answer my question again, in steps, so that the reviewer has nothing left to say.",
+        Rollouts::Chains | Rollouts::OfferedChains => {
+            "Answer my question again, in steps, so that the reviewer has nothing left to say."
+        }
         Rollouts::Replies => "Answer my question again, in one sentence, so that the reviewer has nothing left to say.",
     };
     messages.push(Message::user(ask));

@@ -1,9 +1,8 @@
 //! Groups: rollouts of one prompt, each with its critique and the rewards of its steps.
 
+use super::offers::offers;
 use super::pers_genprm::Asked;
-use super::{
-    AlignError, Assistant, Critic, Critique, Record, Rewards, Rollouts, StepCritique, policy_messages, reply_messages,
-};
+use super::{AlignError, Assistant, Critic, Critique, Record, Rewards, Rollouts, policy_messages, reply_messages};
 use crate::generate::{Request, SampleParams, generate_in_batches};
 use crate::model::Adapter;
 use crate::text::{Message, Specials, Tokenizer, split_steps, token_steps};
@@ -107,17 +106,17 @@ pub(super) fn draw(
 /// What the policy is asked.
 pub(super) fn messages(rollouts: Rollouts, record: &Record) -> Vec<Message> {
     match rollouts {
-        Rollouts::Chains => policy_messages(&record.preference, &record.question),
+        Rollouts::Chains | Rollouts::OfferedChains => policy_messages(&record.preference, &record.question),
         Rollouts::Replies => reply_messages(&record.preference, &record.question),
     }
 }
 
-/// The replies that a record offers, as the policy would give them.
-pub(super) fn offered(policy: &Assistant, record: &Record) -> Result<Vec<Drawn>, AlignError> {
-    let each = record.options.iter().map(|o| {
+/// The answers that a record offers, as the policy would give them.
+pub(super) fn offered(policy: &Assistant, rollouts: Rollouts, record: &Record) -> Result<Vec<Drawn>, AlignError> {
+    let each = offers(rollouts, record).into_iter().map(|o| {
         let mut tokens = policy.tokenizer.encode(&o.text, Specials::Text)?;
         tokens.extend(policy.tokenizer.eos());
-        Ok(Drawn { tokens, origin: Origin::Given, text: o.text.clone() })
+        Ok(Drawn { tokens, origin: Origin::Given, text: o.text })
     });
     each.collect()
 }
@@ -151,23 +150,18 @@ pub(super) fn critiqued(
         .collect())
 }
 
-/// A group of the replies that a record offers, each scored by what the record says of it.
-pub(super) fn labelled(policy: &Assistant, record: &Record, prompt: Vec<u32>, offered: Vec<Drawn>) -> RolloutGroup {
-    let members = offered.into_iter().zip(&record.options).map(|(d, o)| {
-        let score = Some(if o.violates.is_none() { 1.0 } else { -1.0 });
-        let step = StepCritique {
-            text: d.text.clone(),
-            critique: o.violates.clone().unwrap_or_default(),
-            score,
-            stated: score,
-            verdict: None,
-            failed: false,
-            tokens: 0,
-        };
-        let critique = Critique { steps: vec![step], score };
-        Member::new(&policy.tokenizer, d.tokens, d.origin, d.text, critique)
-    });
-    RolloutGroup { prompt, members: members.collect() }
+/// A group of the answers that a record offers, each scored by what the record says of it.
+pub(super) fn labelled(
+    policy: &Assistant,
+    rollouts: Rollouts,
+    record: &Record,
+    prompt: Vec<u32>,
+    offered: Vec<Drawn>,
+) -> RolloutGroup {
+    let said = offers(rollouts, record).into_iter().map(|o| o.critique);
+    let member =
+        |(d, critique): (Drawn, Critique)| Member::new(&policy.tokenizer, d.tokens, d.origin, d.text, critique);
+    RolloutGroup { prompt, members: offered.into_iter().zip(said).map(member).collect() }
 }
 
 /// The step of each token. The token that ends the answer belongs to the last step: ending is its doing.

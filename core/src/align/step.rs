@@ -180,8 +180,8 @@ impl Adaptation {
                 report.cost.generated += drawn.iter().flatten().map(|d| d.tokens.len() as u64).sum::<u64>();
                 drawn
             }
-            Rollouts::Replies => {
-                records.iter().map(|r| rollouts::offered(&self.policy, r)).collect::<Result<_, _>>()?
+            kind @ (Rollouts::Replies | Rollouts::OfferedChains) => {
+                records.iter().map(|r| rollouts::offered(&self.policy, kind, r)).collect::<Result<_, _>>()?
             }
         };
         report.cost.generating += start.elapsed().as_secs_f64();
@@ -196,7 +196,10 @@ impl Adaptation {
             }
             None => {
                 let each = records.iter().zip(asking).zip(drawn);
-                (each.map(|((r, a), d)| rollouts::labelled(&self.policy, r, a.prompt, d)).collect(), None)
+                (
+                    each.map(|((r, a), d)| rollouts::labelled(&self.policy, params.rollouts, r, a.prompt, d)).collect(),
+                    None,
+                )
             }
         };
         let steps = || groups.iter().flat_map(|g| &g.members).flat_map(|m| &m.critique.steps);

@@ -5,7 +5,7 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::align::Record;
+use crate::align::{Record, crossed_chains};
 use crate::text::Message;
 
 /// An item of a suite.
@@ -23,6 +23,8 @@ pub struct Item {
     pub options: Vec<String>,
     /// Which of them fits.
     pub fitting: usize,
+    /// Chains to choose among, the good one first: see [`By::Chain`](super::By::Chain); empty where there are none.
+    pub chains: Vec<String>,
     /// A conversation in which a persona lets the preference show.
     pub persona: Option<Vec<Message>>,
     /// A conversation in which a choice gives it away.
@@ -38,6 +40,7 @@ impl From<&Record> for Item {
             question: r.question.clone(),
             options: r.options.iter().map(|o| o.text.clone()).collect(),
             fitting: r.fitting().unwrap_or(0),
+            chains: crossed_chains(r),
             persona: None,
             choice: None,
         }
@@ -84,6 +87,7 @@ pub(super) fn example(id: &str) -> Item {
         question: "What should I order at the café?".into(),
         options: ["A rooibos.", "An espresso.", "A cola.", "A matcha."].map(String::from).to_vec(),
         fitting: 0,
+        chains: Vec::new(),
         persona: None,
         choice: None,
     }

@@ -33,6 +33,10 @@ pub enum By {
     Lift,
     /// The likeliest letter after a list of the options, in an order by seed.
     Letter,
+    /// The likeliest of four chains, by mean log-likelihood: the good one, the flawed one, and the two that cross over from
+    /// one to the other before the reply. Only the first is right, so that thoughts and reply both have to be told apart;
+    /// a quarter are right by chance.
+    Chain,
 }
 
 impl Method {
@@ -59,6 +63,7 @@ impl Method {
             By::Text => true,
             By::Lift => matches!(self, Self::ZeroShot | Self::Reminder),
             By::Letter => !self.searches(),
+            By::Chain => self == Self::Cot,
         }
     }
 
@@ -75,6 +80,7 @@ impl By {
             Self::Text => "choice by text",
             Self::Lift => "choice by lift",
             Self::Letter => "choice by letter",
+            Self::Chain => "choice among chains",
         }
     }
 }

@@ -131,6 +131,7 @@ fn item(topic: &str, r: Rec<'_>) -> Result<Item, EvalError> {
         question: r.text("question")?.to_owned(),
         options,
         fitting: 0,
+        chains: Vec::new(),
         persona: None,
         choice: None,
     })

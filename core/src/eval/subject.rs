@@ -83,14 +83,16 @@ impl<'a> Subject<'a> {
     ///
     /// By text, the answer is the option with the highest mean log-likelihood after the conversation; thoughts (CoT)
     /// are written first and stand before it. Best-of-N and TPO draw from the options by those likelihoods, and the
-    /// critic decides. By letter, the options are listed and the likeliest letter is the answer.
+    /// critic decides. By letter, the options are listed and the likeliest letter is the answer. Of chains, nothing is
+    /// written first.
     ///
     /// # Errors
     /// A conversation that does not fit, a search without a critic or by letter, an item without options, a lost
     /// device.
     pub fn choose(&mut self, item: &Item, s: Setting, by: By, seed: u64) -> Result<Choice, AlignError> {
-        if item.options.len() < 2 || item.options.len() > LETTERS.len() || item.fitting >= item.options.len() {
-            return Err(AlignError::Params(format!("{} options of item {}", item.options.len(), item.id)));
+        let (n, fitting) = if by == By::Chain { (item.chains.len(), 0) } else { (item.options.len(), item.fitting) };
+        if n < 2 || n > LETTERS.len() || fitting >= n {
+            return Err(AlignError::Params(format!("item {} has {n} answers to choose among", item.id)));
         }
         if !s.chooses(by) {
             return Err(AlignError::Params(format!("no {} with {}, {}", by.name(), s.method.name(), s.form.name())));
@@ -103,6 +105,7 @@ impl<'a> Subject<'a> {
         let order = item.order(seed);
         let (task, answers, fitting) = match by {
             By::Text | By::Lift => (String::new(), item.options.clone(), item.fitting),
+            By::Chain => (String::new(), item.chains.clone(), fitting),
             By::Letter => {
                 let shown = order.iter().zip(LETTERS).map(|(o, l)| format!("{l}. {}", item.options[*o]));
                 let task = format!(
@@ -116,6 +119,7 @@ impl<'a> Subject<'a> {
         let messages = dialogue(item, s.form, s.method, s.turns, &task)?;
         let mut cost = Cost::default();
         let begun = match (s.method, by) {
+            (_, By::Chain) => String::new(),
             (Method::Cot, _) => {
                 let mut drafter = self.drafter(SampleParams::greedy());
                 let thoughts = drafter.note(&messages, drafter.max_tokens)?;
