@@ -87,8 +87,9 @@ fn matmul_q() {
 fn matmul_q_of_wide_rows() {
     for &q in QuantType::ALL {
         let (mut random, of) = (Random::new(9), q.layout().weights);
-        let k = 608usize.next_multiple_of(of);
-        [(8, 19, 0), (11, 48, 1), (23, 17, 0)].iter().for_each(|shape| product(q, &mut random, k, *shape, false));
+        for k in [608, 640].map(|k: usize| k.next_multiple_of(of)) {
+            [(8, 19, 0), (11, 48, 1), (23, 17, 0)].iter().for_each(|shape| product(q, &mut random, k, *shape, false));
+        }
     }
 }
 
@@ -193,7 +194,9 @@ fn several_tiles() {
 #[test]
 fn matmul_f32() {
     let mut random = Random::new(5);
-    for (m, n, k) in [(1, 5, 33), (5, 1, 1), (17, 16, 40), (35, 70, 3), (3, 33, 64), (1, 16, 300), (40, 37, 150)] {
+    for (m, n, k) in
+        [(1, 5, 33), (5, 1, 1), (17, 16, 40), (35, 70, 3), (3, 33, 64), (1, 16, 300), (40, 37, 150), (131, 37, 50)]
+    {
         for (a_transposed, b_transposed, accumulate) in [(false, false, 0), (true, false, 1), (false, true, 1)] {
             let strides = |rows: usize, cols: usize, transposed: bool| {
                 if transposed { (1, rows as u32 + 1) } else { (cols as u32 + 2, 1) }

@@ -10,6 +10,8 @@ use crate::params;
 
 /// Depth of a packed panel: sixteen columns of it fit in a first-level cache.
 const DEPTH: usize = 256;
+/// Words of a B that is packed whole: it lies in a second-level cache beside rows of A and C.
+const WHOLE: usize = 1 << 16;
 
 #[inline(always)]
 pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
@@ -24,6 +26,54 @@ pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, lev
             return unsafe { one_row(p, s, team) };
         }
     }
+    let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
+    // SAFETY: passed on from the caller.
+    unsafe {
+        if m >= 4 * rows_of(level) * team.count && (1..=WHOLE).contains(&(n * depth)) {
+            by_rows(p, s, team, level);
+        } else {
+            by_panels(p, s, team, level);
+        }
+    }
+}
+
+/// A thread packs all of B, and goes through C row by row, as it lies in memory.
+#[inline(always)]
+unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
+    let panel = panel_of(level);
+    let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
+    let rows = 2 * rows_of(level);
+    let words = depth * COLS;
+    let mut packed = Vec::new();
+    // SAFETY: the contract of `cpu::run`; a row of C is written by one thread.
+    unsafe {
+        let (a, b) = (s[0].f32()[p.a_offset as usize..].as_ptr(), s[1].f32()[p.b_offset as usize..].as_ptr());
+        let c = s[2].f32_ptr().add(p.c_offset as usize);
+        for m0 in team.chunks(m.div_ceil(rows)).map(|chunk| chunk * rows) {
+            if packed.is_empty() {
+                packed = vec![0.0f32; n.div_ceil(COLS) * words];
+                for (i, packed) in packed.chunks_exact_mut(words).enumerate() {
+                    columns(b.add(i * COLS * p.b_col as usize), p, depth, COLS.min(n - i * COLS), packed, level);
+                }
+            }
+            let a = Strided { ptr: a.add(m0 * p.a_row as usize), row: p.a_row as usize, col: p.a_col as usize };
+            for (i, packed) in packed.chunks_exact(words).enumerate() {
+                let c = Target {
+                    ptr: c.add(m0 * p.c_row as usize + i * COLS),
+                    row: p.c_row as usize,
+                    cols: COLS.min(n - i * COLS),
+                    accumulate: p.accumulate != 0,
+                    alpha: p.alpha,
+                };
+                panel(rows.min(m - m0), depth, a, packed.as_ptr(), c);
+            }
+        }
+    }
+}
+
+/// Panel by panel of B, with as many rows as there are.
+#[inline(always)]
+unsafe fn by_panels(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
     let panel = panel_of(level);
     let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
     // Enough chunks for the threads to share, yet rows enough in each to pay for packing.
@@ -80,14 +130,7 @@ unsafe fn one_row(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
 
 /// Sixteen columns of B, `len` deep; missing columns are zero.
 #[inline(always)]
-unsafe fn columns(
-    b: *const f32,
-    p: &params::MatmulF32,
-    len: usize,
-    cols: usize,
-    out: &mut [f32; DEPTH * COLS],
-    level: Level,
-) {
+unsafe fn columns(b: *const f32, p: &params::MatmulF32, len: usize, cols: usize, out: &mut [f32], level: Level) {
     let (row, col) = (p.b_row as usize, p.b_col as usize);
     // SAFETY: the caller's ranges.
     unsafe {

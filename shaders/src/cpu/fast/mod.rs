@@ -8,6 +8,8 @@
 mod amx;
 #[cfg(target_arch = "x86_64")]
 mod amx_few;
+#[cfg(target_arch = "x86_64")]
+mod amx_q8;
 mod attention;
 mod attention_backward;
 mod branches;
@@ -81,7 +83,8 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job, s: &[Slot], team: &Team<'
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the contract of `cpu::run`; the instructions were looked for.
     unsafe {
-        let tiles = || amx_few::forward(q, job, s, team) || amx::forward(q, job, s, team);
+        let few_in_tiles = || amx_few::forward(q, job, s, team) || amx_q8::forward(q, job, s, team);
+        let tiles = || few_in_tiles() || amx::forward(q, job, s, team);
         let registers = || vnni::forward(q, job, s, team) || few_avx512::forward(q, job, s, team);
         if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
             return;

@@ -1,0 +1,234 @@
+//! `matmul_q` and `matmul_gated` of a few tokens and Q8_0 with AMX. The quants are bytes, and are multiplied where they lie:
+//! a tile is two groups of sixteen rows. A token's group is integers of 24 bits, as much as a float holds of its largest
+//! value; one is three digits of eight bits with their signs, each in a tile of its own.
+//!
+//! The columns of a tile are eight tokens' first group, with zeros for the depth of the second, then their second group
+//! below zeros: what comes out has a scale of its own for each row, token and group.
+
+use std::arch::asm;
+use std::arch::x86_64::*;
+
+use super::super::{Slot, Team};
+use super::amx::{Configured, TILE, WORDS, turned};
+use super::dot;
+use super::matmul_q::Job;
+use crate::QuantType;
+
+/// Tokens that this form takes: of more, products of floats are as fast.
+const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
+/// Tokens of a tile.
+const BLOCK: usize = TILE / 2;
+/// Weights of a group.
+const GROUP: usize = 32;
+/// Depth of a tile.
+const DEPTH: usize = 2 * GROUP;
+/// Digits of an integer.
+const DIGITS: usize = 3;
+/// The largest integer, a little below what three digits can be.
+const MOST: f32 = (127 << 16) as f32;
+
+/// Whether it has done the product: a few tokens and rows of whole tiles it does.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
+    let (p, tokens) = (&job.p, job.tokens());
+    if q != QuantType::Q8_0 || !TOKENS.contains(&tokens) || !(p.k as usize).is_multiple_of(DEPTH) {
+        return false;
+    }
+    let blocks = tokens.div_ceil(BLOCK);
+    // SAFETY: the contract of `cpu::run`.
+    unsafe {
+        let [quants, scales, ..] = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
+        let x =
+            Columns { at: team.scratch(blocks * p.k as usize / DEPTH * Columns::WORDS), steps: p.k as usize / DEPTH };
+        for chunk in team.chunks(blocks * x.steps) {
+            let (block, step) = (chunk / x.steps, chunk % x.steps);
+            let first = p.x_offset as usize + block * BLOCK * p.x_stride as usize + step * DEPTH;
+            let here = BLOCK.min(tokens - block * BLOCK);
+            x.write(block, step, s[0].f32()[first..].as_ptr(), p.x_stride as usize, here);
+        }
+        team.sync();
+        let mut memory = Memory { products: [[[0; WORDS]; DIGITS]; 2] };
+        let mut last = vec![0u8; TILE * p.k as usize];
+        let (memory, last) = (&raw mut memory, last.as_mut_ptr());
+        let few = Few { quants, scales, x, memory, last, _configured: Configured::new() };
+        dot::rows::<true, _>(job, s, team, &few);
+        team.sync();
+    }
+    true
+}
+
+/// Eight tokens at a time as the columns of tiles: for each block and step a tile of each digit, the lowest first, then what
+/// the columns are multiplied with.
+struct Columns {
+    at: *mut f32,
+    steps: usize,
+}
+
+impl Columns {
+    /// Words of a block's step.
+    const WORDS: usize = DIGITS * WORDS + TILE;
+
+    #[inline(always)]
+    unsafe fn tiles(&self, block: usize, step: usize) -> *mut f32 {
+        // SAFETY: the caller's step is there.
+        unsafe { self.at.add((block * self.steps + step) * Self::WORDS) }
+    }
+
+    /// Writes a step of tokens at `x`, `stride` from one to the next.
+    #[inline(always)]
+    unsafe fn write(&self, block: usize, step: usize, x: *const f32, stride: usize, tokens: usize) {
+        let mut scales = [0.0f32; TILE];
+        // SAFETY: the caller's tokens; AVX-512 is there, and there is room for a step.
+        unsafe {
+            let mut columns = [[_mm512_setzero_ps(); TILE]; DIGITS];
+            for (t, group) in (0..tokens).flat_map(|t| [(t, 0), (t, 1)]) {
+                let at = x.add(t * stride + group * GROUP);
+                let halves = [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE))];
+                let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(halves[0]), _mm512_abs_ps(halves[1])));
+                let column = group * BLOCK + t;
+                scales[column] = max / MOST;
+                let inverse = _mm512_set1_ps(if max > 0.0 { MOST / max } else { 0.0 });
+                let mut x = halves;
+                let mut left = [_mm512_setzero_si512(); 2];
+                for (left, x) in left.iter_mut().zip(&mut x) {
+                    *left = _mm512_cvtps_epi32(_mm512_mul_ps(*x, inverse));
+                }
+                for columns in &mut columns {
+                    let digits = _mm256_set_m128i(_mm512_cvtepi32_epi8(left[1]), _mm512_cvtepi32_epi8(left[0]));
+                    let zeros = _mm512_setzero_si512();
+                    columns[column] = _mm512_castsi512_ps(if group == 0 {
+                        _mm512_inserti64x4::<0>(zeros, digits)
+                    } else {
+                        _mm512_inserti64x4::<1>(zeros, digits)
+                    });
+                    for left in &mut left {
+                        *left = _mm512_srai_epi32::<8>(_mm512_add_epi32(*left, _mm512_set1_epi32(128)));
+                    }
+                }
+            }
+            let to = self.tiles(block, step);
+            for (i, columns) in columns.into_iter().enumerate() {
+                for (r, row) in turned(columns).into_iter().enumerate() {
+                    _mm512_storeu_ps(to.add(i * WORDS + r * TILE), row);
+                }
+            }
+            to.add(DIGITS * WORDS).cast::<[f32; TILE]>().write(scales);
+        }
+    }
+}
+
+/// What a thread needs of its own: the products of the digits of two steps.
+#[repr(align(64))]
+struct Memory {
+    products: [[[i32; WORDS]; DIGITS]; 2],
+}
+
+struct Few {
+    quants: *const u8,
+    scales: *const u8,
+    x: Columns,
+    memory: *mut Memory,
+    /// Room for rows that are fewer than a tile has.
+    last: *mut u8,
+    _configured: Configured,
+}
+
+impl dot::Dots for Few {
+    const ROWS: usize = TILE;
+    const BY_TOKENS: bool = true;
+
+    #[inline(always)]
+    unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
+        let k = self.x.steps * DEPTH;
+        // SAFETY: the caller's rows are inside of W; AMX is there and set up.
+        unsafe {
+            let mut w = self.quants.add(first);
+            if rows < TILE {
+                self.last.copy_from_nonoverlapping(w, rows * k);
+                w = self.last;
+            }
+            let there = ((1u32 << rows) - 1) as __mmask16;
+            for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
+                let mut acc = [_mm512_setzero_ps(); TILE];
+                for step in 0..self.x.steps {
+                    if block == 0 {
+                        ask(w.wrapping_add(TILE * (k + step * DEPTH)));
+                    }
+                    self.multiply(w.add(step * DEPTH), k, block, step);
+                    if step > 0 {
+                        self.scale(&mut acc, first, rows, block, step - 1);
+                    }
+                }
+                self.scale(&mut acc, first, rows, block, self.x.steps - 1);
+                let columns = turned(acc);
+                for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
+                    let sum = _mm512_add_ps(columns[t], columns[t + BLOCK]);
+                    _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
+                }
+            }
+        }
+    }
+}
+
+/// Asks for a tile of rows that come next.
+#[inline(always)]
+unsafe fn ask(at: *const u8) {
+    for line in 0..TILE {
+        // SAFETY: a prefetch never faults.
+        unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(64 * line).cast()) };
+    }
+}
+
+impl Few {
+    /// Writes the products of a step's digits: sixteen rows of quants from `w` on, `k` bytes from one to the next, with a block.
+    #[inline(always)]
+    unsafe fn multiply(&self, w: *const u8, k: usize, block: usize, step: usize) {
+        // SAFETY: the tiles are there; AMX is there and set up.
+        unsafe {
+            asm!(
+                "tileloadd tmm6, [{w} + {k}]",
+                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2",
+                "tileloadd tmm3, [{x} + {row}]",
+                "tileloadd tmm4, [{x} + {row} + 1024]",
+                "tileloadd tmm5, [{x} + {row} + 2048]",
+                "tdpbssd tmm0, tmm6, tmm3",
+                "tdpbssd tmm1, tmm6, tmm4",
+                "tdpbssd tmm2, tmm6, tmm5",
+                "tilestored [{to} + {row}], tmm0",
+                "tilestored [{to} + {row} + 1024], tmm1",
+                "tilestored [{to} + {row} + 2048], tmm2",
+                w = in(reg) w,
+                k = in(reg) k,
+                x = in(reg) self.x.tiles(block, step),
+                to = in(reg) (&raw mut (*self.memory).products[step % 2]),
+                row = in(reg) 4 * TILE,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
+                options(nostack)
+            );
+        }
+    }
+
+    /// Adds the products of a step, times the scales of rows and tokens.
+    #[inline(always)]
+    unsafe fn scale(&self, acc: &mut [__m512; TILE], first: usize, rows: usize, block: usize, step: usize) {
+        // SAFETY: the caller's rows; AVX-512 is there.
+        unsafe {
+            let of_x = _mm512_loadu_ps(self.x.tiles(block, step).add(DIGITS * WORDS));
+            let products = (&raw const (*self.memory).products[step % 2]).cast::<i32>();
+            let scales = self.scales.add(2 * (first / GROUP + 2 * step));
+            // The half of the first group eight times, then that of the second.
+            let eight_of_each = _mm256_set_m128i(_mm_set1_epi16(0x0302), _mm_set1_epi16(0x0100));
+            for (r, acc) in acc.iter_mut().enumerate() {
+                let digit = |i: usize| _mm512_load_si512(products.add(i * WORDS + r * TILE).cast());
+                let lower = _mm512_add_epi32(digit(0), _mm512_slli_epi32::<8>(digit(1)));
+                let upper = _mm512_cvtepi32_ps(digit(2));
+                let product = _mm512_fmadd_ps(upper, _mm512_set1_ps(65536.0), _mm512_cvtepi32_ps(lower));
+                // Rows that are not there repeat the last one.
+                let both = scales.add(r.min(rows - 1) * self.x.steps * 4).cast::<i32>().read_unaligned();
+                let halves = _mm256_shuffle_epi8(_mm256_set1_epi32(both), eight_of_each);
+                let scale = _mm512_mul_ps(of_x, _mm512_cvtph_ps(halves));
+                *acc = _mm512_fmadd_ps(product, scale, *acc);
+            }
+        }
+    }
+}
