@@ -42,6 +42,11 @@ impl Projection {
         }
     }
 
+    /// Which stack of a block it is in.
+    pub(super) fn stack(self) -> usize {
+        STACKS.iter().position(|stack| stack.contains(&self)).unwrap_or_default()
+    }
+
     /// (output width, input width).
     pub fn shape(self, c: &Config) -> (usize, usize) {
         match self {
@@ -54,8 +59,11 @@ impl Projection {
     }
 }
 
+/// Stacks of a block.
+pub(super) const N_STACKS: usize = 4;
+
 /// Projections that read one input and write their columns of one output beside each other.
-const STACKS: [&[Projection]; 4] = [
+const STACKS: [&[Projection]; N_STACKS] = [
     &[Projection::Q, Projection::K, Projection::V],
     &[Projection::O],
     &[Projection::Gate, Projection::Up],
@@ -88,7 +96,7 @@ pub struct AdapterShape {
     pub rank: usize,
     /// The first block that has pairs; those before it are as the base has them, and no gradient goes back to them.
     pub first: usize,
-    stacks: Vec<[Vec<Pair>; 4]>,
+    stacks: Vec<[Vec<Pair>; N_STACKS]>,
     /// Words in all.
     pub words: usize,
 }
@@ -120,8 +128,7 @@ impl AdapterShape {
 
     /// The pairs that act beside `p` and its neighbours; `layer` is one that has pairs.
     fn stack(&self, layer: usize, p: Projection) -> &[Pair] {
-        let index = STACKS.iter().position(|stack| stack.contains(&p)).unwrap_or_default();
-        &self.stacks[layer - self.first][index]
+        &self.stacks[layer - self.first][p.stack()]
     }
 
     /// (layer, pair) of all stored tensors, in the buffer's order.
@@ -323,7 +330,7 @@ impl<'a> Site<'a> {
     }
 
     /// dx += scale · dy B A, and the gradients of A and B into `grads`, laid out as the weights.
-    /// `dax` is `[T, pairs · rank]` of scratch.
+    /// `dax` is `[T, pairs · rank]` of scratch; `kept` says that A x is there.
     pub(super) fn backward(
         &self,
         rec: &mut Recording,
@@ -332,12 +339,15 @@ impl<'a> Site<'a> {
         dx: &Buffer,
         dax: &Buffer,
         grads: &Buffer,
+        kept: bool,
     ) -> Result<(), DeviceError> {
         let (rank, width, inp) = (self.adapter.shape.rank, self.width(), self.inp());
         let scale = self.adapter.scale();
         let weights = &self.adapter.weights;
         rec.together(|rec| {
-            self.down(rec, x)?;
+            if !kept {
+                self.down(rec, x)?;
+            }
             // dax = scale · dy B
             self.each(rec, [dy, weights, dax], |pair, ax, y, stride| {
                 Product::new(self.n, rank, pair.out).a(y, stride, 1).b(pair.b, rank, 1).c(ax, width).scale(scale)

@@ -29,7 +29,7 @@ impl Context {
         let grad = self.gradients(&pass)?;
         let model = self.model.clone();
         let first = first(&pass);
-        let kept = self.kept(pass.n_tokens, first)?;
+        let kept = self.kept(&pass, first)?;
         let mut rec = Recording::new();
         self.head.backward(&model, &mut rec, grad_log_probs, &grad.x)?;
         for index in (first..model.config.n_layers).rev() {
@@ -43,7 +43,7 @@ impl Context {
                 layer.before(&mut rec, None)?;
                 layer.forward(&mut rec, Extent::Recompute)?;
             }
-            layer.backward(&mut rec, &own.input, &grad, grads)?;
+            layer.backward(&mut rec, &own.input, &grad, grads, own.whole())?;
         }
         // The hidden states that the pass left are gone.
         self.kept = false;

@@ -72,6 +72,8 @@ pub struct Context {
     /// The first block that keeps something: none goes back further.
     pub(super) kept_first: usize,
     pub(super) kept_tokens: usize,
+    /// The rank of adapters that there is room for.
+    pub(super) kept_rank: usize,
     pub(super) kept: bool,
     pub(super) pass: Option<(Pass, Inputs)>,
     /// Dispatches of the last pass.
@@ -107,6 +109,7 @@ impl Context {
             kept_of: Vec::new(),
             kept_first: 0,
             kept_tokens: 0,
+            kept_rank: 0,
             kept: false,
             pass: None,
             dispatches: 0,

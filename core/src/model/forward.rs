@@ -74,7 +74,7 @@ impl Context {
         let act = self.activations(&pass)?;
         let model = self.model.clone();
         let first = first(&pass);
-        let kept = if keep { self.kept(pass.n_tokens, first)? } else { Vec::new() };
+        let kept = if keep { self.kept(&pass, first)? } else { Vec::new() };
         let mut rec = Recording::new();
         if moves > 0 {
             let p = params::Rows { n: moves as u32, width: self.cache.cell_words() as u32 };
@@ -108,16 +108,18 @@ impl Context {
     }
 
     /// Room for what the blocks keep of a pass, grown where needed.
-    pub(super) fn kept(&mut self, n_tokens: usize, first: usize) -> Result<Vec<Kept>, ModelError> {
-        let c = &self.model.config;
-        if self.kept_tokens < n_tokens || self.kept_first != first || self.kept_of.is_empty() {
+    pub(super) fn kept(&mut self, pass: &Pass, first: usize) -> Result<Vec<Kept>, ModelError> {
+        let (c, rank) = (&self.model.config, pass.rank());
+        let room = self.kept_tokens >= pass.n_tokens && self.kept_rank >= rank;
+        if !room || self.kept_first != first || self.kept_of.is_empty() {
             // Freed before more is asked for.
-            (self.kept_tokens, self.kept_of) = (0, Vec::new());
-            let tokens = n_tokens.next_multiple_of(KEPT_ROUND);
+            (self.kept_tokens, self.kept_rank, self.kept_of) = (0, rank, Vec::new());
+            let tokens = pass.n_tokens.next_multiple_of(KEPT_ROUND);
             let fits = tokens * Kept::widest(c) <= self.model.device.max_buffer_words();
-            let whole = if fits { self.activation_bytes / (4 * tokens * Kept::inside_words(c)) } else { 0 };
-            let kept: Result<_, _> =
-                (0..c.n_layers - first).map(|i| Kept::new(&self.model.device, c, tokens, i < whole)).collect();
+            let whole = if fits { self.activation_bytes / (4 * tokens * Kept::inside_words(c, rank)) } else { 0 };
+            let kept: Result<_, _> = (0..c.n_layers - first)
+                .map(|i| Kept::new(&self.model.device, c, tokens, (i < whole).then_some(rank)))
+                .collect();
             (self.kept_tokens, self.kept_first, self.kept_of) = (tokens, first, kept?);
         }
         Ok(self.kept_of.clone())
@@ -170,7 +172,7 @@ impl Context {
         // What the blocks have left of the room for activations.
         let keep = if self.kept {
             let blocks = self.kept_of.iter().filter(|k| k.whole()).count();
-            let taken = blocks * 4 * self.kept_tokens * Kept::inside_words(&self.model.config);
+            let taken = blocks * 4 * self.kept_tokens * Kept::inside_words(&self.model.config, self.kept_rank);
             self.activation_bytes.saturating_sub(taken)
         } else {
             0

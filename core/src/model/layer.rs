@@ -169,7 +169,7 @@ impl Layer<'_> {
 
     /// The adapters at work on a projection and those beside it.
     pub(super) fn sites(&self, p: Projection) -> impl Iterator<Item = Site<'_>> {
-        let ax = (&self.act.ax, MOST_PAIRS * self.pass.rank());
+        let ax = (&self.act.ax[p.stack()], MOST_PAIRS * self.pass.rank());
         let groups = self.pass.groups.iter();
         groups.filter_map(move |g| Site::new(g.adapter.as_ref()?, (self.index, p), (g.row0, g.n), ax))
     }

@@ -10,13 +10,15 @@ use super::workspace::Gradients;
 use crate::device::{Buffer, DeviceError, Recording};
 
 impl Layer<'_> {
-    /// Records it. `input` is the block's input, `adapter_grads` the flat gradient of the adapter.
+    /// Records it. `input` is the block's input, `adapter_grads` the flat gradient of the adapter; `whole` says that its
+    /// insides were kept.
     pub(super) fn backward(
         &self,
         rec: &mut Recording,
         input: &Buffer,
         g: &Gradients,
         adapter_grads: &Buffer,
+        whole: bool,
     ) -> Result<(), DeviceError> {
         let (w, a) = (&self.model.layers[self.index], self.act);
         let norm_backward = |rec: &mut Recording, x: &Buffer, weight: &Buffer, dy: &Buffer, dx: &Buffer, add| {
@@ -24,7 +26,7 @@ impl Layer<'_> {
         };
         let n = self.pass.n_tokens;
         let adapters = |rec: &mut Recording, p: Projection, x: &Buffer, dy: &Buffer, dx: &Buffer| {
-            self.sites(p).try_for_each(|site| site.backward(rec, x, dy, dx, &g.ax, adapter_grads))
+            self.sites(p).try_for_each(|site| site.backward(rec, x, dy, dx, &g.ax, adapter_grads, whole))
         };
         let linear = |rec: &mut Recording, p, matrix: &Matrix, x: &Buffer, dy: &Buffer, dx: &Buffer| {
             let (dy_rows, dx_rows) = (Rows::of(dy, matrix.rows), Rows::of(dx, matrix.cols));

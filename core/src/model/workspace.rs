@@ -1,7 +1,7 @@
 //! Scratch buffers of a pass, kept from pass to pass and grown when a batch is larger.
 
 use super::Config;
-use super::adapter::MOST_PAIRS;
+use super::adapter::{MOST_PAIRS, N_STACKS};
 use crate::device::{Buffer, Device, DeviceError};
 
 /// A buffer that grows.
@@ -42,8 +42,8 @@ pub(super) struct Activations {
     pub(super) gate_up: Buffer,
     pub(super) act: Buffer,
     pub(super) ffn_out: Buffer,
-    /// A x of an adapter.
-    pub(super) ax: Buffer,
+    /// A x of an adapter, of each stack: one buffer for all, or each its own where it is kept.
+    pub(super) ax: [Buffer; N_STACKS],
 }
 
 /// Gradients of what a block computes.
@@ -78,6 +78,7 @@ pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) ->
     let alloc = |width: usize| d.alloc((tokens * width).max(1));
     // Without a norm after, there is no output apart.
     let post = || if c.post_norm { alloc(c.dim) } else { d.alloc(1) };
+    let ax = alloc(MOST_PAIRS * rank)?;
     Ok(Activations {
         x: alloc(c.dim)?,
         mid: d.alloc(1)?,
@@ -91,7 +92,7 @@ pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) ->
         gate_up: alloc(2 * c.ffn_dim)?,
         act: alloc(c.ffn_dim)?,
         ffn_out: post()?,
-        ax: alloc(MOST_PAIRS * rank)?,
+        ax: std::array::from_fn(|_| ax.clone()),
     })
 }
 
@@ -114,14 +115,15 @@ struct Inside {
     attn_out: Buffer,
     gate_up: Buffer,
     ffn_out: Buffer,
+    ax: [Buffer; N_STACKS],
 }
 
 impl Kept {
     /// Words for each token of the insides of a block.
-    pub(super) fn inside_words(c: &Config) -> usize {
+    pub(super) fn inside_words(c: &Config, rank: usize) -> usize {
         let raw = if c.qk_norm { c.q_dim() + 2 * c.kv_dim() } else { 0 };
         let post = if c.post_norm { 2 * c.dim } else { 0 };
-        c.dim + raw + 2 * c.q_dim() + 2 * c.n_heads + post + 2 * c.ffn_dim
+        c.dim + raw + 2 * c.q_dim() + 2 * c.n_heads + post + 2 * c.ffn_dim + N_STACKS * MOST_PAIRS * rank
     }
 
     /// The most of them in one buffer.
@@ -129,21 +131,26 @@ impl Kept {
         (2 * c.ffn_dim).max(c.q_dim() + 2 * c.kv_dim()).max(c.dim)
     }
 
-    pub(super) fn new(d: &Device, c: &Config, tokens: usize, inside: bool) -> Result<Self, DeviceError> {
+    /// For `tokens` tokens; with the insides, if so, for adapters up to a rank.
+    pub(super) fn new(d: &Device, c: &Config, tokens: usize, inside: Option<usize>) -> Result<Self, DeviceError> {
         let alloc = |width: usize| d.alloc((tokens * width).max(1));
         let post = || if c.post_norm { alloc(c.dim) } else { d.alloc(1) };
         let inside = match inside {
-            true => Some(Inside {
-                mid: alloc(c.dim)?,
-                qkv: c.qk_norm.then(|| alloc(c.q_dim() + 2 * c.kv_dim())).transpose()?,
-                q: alloc(c.q_dim())?,
-                attn: alloc(c.q_dim())?,
-                stats: alloc(2 * c.n_heads)?,
-                attn_out: post()?,
-                gate_up: alloc(2 * c.ffn_dim)?,
-                ffn_out: post()?,
-            }),
-            false => None,
+            Some(rank) => {
+                let ax = || alloc(MOST_PAIRS * rank);
+                Some(Inside {
+                    mid: alloc(c.dim)?,
+                    qkv: c.qk_norm.then(|| alloc(c.q_dim() + 2 * c.kv_dim())).transpose()?,
+                    q: alloc(c.q_dim())?,
+                    attn: alloc(c.q_dim())?,
+                    stats: alloc(2 * c.n_heads)?,
+                    attn_out: post()?,
+                    gate_up: alloc(2 * c.ffn_dim)?,
+                    ffn_out: post()?,
+                    ax: [ax()?, ax()?, ax()?, ax()?],
+                })
+            }
+            None => None,
         };
         Ok(Self { input: alloc(c.dim)?, inside })
     }
@@ -166,6 +173,7 @@ impl Kept {
                 attn_out: i.attn_out,
                 gate_up: i.gate_up,
                 ffn_out: i.ffn_out,
+                ax: i.ax,
                 ..act
             };
         }
