@@ -109,6 +109,33 @@ fn a_lift_is_what_the_preference_adds() {
 }
 
 #[test]
+fn chains_are_chosen_by_plain_passes_over_what_the_policy_would_write() {
+    let Some(mut a) = assistant() else { return };
+    let (r, setting) = (&records()[0], Setting { method: Method::Cot, ..ZERO });
+    let item = Item::from(r);
+    let chain = |i: usize| r.chains[i].steps.iter().map(|s| s.text.as_str()).collect::<Vec<_>>();
+    let (good, flawed) = (chain(0), chain(1));
+    let cross = |thoughts: &[&str], reply: &str| {
+        let steps = thoughts[..thoughts.len() - 1].iter().copied().chain([reply]);
+        steps.enumerate().map(|(i, s)| format!("Step {}: {s}", i + 1)).collect::<Vec<_>>().join("\n")
+    };
+    let replies = (good[good.len() - 1], flawed[flawed.len() - 1]);
+    let chains =
+        [cross(&good, replies.0), cross(&flawed, replies.1), cross(&good, replies.1), cross(&flawed, replies.0)];
+    assert_eq!(item.chains, chains);
+    let messages = unspoken::align::policy_messages(&r.preference, &r.question);
+    let scores = chains.map(|c| plain(&mut a, &messages, &c));
+    let share = 1.0 / scores.iter().map(|s| f64::from(s - scores[0]).exp()).sum::<f64>();
+    let mut subject = Subject::new(&mut a, None, None);
+    let choice = subject.choose(&item, setting, By::Chain, 0).unwrap();
+    assert_eq!(choice.right, scores[1..].iter().all(|s| *s < scores[0]));
+    assert!((choice.share.unwrap() - share).abs() < 1e-4, "{choice:?} {share}");
+    assert!(subject.choose(&item, ZERO, By::Chain, 0).is_err(), "a plain reply is not a chain");
+    let none = Item { chains: Vec::new(), ..item };
+    assert!(subject.choose(&none, setting, By::Chain, 0).is_err());
+}
+
+#[test]
 fn every_method_answers_and_says_what_it_took() {
     let Some(mut policy) = assistant() else { return };
     let params = ContextParams { cache_tokens: 4096, ..ContextParams::default() };

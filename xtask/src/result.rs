@@ -241,7 +241,9 @@ impl Job<'_> {
     }
 
     fn tasks(&self) -> Vec<Task> {
-        let arms: Vec<&Arm> = arms().filter(|a| self.wanted(a.0)).collect();
+        // PrefEval has no chains to measure on.
+        let measurable = |a: &&Arm| self.params.prefeval.is_none() || !is_of(OFFERED, a);
+        let arms: Vec<&Arm> = arms().filter(|a| self.wanted(a.0)).filter(measurable).collect();
         let methods: Vec<&str> = METHODS.iter().copied().filter(|m| self.wanted(m)).collect();
         let mut tasks = Vec::new();
         let of_replies = |a: &&Arm| asks_critic(a) && !is_chains(a);

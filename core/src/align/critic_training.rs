@@ -441,3 +441,22 @@ impl CriticTraining {
         Ok((self.assistant, self.trainer.adapter))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_shows_one_decoy_of_a_record_by_turns() {
+        let chain = |record, tokens| {
+            let row = Row { prompt: vec![tokens], answer: Vec::new(), weights: Vec::new() };
+            CriticChain { record, rows: vec![row], fitting: None }
+        };
+        let train = [chain(0, 1), chain(0, 2), chain(1, 3), chain(2, 4)];
+        let decoys = [chain(0, 10), chain(0, 11), chain(2, 12)];
+        let of = |epoch| of_epoch(&train, &decoys, epoch).iter().map(|c| c.rows[0].prompt[0]).collect::<Vec<_>>();
+        assert_eq!(of(0), [1, 2, 10, 3, 4, 12]);
+        assert_eq!(of(1), [1, 2, 11, 3, 4, 12]);
+        assert_eq!(of_epoch(&train, &[], 0).len(), 4);
+    }
+}

@@ -5,10 +5,11 @@ use unspoken::align::{
     CriticTrainingParams, Estimator, Method, Reader, Record, RefineWhen, Reward, Rollouts, Split, StepEnd, Supervision,
     critic_report,
 };
-use unspoken::eval::choice_accuracy;
+use unspoken::eval::{self, By, Form, Item, Setting, Subject, choice_accuracy};
+use unspoken::model::Adapter;
 use unspoken::train::AdamWParams;
 
-use crate::common::{assistant, bits, critic, go, params, record};
+use crate::common::{assistant, bits, critic, go, params, record, records};
 
 /// A question with two users, each of whom another reply suits.
 fn two_users() -> Record {
@@ -134,7 +135,41 @@ fn of_replies_with_one_step_every_estimator_but_by_position_says_the_same() {
 }
 
 #[test]
-fn only_offered_replies_have_labels() {
+fn offered_chains_teach_by_the_scores_of_their_steps() {
+    let setting = Setting { form: Form::Profile, method: eval::Method::Cot, turns: 0 };
+    let mut reader = assistant();
+    let mut share = |adapter: &Adapter| {
+        let mut subject = Subject::new(&mut reader, Some(adapter), None);
+        let mut of = |r: &Record| subject.choose(&Item::from(r), setting, By::Chain, 0).unwrap().share.unwrap();
+        records(2).iter().map(&mut of).sum::<f64>() / 2.0
+    };
+    let open = |estimator, records: &[Record]| {
+        let mut p = params(Method::Cdpa);
+        (p.warm_start.passes, p.optimizer.lr, p.steps) = (0, 1e-2, 8);
+        (p.cdpa.rollouts, p.cdpa.reward, p.cdpa.prompts) = (Rollouts::OfferedChains, Reward::Labels, 2);
+        p.cdpa.estimator = estimator;
+        Adaptation::open(assistant(), None, records, p, None, None, &Budget::default())
+    };
+    let mut job = open(Estimator::StepIndex, &records(2)).unwrap();
+    let before = share(job.adapter());
+    while !job.is_done() {
+        let StepEnd::Done(step) = job.step(&mut go).unwrap() else { panic!("interrupted") };
+        let groups = step.groups.unwrap();
+        // Two records, four chains of three steps each.
+        assert_eq!((step.cost.generated, step.cost.critiqued, groups.critiques), (0, 0, (24, 0)));
+        assert_eq!(groups.zero.zero_step, 0);
+    }
+    let after = share(job.adapter());
+    assert!(after > before + 0.05, "{before} {after}");
+    let mut whole = open(Estimator::Outcome, &records(2)).unwrap();
+    whole.run(&Budget::default(), &mut go).unwrap();
+    assert_ne!(bits(whole.adapter()), bits(job.adapter()), "steps are told apart");
+    let good_alone = Record { chains: record(1).chains[..1].to_vec(), ..record(1) };
+    assert!(matches!(open(Estimator::StepIndex, &[good_alone]), Err(AlignError::Params(_))));
+}
+
+#[test]
+fn only_what_is_offered_has_labels() {
     let mut p = by_replies(Method::Grpo, Reward::Labels, 1e-3);
     p.cdpa.rollouts = Rollouts::Chains;
     let open = |p: AdaptParams| Adaptation::open(assistant(), None, &[asked(0)], p, None, None, &Budget::default());

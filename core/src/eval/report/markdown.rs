@@ -43,8 +43,9 @@ impl Report {
             None => out += ", no judge",
         }
         let seeds: Vec<String> = self.seeds.iter().map(u64::to_string).collect();
-        out += &format!(", seeds {}. Intervals are at 95 %.\n\n", seeds.join(", "));
-        out += "| arm | measure | n | share | fitting option | policy tokens | critic tokens | policy s | critic s | items/s |\n|---|---|---:|---|---:|---:|---:|---:|---:|---:|\n";
+        out += &format!(", seeds {}. Intervals are at 95 %; probability: of the fitting answer, ", seeds.join(", "));
+        out += "or, where steps were judged, of Yes.\n\n";
+        out += "| arm | measure | n | share | probability | policy tokens | critic tokens | policy s | critic s | items/s |\n|---|---|---:|---|---:|---:|---:|---:|---:|---:|\n";
         for arm in &self.arms {
             for m in &arm.measures {
                 let fitting = m.fitting_share.map_or("–".into(), |f| format!("{f:.3}"));
