@@ -17,6 +17,8 @@ pub enum Access {
 pub enum Holds {
     /// Floats.
     F32,
+    /// Floats of which some forms take four at a time.
+    Quads,
     /// Integers, or words of any meaning.
     U32,
     /// Planes of quantized weights, which a GPU may keep in a texture.
@@ -40,6 +42,17 @@ macro_rules! bind {
     };
 }
 
+/// What a product of few tokens takes along.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Along {
+    /// The norm of x before it.
+    pub norm: bool,
+    /// What a stack of LoRA pairs adds, from the product A x.
+    pub adapter: bool,
+    /// The activation of a gated feed-forward after it: W has the gates' rows, then the ups'.
+    pub gate: bool,
+}
+
 /// Values whose squares [`Kernel::SquaredNorm`] sums at a time.
 pub const SQUARES: usize = 1 << 14;
 
@@ -56,6 +69,10 @@ pub enum Kernel {
     /// `y[t, n] = act(x[t, :] · W[n, :]) * (x[t, :] · W[N + n, :])`: a gated feed-forward's first half.
     /// Bindings: x, weights `[2 N, K]`, y.
     MatmulGated(QuantType),
+    /// [`Kernel::MatmulQ`] or [`Kernel::MatmulGated`] for few tokens ([`crate::wgsl::FEW_TOKENS`]) of whole runs of 32
+    /// values, with what else makes one pass over them: `y[t, n] (+)= norm(x[t, :]) · W[n, :] + scale · B[n, :] · ax[t, :]`.
+    /// Bindings: x, weights, where there is one the norm's weight, where there is an adapter ax and the adapter, y.
+    MatmulFew(QuantType, Along),
     /// `dx[t, k] (+)= Σₙ dy[t, n] W[n, k]`. Bindings: dy, weights, dx.
     MatmulQT(QuantType),
     /// `C (+)= alpha · A B` with any strides of A and B; up to three of them. Bindings: a, b, c.
@@ -84,6 +101,9 @@ pub enum Kernel {
     /// Causal attention over a paged cache. Bindings: q `[T, H, D]`, k and v `[cells, G, D]` of the cache's type, map
     /// (u32, see [`crate::params::Attention`]), out `[T, H, D]`, stats `[T, H, 2]` (slot 0: log-sum-exp).
     Attention(KvType),
+    /// [`Kernel::QkvHeads`], then [`Kernel::Attention`], for tokens of which none sees another one of the batch.
+    /// Bindings: qkv `[T, H + 2 G, D]`, inv_freq, extras, map, q `[T, H, D]`, keys and values of the cache, out `[T, H, D]`.
+    HeadsAttention(KvType),
     /// `stats[t, h, 1] = Σ_d dout · out`. Bindings: dout, out, stats.
     AttentionDelta,
     /// Gradient for the queries. Bindings: q, k, v, dout, stats, map, dq `[T, H, D]`.
@@ -116,7 +136,15 @@ impl Kernel {
     pub const fn bindings(self) -> &'static [Binding] {
         match self {
             Self::EmbedRows(_) => bind![Read ids U32, Read w Weights, Write out F32],
-            Self::MatmulQ(_) | Self::MatmulGated(_) => bind![Read x F32, Read w Weights, Write y F32],
+            Self::MatmulQ(_) | Self::MatmulGated(_) => bind![Read x Quads, Read w Weights, Write y F32],
+            Self::MatmulFew(_, along) => match (along.norm, along.adapter) {
+                (false, false) => bind![Read x Quads, Read w Weights, Write y F32],
+                (true, false) => bind![Read x Quads, Read w Weights, Read norm Quads, Write y F32],
+                (false, true) => bind![Read x Quads, Read w Weights, Read ax F32, Read adapter F32, Write y F32],
+                (true, true) => bind![
+                    Read x Quads, Read w Weights, Read norm Quads, Read ax F32, Read adapter F32, Write y F32
+                ],
+            },
             Self::MatmulQT(_) => bind![Read dy F32, Read w Weights, Write dx F32],
             Self::MatmulF32 => bind![Read a F32, Read b F32, Write c F32],
             Self::RmsNorm => bind![Read x F32, Read weight F32, Write out F32],
@@ -137,11 +165,19 @@ impl Kernel {
             Self::ScatterRows | Self::GatherRows => bind![Read src U32, Read index U32, Write dst U32],
             Self::MoveRows => bind![Read pairs U32, Write buf U32],
             Self::Attention(KvType::F32) => {
-                bind![Read q F32, Read k F32, Read v F32, Read map U32, Write out F32, Write stats F32]
+                bind![Read q F32, Read keys F32, Read values F32, Read map U32, Write out F32, Write stats F32]
             }
             Self::Attention(_) => {
-                bind![Read q F32, Read k U32, Read v U32, Read map U32, Write out F32, Write stats F32]
+                bind![Read q F32, Read keys U32, Read values U32, Read map U32, Write out F32, Write stats F32]
             }
+            Self::HeadsAttention(KvType::F32) => bind![
+                Read qkv F32, Read inv_freq F32, Read extras F32, Read map U32,
+                Write q F32, Write keys F32, Write values F32, Write out F32
+            ],
+            Self::HeadsAttention(_) => bind![
+                Read qkv F32, Read inv_freq F32, Read extras F32, Read map U32,
+                Write q F32, Write keys U32, Write values U32, Write out F32
+            ],
             Self::AttentionDelta => bind![Read dout F32, Read out F32, Write stats F32],
             Self::AttentionBackwardQ => bind![
                 Read q F32, Read k F32, Read v F32, Read dout F32, Read stats F32, Read map U32, Write dq F32
@@ -168,6 +204,7 @@ impl Kernel {
             Self::EmbedRows(_) => "embed_rows",
             Self::MatmulQ(_) => "matmul_q",
             Self::MatmulGated(_) => "matmul_gated",
+            Self::MatmulFew(..) => "matmul_few",
             Self::MatmulQT(_) => "matmul_q_transposed",
             Self::MatmulF32 => "matmul_f32",
             Self::RmsNorm => "rms_norm",
@@ -179,6 +216,7 @@ impl Kernel {
             Self::GatherRows => "gather_rows",
             Self::MoveRows => "move_rows",
             Self::Attention(_) => "attention",
+            Self::HeadsAttention(_) => "heads_attention",
             Self::AttentionDelta => "attention_delta",
             Self::AttentionBackwardQ => "attention_backward_q",
             Self::AttentionBackwardKv => "attention_backward_kv",
@@ -196,7 +234,11 @@ impl Kernel {
     /// The weight type of a quantized kernel.
     pub const fn quant(self) -> Option<QuantType> {
         match self {
-            Self::EmbedRows(q) | Self::MatmulQ(q) | Self::MatmulGated(q) | Self::MatmulQT(q) => Some(q),
+            Self::EmbedRows(q)
+            | Self::MatmulQ(q)
+            | Self::MatmulGated(q)
+            | Self::MatmulFew(q, _)
+            | Self::MatmulQT(q) => Some(q),
             _ => None,
         }
     }

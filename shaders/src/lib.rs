@@ -17,7 +17,7 @@ pub mod quant;
 pub mod softmax;
 pub mod wgsl;
 
-pub use kernel::{Access, Binding, Holds, Kernel, SQUARES};
+pub use kernel::{Access, Along, Binding, Holds, Kernel, SQUARES};
 pub use kv::KvType;
 pub use params::{Params, RawParams};
 pub use quant::QuantType;

@@ -104,6 +104,50 @@ params! {
         /// 0: SiLU; 1: GELU (tanh form).
         kind: u32,
     }
+    /// For [`crate::Kernel::MatmulFew`]. With gates x and y begin at the first word, their rows lie one after the other,
+    /// and `accumulate` is 0.
+    MatmulFew {
+        /// Tokens `T`.
+        n_tokens: u32,
+        /// Input width `K`.
+        k: u32,
+        /// Output width `N`; with gates W has twice as many rows.
+        n: u32,
+        /// First row of W used.
+        w_row0: u32,
+        /// Word offsets of the planes.
+        planes: [u32; 4],
+        /// Words from one row of x to the next.
+        x_stride: u32,
+        /// Words before the first row of x.
+        x_offset: u32,
+        /// Words from one row of y to the next.
+        y_stride: u32,
+        /// Words before the first value of y; with an adapter also the first of the stack's columns that is computed.
+        y_offset: u32,
+        /// 1: add to the output, 0: overwrite it.
+        accumulate: u32,
+        /// The activation: 0: SiLU; 1: GELU (tanh form).
+        kind: u32,
+        /// Added to the mean square of the norm.
+        eps: f32,
+        /// Rank of the adapter's pairs, at most three.
+        rank: u32,
+        /// Factor on what they add.
+        scale: f32,
+        /// Words from one row of A x to the next: a pair's follow those of the one before it.
+        ax_stride: u32,
+        /// The column of the stack that the second pair begins at.
+        end0: u32,
+        /// That of the third.
+        end1: u32,
+        /// Words before the first pair's B `[columns, rank]`.
+        b0: u32,
+        /// Before that of the second.
+        b1: u32,
+        /// Before that of the third.
+        b2: u32,
+    }
     /// For [`crate::Kernel::MatmulF32`]: `C[m, n] (+)= alpha Σ_k A[m, k] B[k, n]`; strides in words. Up to three such
     /// products with the same strides, in the same buffers, on different words of C: see [`MatmulF32::problems`].
     MatmulF32 {
@@ -200,7 +244,7 @@ params! {
         /// Added to the mean square of the norms.
         eps: f32,
         /// Factor on turned values (YaRN attention factor; 1 otherwise).
-        scale: f32,
+        factor: f32,
     }
     /// For [`crate::Kernel::ScatterRows`], [`crate::Kernel::GatherRows`], [`crate::Kernel::MoveRows`].
     Rows {
@@ -230,6 +274,37 @@ params! {
         window: u32,
         /// Factor on q·k.
         scale: f32,
+    }
+    /// For [`crate::Kernel::HeadsAttention`]: the fields of [`Attention`], then the others of [`QkvHeads`].
+    HeadsAttention {
+        /// Tokens `T`.
+        n_tokens: u32,
+        /// Query heads `H`.
+        n_heads: u32,
+        /// Key/value heads `G`; `H` is a multiple.
+        n_kv_heads: u32,
+        /// Width `D` of a head.
+        head_dim: u32,
+        /// Positions in a block of the cache.
+        block_size: u32,
+        /// Entries of a sequence's table.
+        max_blocks: u32,
+        /// Sliding window in tokens, itself included; 0 for none.
+        window: u32,
+        /// Factor on q·k.
+        scale: f32,
+        /// Leading values of a head that turn.
+        rope_dim: u32,
+        /// Which values are pairs.
+        neox: u32,
+        /// 1: `extras` begins with biases.
+        bias: u32,
+        /// 1: queries and keys are normed.
+        norm: u32,
+        /// Added to the mean square of the norms.
+        eps: f32,
+        /// Factor on turned values.
+        factor: f32,
     }
     /// For [`crate::Kernel::GatedActivation`] and its backward.
     GatedActivation {
@@ -292,6 +367,91 @@ params! {
         bias2: f32,
         /// Factor on the gradient (clipping by norm).
         grad_scale: f32,
+    }
+}
+
+impl HeadsAttention {
+    /// Both in one.
+    pub fn new(h: &QkvHeads, a: &Attention) -> Self {
+        Self {
+            n_tokens: a.n_tokens,
+            n_heads: a.n_heads,
+            n_kv_heads: a.n_kv_heads,
+            head_dim: a.head_dim,
+            block_size: a.block_size,
+            max_blocks: a.max_blocks,
+            window: a.window,
+            scale: a.scale,
+            rope_dim: h.rope_dim,
+            neox: h.neox,
+            bias: h.bias,
+            norm: h.norm,
+            eps: h.eps,
+            factor: h.factor,
+        }
+    }
+
+    /// What becomes of queries, keys and values.
+    pub fn heads(&self) -> QkvHeads {
+        QkvHeads {
+            n_tokens: self.n_tokens,
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            head_dim: self.head_dim,
+            rope_dim: self.rope_dim,
+            neox: self.neox,
+            bias: self.bias,
+            norm: self.norm,
+            eps: self.eps,
+            factor: self.factor,
+        }
+    }
+
+    /// The attention after it.
+    pub fn attention(&self) -> Attention {
+        Attention {
+            n_tokens: self.n_tokens,
+            n_heads: self.n_heads,
+            n_kv_heads: self.n_kv_heads,
+            head_dim: self.head_dim,
+            block_size: self.block_size,
+            max_blocks: self.max_blocks,
+            window: self.window,
+            scale: self.scale,
+        }
+    }
+}
+
+impl MatmulFew {
+    /// The product alone.
+    pub fn product(&self) -> MatmulQ {
+        MatmulQ {
+            n_tokens: self.n_tokens,
+            k: self.k,
+            n: self.n,
+            w_row0: self.w_row0,
+            planes: self.planes,
+            x_stride: self.x_stride,
+            x_offset: self.x_offset,
+            y_stride: self.y_stride,
+            y_offset: self.y_offset,
+            accumulate: self.accumulate,
+        }
+    }
+
+    /// The same with gates.
+    pub fn gated(&self) -> MatmulGated {
+        MatmulGated { n_tokens: self.n_tokens, k: self.k, n: self.n, planes: self.planes, kind: self.kind }
+    }
+
+    /// Where the row of B lies that goes with a column of the stack, and the first of its columns of A x.
+    pub fn pair(&self, column: u32) -> (usize, usize) {
+        let (b, first, i) = match column {
+            c if c < self.end0 => (self.b0, 0, 0),
+            c if c < self.end1 => (self.b1, self.end0, 1),
+            _ => (self.b2, self.end1, 2),
+        };
+        ((b + (column - first) * self.rank) as usize, (i * self.rank) as usize)
     }
 }
 

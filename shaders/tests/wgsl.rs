@@ -1,7 +1,7 @@
 //! Every WGSL source is valid, and within the limits that each WebGPU device has.
 
 use unspoken_kernels::wgsl::{self, Forms, Variant};
-use unspoken_kernels::{Access, Holds, Kernel, KvType, QuantType};
+use unspoken_kernels::{Access, Along, Holds, Kernel, KvType, QuantType};
 
 fn kernels() -> Vec<Kernel> {
     let mut all = vec![
@@ -26,27 +26,32 @@ fn kernels() -> Vec<Kernel> {
         Kernel::AdamW,
     ];
     for &kv in KvType::ALL {
-        all.extend([Kernel::QkvHeads(kv), Kernel::Attention(kv)]);
+        all.extend([Kernel::QkvHeads(kv), Kernel::Attention(kv), Kernel::HeadsAttention(kv)]);
     }
     for &q in QuantType::ALL {
         all.extend([Kernel::EmbedRows(q), Kernel::MatmulQ(q), Kernel::MatmulGated(q), Kernel::MatmulQT(q)]);
     }
+    // What goes along is the same for all types.
+    let bits = |i: u32| Along { norm: i & 1 > 0, adapter: i & 2 > 0, gate: i & 4 > 0 };
+    for q in [QuantType::F32, QuantType::Q4_1] {
+        all.extend((0..8).map(|i| Kernel::MatmulFew(q, bits(i))));
+    }
     all
 }
 
-/// Devices without and with subgroups, of four lanes and of eight or more.
-const FORMS: [Forms; 3] = [
+/// Devices without and with subgroups, of four lanes, of eight or more, and all of as many.
+const FORMS: [Forms; 4] = [
     Forms::PLAIN,
     Forms { subgroups: Some((4, 4)), ..Forms::PLAIN },
     Forms { subgroups: Some((8, 32)), ..Forms::PLAIN },
+    Forms { subgroups: Some((32, 32)), ..Forms::PLAIN },
 ];
 
 #[test]
 fn sources_are_valid_and_small_enough() {
     for (kernel, forms) in kernels().into_iter().flat_map(|k| FORMS.map(|f| (k, f))) {
-        for &variant in Variant::all(kernel, &forms) {
-            let lanes = matches!(variant, Variant::Lanes(_));
-            if forms != Forms::PLAIN && !lanes {
+        for variant in Variant::all(kernel, &forms) {
+            if forms != Forms::PLAIN && !variant.by_subgroups() {
                 continue;
             }
             for texture in [false, true] {
@@ -66,7 +71,7 @@ fn check(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) {
     // No optional capability is asked for beyond what the form is for, but the unpacking of halves that WGSL takes
     // for granted.
     let mut capabilities = naga::valid::Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-    let mut validator = if matches!(variant, Variant::Lanes(_)) {
+    let mut validator = if variant.by_subgroups() {
         capabilities |= naga::valid::Capabilities::SUBGROUP;
         let mut validator = naga::valid::Validator::new(naga::valid::ValidationFlags::all(), capabilities);
         validator.subgroup_stages(naga::valid::ShaderStages::COMPUTE);

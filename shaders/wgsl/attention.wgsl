@@ -1,26 +1,29 @@
 // Dimensions that a workgroup sums at once.
 const SPAN = 256u;
 const LOWEST = -1.0e30;
+// Lanes that share the product of a query with a key, and a stride that spreads their sums over the banks.
+const PARTS = 8u;
+const STRIDE = PARTS + 1u;
+// Products that the lanes begin at once, of four rounds: what is to be read shall be on its way together.
+const ROUND = LANES / PARTS;
+// Lanes beside each other sum neighbouring pairs of dimensions, COLUMNS of them; SLICES of lanes share the keys.
+const COLUMNS = 32u;
+const SLICES = LANES / COLUMNS;
+// Pairs of a lane.
+const PAIRS = SPAN / (2u * COLUMNS);
+// Keys of a slice whose values are on their way together: a divisor of LANES / SLICES.
+const UNROLL = 16u;
 
-// Of the keys at hand: where their rows begin, parts of their scores, and exp(score - maximum so far).
-var<workgroup> rows: array<u32, KEYS>;
-var<workgroup> parts: array<f32, KEYS * STRIDE>;
-var<workgroup> weights: array<f32, KEYS>;
-// Of each slice, the sums so far; a place is one lane's own until the end.
-var<workgroup> sums: array<f32, SLICES * SPAN>;
+// Of the keys at hand, one for each lane: where their rows begin, and exp(score - maximum so far).
+var<workgroup> rows: array<u32, LANES>;
+var<workgroup> weights: array<f32, LANES>;
+// Parts of their scores; at the end what each slice has summed.
+var<workgroup> parts: array<f32, LANES * STRIDE>;
+var<workgroup> totals: array<f32, SLICES>;
 
-// One workgroup takes one head of one token and walks the keys with a running softmax (Milakov & Gimelshein,
+// A workgroup takes the i-th head of all tokens and walks the keys with a running softmax (Milakov & Gimelshein,
 // arXiv 1805.02867). Heads wider than SPAN take several walks.
-@compute @workgroup_size(LANES)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) lane: u32,
-) {
-    let i = flat(group, groups);
-    if i >= p.n_tokens * p.n_heads {
-        return;
-    }
+fn attend(i: u32, lane: u32) {
     let t = i / p.n_heads;
     let g = i % p.n_heads / (p.n_heads / p.n_kv_heads);
     let seq = sequence(t);
@@ -30,17 +33,16 @@ fn main(
     let slice = lane / COLUMNS;
     for (var d0 = 0u; d0 < p.head_dim; d0 += SPAN) {
         var top = LOWEST;
-        var sum = 0.0;
         let end = min(SPAN, p.head_dim - d0);
-        for (var d = column; d < end; d += COLUMNS) {
-            sums[slice * SPAN + d] = 0.0;
+        var total = 0.0;
+        var sums: array<vec2<f32>, PAIRS>;
+        for (var c = 0u; c < PAIRS; c += 1u) {
+            sums[c] = vec2(0.0);
         }
-        for (var start = first_visible(pos); start <= pos; start += KEYS) {
-            let count = min(KEYS, pos + 1u - start);
-            if lane < KEYS {
-                // Places beyond the last key take it again, with a weight of zero.
-                rows[lane] = (cell(seq, start + min(lane, count - 1u)) * p.n_kv_heads + g) * row_words();
-            }
+        for (var start = first_visible(pos); start <= pos; start += LANES) {
+            let count = min(LANES, pos + 1u - start);
+            // Places beyond the last key take it again, with a weight of zero.
+            rows[lane] = (cell(seq, start + min(lane, count - 1u)) * p.n_kv_heads + g) * row_words();
             workgroupBarrier();
             for (var first = 0u; first < count; first += 4u * ROUND) {
                 let key = first + lane / PARTS;
@@ -62,34 +64,51 @@ fn main(
                 score *= p.scale;
             }
             let new_top = max(top, max_over_lanes(lane, score));
-            let weight = select(0.0, exp32(score - new_top), lane < count);
-            if lane < KEYS {
-                weights[lane] = weight;
-            }
-            let kept = select(0.0, exp32(top - new_top), sum > 0.0);
-            sum = sum * kept + sum_over_lanes(lane, weight);
+            weights[lane] = select(0.0, exp32(score - new_top), lane < count);
+            let kept = exp32(top - new_top);
             top = new_top;
-            for (var d = column; d < end; d += COLUMNS) {
-                var value = sums[slice * SPAN + d] * kept;
+            workgroupBarrier();
+            total *= kept;
+            for (var c = 0u; c < PAIRS; c += 1u) {
+                let d = 2u * (c * COLUMNS + column);
+                if c * 2u * COLUMNS >= end {
+                    break;
+                }
+                var pair = sums[c] * kept;
                 for (var first = slice; first < count; first += UNROLL * SLICES) {
                     for (var u = 0u; u < UNROLL; u += 1u) {
                         let key = first + u * SLICES;
-                        value += weights[key] * value_at(rows[key], d0 + d);
+                        let weight = weights[key];
+                        pair += weight * value_pair(rows[key], d0 + d);
+                        total += select(0.0, weight, c == 0u);
                     }
                 }
-                sums[slice * SPAN + d] = value;
+                sums[c] = pair;
             }
             workgroupBarrier();
+        }
+        for (var c = 0u; c < PAIRS; c += 1u) {
+            let at = slice * SPAN + 2u * (c * COLUMNS + column);
+            parts[at] = sums[c].x;
+            parts[at + 1u] = sums[c].y;
+        }
+        if column == 0u {
+            totals[slice] = total;
+        }
+        workgroupBarrier();
+        var sum = 0.0;
+        for (var j = 0u; j < SLICES; j += 1u) {
+            sum += totals[j];
         }
         for (var d = lane; d < end; d += LANES) {
             var value = 0.0;
             for (var j = 0u; j < SLICES; j += 1u) {
-                value += sums[j * SPAN + d];
+                value += parts[j * SPAN + d];
             }
             out[query + d0 + d] = value / sum;
         }
         if lane == 0u && d0 == 0u {
-            stats[2u * i] = top + log(sum);
+            note(i, top + log(sum));
         }
         workgroupBarrier();
     }

@@ -63,7 +63,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         for (var j = 0u; j < 4u; j += 1u) {
             let n = n0 + row_of(column, j);
             if t < p.n_tokens && n < count {
-                finish(t, n, sums[i][j], sums[i][j | 1u]);
+                put(t, n, standing(t, n) + sums[i][j], sums[i][j | 1u]);
             }
         }
     }

@@ -82,6 +82,6 @@ fn main(
         for (var i = 0u; i < FOLDED; i += 1u) {
             value += vec2(folded[place + i][own], folded[after + i][own]);
         }
-        finish(own, n, value.x, value.y);
+        put(own, n, standing(own, n) + value.x, value.y);
     }
 }

@@ -1,18 +1,11 @@
 const LANES = 32u;
 
-// Where the row of head h begins in the cache: keys come first, then values.
-fn cache_row(t: u32, h: u32) -> u32 {
-    return (cells[t] * p.n_kv_heads + (h - p.n_heads) % p.n_kv_heads) * row_words();
+fn turned_by(t: u32) -> f32 {
+    return f32(positions[t]);
 }
 
-fn put(t: u32, h: u32, d: u32, value: f32) {
-    if h < p.n_heads {
-        q[(t * p.n_heads + h) * p.head_dim + d] = value;
-    } else if h < p.n_heads + p.n_kv_heads {
-        put_key(cache_row(t, h), d, value);
-    } else {
-        put_value(cache_row(t, h), d, value);
-    }
+fn cell_of(t: u32) -> u32 {
+    return cells[t];
 }
 
 // One workgroup takes one head of one token.
@@ -27,33 +20,14 @@ fn main(
     if i >= p.n_tokens * all {
         return;
     }
-    let t = i / all;
     let h = i % all;
-    let turns = h < p.n_heads + p.n_kv_heads;
-    let normed = turns && p.norm != 0u;
-    let weights = norm_weights(h);
     var inv = 1.0;
-    if normed {
-        var squares = 0.0;
-        for (var d = lane; d < p.head_dim; d += LANES) {
-            squares += raw(i, h, d) * raw(i, h, d);
-        }
-        inv = 1.0 / sqrt(sum_over_lanes(lane, squares) / f32(p.head_dim) + p.eps);
+    if turns(h) && p.norm != 0u {
+        inv = inverse_rms_of_head(sum_over_lanes(lane, squares_of_head(i, h, lane, LANES)));
     }
-    let pairs = select(0u, p.rope_dim / 2u, turns);
-    for (var d = 2u * pairs + lane; d < p.head_dim; d += LANES) {
-        put(t, h, d, raw(i, h, d) * inv * select(1.0, extras[weights + d], normed));
-    }
-    for (var pair = lane; pair < pairs; pair += LANES) {
-        let turn = sin_cos(f32(positions[t]) * inv_freq[pair]) * p.scale;
-        let a = select(2u * pair, pair, p.neox != 0u);
-        let b = a + select(1u, pairs, p.neox != 0u);
-        let before = vec2(raw(i, h, a), raw(i, h, b)) * inv
-            * vec2(select(1.0, extras[weights + a], normed), select(1.0, extras[weights + b], normed));
-        put(t, h, a, before.x * turn.y - before.y * turn.x);
-        put(t, h, b, before.x * turn.x + before.y * turn.y);
-    }
+    put_head(i / all, i, h, inv, lane, LANES);
+    workgroupBarrier();
     if h >= p.n_heads {
-        flush(cache_row(t, h), turns, lane);
+        flush(cache_row(i / all, h), turns(h), lane, LANES);
     }
 }

@@ -32,7 +32,7 @@ fn main(
         dqkv[to + d] = gradient(t, h, d);
     }
     for (var pair = lane; pair < pairs; pair += LANES) {
-        let turn = sin_cos(f32(positions[t]) * inv_freq[pair]) * p.scale;
+        let turn = sin_cos(f32(positions[t]) * inv_freq[pair]) * p.factor;
         let a = select(2u * pair, pair, p.neox != 0u);
         let b = a + select(1u, pairs, p.neox != 0u);
         let after = vec2(gradient(t, h, a), gradient(t, h, b));

@@ -49,6 +49,10 @@ fn label(dispatch: &Dispatch) -> String {
             let p = params::MatmulGated::from_raw(raw);
             (2 * p.n, p.k, p.n_tokens)
         }
+        Kernel::MatmulFew(_, along) => {
+            let p = params::MatmulFew::from_raw(raw);
+            (p.n << u32::from(along.gate), p.k, p.n_tokens)
+        }
         Kernel::MatmulF32 => {
             let all = params::MatmulF32::from_raw(raw);
             let shapes: Vec<_> = all.problems().map(|p| format!("{} x {} x {}", p.m, p.n, p.k)).collect();

@@ -1,6 +1,9 @@
 //! LoRA adapters (Hu et al., arXiv 2106.09685): y = W x + (alpha / rank) B (A x), never merged.
 
+use unspoken_kernels::{QuantType, params};
+
 use super::linear::Product;
+use super::matrix::{Beside, Norm};
 use super::{Config, Model, ModelError};
 use crate::device::{Buffer, Device, DeviceError, Recording};
 
@@ -308,6 +311,29 @@ impl<'a> Site<'a> {
             &self.adapter.weights,
             self.ax,
         )
+    }
+
+    /// ax = norm(x) Aᵀ for few tokens.
+    pub(super) fn down_few(&self, rec: &mut Recording, x: &Buffer, norm: Norm<'_>) -> Result<(), DeviceError> {
+        let (inp, width) = (self.inp() as u32, self.width() as u32);
+        let p = params::MatmulFew {
+            n_tokens: self.n as u32,
+            k: inp,
+            n: width,
+            planes: [self.a() as u32, 0, 0, 0],
+            x_stride: inp,
+            y_stride: width,
+            ..Default::default()
+        };
+        Beside { norm, site: None }.record(rec, QuantType::F32, false, p, [x, &self.adapter.weights, self.ax])
+    }
+
+    /// What a product of few tokens needs to know to add scale · ax Bᵀ.
+    pub(super) fn beside(&self, p: &mut params::MatmulFew) {
+        let b = |i: usize| self.pairs.get(i).map_or(0, |pair| pair.b as u32);
+        let end = |i: usize| self.pairs[..self.pairs.len().min(i)].iter().map(|pair| pair.out as u32).sum();
+        (p.rank, p.scale, p.ax_stride) = (self.adapter.shape.rank as u32, self.adapter.scale(), self.width() as u32);
+        (p.end0, p.end1, p.b0, p.b1, p.b2) = (end(1), end(2), b(0), b(1), b(2));
     }
 
     /// One product for each pair.

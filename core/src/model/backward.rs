@@ -40,7 +40,7 @@ impl Context {
                 layer.restore(&mut rec, &own.input)?;
             } else {
                 layer.copy(&mut rec, &own.input, &act.x)?;
-                layer.before(&mut rec, None)?;
+                layer.before(&mut rec, Extent::Recompute, None)?;
                 layer.forward(&mut rec, Extent::Recompute)?;
             }
             layer.backward(&mut rec, &own.input, &grad, grads, own.whole())?;

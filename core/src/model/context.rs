@@ -147,7 +147,8 @@ impl Context {
             }
         }
         let moves = self.cache.extend(&wanted)?;
-        self.write_inputs(spans, &starts, n_tokens, &moves)
+        let alone = spans.len() == n_tokens;
+        self.write_inputs(spans, &starts, (n_tokens, alone), &moves)
     }
 
     /// As [`Context::begin`] for a tree of new sequences, which live until the next call; positions must be
@@ -187,7 +188,8 @@ impl Context {
             spans.push(span);
         }
         let n_tokens = self.check(&spans)?;
-        self.write_inputs(&spans, &starts, n_tokens, &[])
+        // Nodes see those that they go on from.
+        self.write_inputs(&spans, &starts, (n_tokens, n_tokens == 1), &[])
     }
 
     /// Checks tokens and adapters; returns how many tokens there are.
@@ -211,7 +213,7 @@ impl Context {
         &mut self,
         spans: &[Span<'_>],
         starts: &[usize],
-        n_tokens: usize,
+        (n_tokens, alone): (usize, bool),
         moves: &[(u32, u32)],
     ) -> Result<(Pass, Inputs, usize), ModelError> {
         let size = self.cache.block_size();
@@ -258,7 +260,7 @@ impl Context {
             )?,
             iota: upload(&mut self.iota, &(0..n_tokens as u32).collect::<Vec<_>>())?,
         };
-        Ok((Pass { n_tokens, max_blocks, block_size: size, groups }, inputs, moves.len()))
+        Ok((Pass { n_tokens, max_blocks, block_size: size, alone, groups }, inputs, moves.len()))
     }
 
     /// Makes room for the activations of a batch before the cache changes.

@@ -89,11 +89,12 @@ impl Context {
             let own = index.checked_sub(first).and_then(|i| kept.get(i));
             let act = own.map_or_else(|| act.clone(), |kept| kept.forward(&act));
             let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache: &self.cache };
-            layer.before(&mut rec, pending.as_ref())?;
+            let extent = if own.is_some_and(Kept::whole) { Extent::Keep } else { Extent::Full };
+            layer.before(&mut rec, extent, pending.as_ref())?;
             if let Some(kept) = own {
                 layer.copy(&mut rec, &act.x, &kept.input)?;
             }
-            layer.forward(&mut rec, if own.is_some_and(Kept::whole) { Extent::Keep } else { Extent::Full })?;
+            layer.forward(&mut rec, extent)?;
             pending = layer.pending();
             if index + 1 == model.config.n_layers {
                 layer.finish(&mut rec)?;

@@ -1,9 +1,11 @@
 //! From hidden states to logits and log-probabilities. The logits of a whole sequence need not be there at
 //! once: the vocabulary is walked in chunks, forward and backward.
 
+use unspoken_kernels::wgsl::FEW_TOKENS;
 use unspoken_kernels::{Kernel, params};
 
-use super::matrix::Rows;
+use super::layer::RUN;
+use super::matrix::{Beside, Rows};
 use super::workspace::Scratch;
 use super::{Model, ModelError};
 use crate::device::{Buffer, DeviceError, Recording};
@@ -50,11 +52,18 @@ impl Head {
     pub(super) fn logits(&mut self, model: &Model, x: &Buffer, rows: &[u32]) -> Result<Vec<f32>, ModelError> {
         let c = &model.config;
         let mut rec = Recording::new();
-        let normed = self.select(model, &mut rec, x, rows)?;
         self.kept = false;
         let logits = self.chunk(0).ensure(&model.device, rows.len() * c.vocab)?;
-        let (from, to) = (Rows::of(&normed, c.dim), Rows::of(&logits, c.vocab));
-        model.output().multiply(&mut rec, rows.len(), 0..c.vocab, from, to, false)?;
+        let to = Rows::of(&logits, c.vocab);
+        let follow = rows.windows(2).all(|pair| pair[1] == pair[0] + 1);
+        if follow && rows.len() <= FEW_TOKENS as usize && c.dim.is_multiple_of(RUN) {
+            let from = Rows { buffer: x, offset: rows.first().map_or(0, |r| *r as usize) * c.dim, stride: c.dim };
+            let beside = Beside { norm: Some((&model.output_norm, c.rms_eps)), site: None };
+            model.output().multiply_beside(&mut rec, rows.len(), from, to, false, beside)?;
+        } else {
+            let normed = self.select(model, &mut rec, x, rows)?;
+            model.output().multiply(&mut rec, rows.len(), 0..c.vocab, Rows::of(&normed, c.dim), to, false)?;
+        }
         model.device.run(&rec)?;
         Ok(model.device.read_f32(&logits, 0..rows.len() * c.vocab)?)
     }

@@ -1,12 +1,16 @@
 //! One block, forward: norm, attention, residual, norm, gated feed-forward, residual.
 
+use unspoken_kernels::wgsl::FEW_TOKENS;
 use unspoken_kernels::{Kernel, params};
 
 use super::adapter::{MOST_PAIRS, Site};
-use super::matrix::Rows;
+use super::matrix::{Beside, Norm, Rows};
 use super::workspace::{Activations, Inputs};
 use super::{Activation, Adapter, KvCache, Model, Projection};
 use crate::device::{Buffer, DeviceError, Recording};
+
+/// Values that rows of the products of few tokens are whole runs of.
+pub(super) const RUN: usize = 32;
 
 /// Rows of a batch with the same adapter.
 #[derive(Clone, Debug)]
@@ -22,6 +26,8 @@ pub(super) struct Pass {
     pub(super) n_tokens: usize,
     pub(super) max_blocks: usize,
     pub(super) block_size: usize,
+    /// Whether each token has a sequence of its own, so that none sees another one of the batch.
+    pub(super) alone: bool,
     pub(super) groups: Vec<Group>,
 }
 
@@ -66,37 +72,71 @@ impl Layer<'_> {
     pub(super) fn forward(&self, rec: &mut Recording, extent: Extent) -> Result<(), DeviceError> {
         let (w, a) = (&self.model.layers[self.index], self.act);
         let n = self.pass.n_tokens;
-        let base = |rec: &mut Recording| w.qkv.multiply(rec, n, &a.attn_in, &a.qkv);
-        self.adapted(rec, Projection::Q, &a.attn_in, &a.qkv, base)?;
+        let few = self.few(extent);
+        let (x, norm) = self.normed(few, &a.x, &w.attn_norm, &a.attn_in);
+        self.adapted(rec, few, Projection::Q, (x, norm), &a.qkv, |rec, beside| {
+            w.qkv.multiply(rec, n, x, &a.qkv, beside)
+        })?;
         let (keys, values) = &self.cache.layers[self.index];
-        let bound =
-            [&a.qkv, &self.inputs.positions, &self.inputs.cells, self.frequencies(), &w.heads, &a.q, keys, values];
-        rec.push(Kernel::QkvHeads(self.cache.kv()), &self.heads(), &bound)?;
-        let bound = [&a.q, keys, values, &self.inputs.map, &a.attn, &a.stats];
-        rec.push(Kernel::Attention(self.cache.kv()), &self.attention(), &bound)?;
+        let (kv, inputs) = (self.cache.kv(), self.inputs);
+        if self.pass.alone && extent == Extent::Full {
+            let p = params::HeadsAttention::new(&self.heads(), &self.attention());
+            let bound = [&a.qkv, self.frequencies(), &w.heads, &inputs.map, &a.q, keys, values, &a.attn];
+            rec.push(Kernel::HeadsAttention(kv), &p, &bound)?;
+        } else {
+            let turned = [&a.qkv, &inputs.positions, &inputs.cells, self.frequencies(), &w.heads, &a.q, keys, values];
+            rec.push(Kernel::QkvHeads(kv), &self.heads(), &turned)?;
+            let bound = [&a.q, keys, values, &inputs.map, &a.attn, &a.stats];
+            rec.push(Kernel::Attention(kv), &self.attention(), &bound)?;
+        }
         if let Some((post, _)) = &w.post_norm {
-            self.linear(rec, Projection::O, &a.attn, &a.attn_out, false)?;
+            self.linear(rec, few, Projection::O, &a.attn, &a.attn_out, false)?;
             rec.push(Kernel::AddNorm, &self.add_norm(), &[&a.x, &a.attn_out, post, &w.ffn_norm, &a.ffn_in])?;
         } else {
-            self.linear(rec, Projection::O, &a.attn, &a.x, true)?;
-            rec.push(Kernel::RmsNorm, &self.norm(false), &[&a.x, &w.ffn_norm, &a.ffn_in])?;
+            self.linear(rec, few, Projection::O, &a.attn, &a.x, true)?;
+            if !few {
+                rec.push(Kernel::RmsNorm, &self.norm(false), &[&a.x, &w.ffn_norm, &a.ffn_in])?;
+            }
         }
         if extent == Extent::Keep {
             self.copy(rec, &a.x, &a.mid)?;
         }
 
-        // The backward pass and adapters need gate and up themselves.
-        let plain = extent == Extent::Full && self.pass.groups.iter().all(|g| g.adapter.is_none());
-        if !plain || !w.gate_up.multiply_gated(rec, n, self.gated().kind, &a.ffn_in, &a.act)? {
-            let base = |rec: &mut Recording| w.gate_up.multiply(rec, n, &a.ffn_in, &a.gate_up);
-            self.adapted(rec, Projection::Gate, &a.ffn_in, &a.gate_up, base)?;
-            rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate_up, &a.act])?;
-        }
+        self.feed_forward(rec, extent, few)?;
         match (&w.post_norm, extent) {
-            (Some(_), _) => self.linear(rec, Projection::Down, &a.act, &a.ffn_out, false),
+            (Some(_), _) => self.linear(rec, few, Projection::Down, &a.act, &a.ffn_out, false),
             (None, Extent::Recompute) => Ok(()),
-            (None, _) => self.linear(rec, Projection::Down, &a.act, &a.x, true),
+            (None, _) => self.linear(rec, few, Projection::Down, &a.act, &a.x, true),
         }
+    }
+
+    /// From the middle of the residual stream to what the down projection takes.
+    fn feed_forward(&self, rec: &mut Recording, extent: Extent, few: bool) -> Result<(), DeviceError> {
+        let (w, a, n) = (&self.model.layers[self.index], self.act, self.pass.n_tokens);
+        let (x, norm) = self.normed(few, &a.x, &w.ffn_norm, &a.ffn_in);
+        // The backward pass needs gate and up themselves, and so do adapters that come after.
+        let plain = extent == Extent::Full && self.pass.groups.iter().all(|g| g.adapter.is_none());
+        let mut done = false;
+        self.adapted(rec, few, Projection::Gate, (x, norm), &a.gate_up, |rec, beside| {
+            done = (few || plain) && w.gate_up.multiply_gated(rec, n, self.gated().kind, x, &a.act, beside)?;
+            if done { Ok(()) } else { w.gate_up.multiply(rec, n, x, &a.gate_up, beside) }
+        })?;
+        if done { Ok(()) } else { rec.push(Kernel::GatedActivation, &self.gated(), &[&a.gate_up, &a.act]) }
+    }
+
+    /// Whether its products take along the norms before them, what the adapter adds and the activation: few tokens, all
+    /// with one adapter, of which nothing is kept.
+    fn few(&self, extent: Extent) -> bool {
+        let c = &self.model.config;
+        let runs = [c.dim, c.q_dim(), c.ffn_dim].iter().all(|width| width.is_multiple_of(RUN));
+        runs && extent == Extent::Full && self.pass.n_tokens <= FEW_TOKENS as usize && self.pass.groups.len() == 1
+    }
+
+    /// The input of a product, and the norm that goes along: where products take few tokens that is x itself; but with
+    /// norms after the parts of a block it was normed on the way.
+    fn normed<'a>(&self, few: bool, x: &'a Buffer, weight: &'a Buffer, normed: &'a Buffer) -> (&'a Buffer, Norm<'a>) {
+        let c = &self.model.config;
+        if few && !c.post_norm { (x, Some((weight, c.rms_eps))) } else { (normed, None) }
     }
 
     /// Records what is cheap to compute again of a block whose other activations were kept: `act.x` is the
@@ -109,12 +149,18 @@ impl Layer<'_> {
     }
 
     /// The norm before the block, after what the block before left pending.
-    pub(super) fn before(&self, rec: &mut Recording, pending: Option<&Pending>) -> Result<(), DeviceError> {
+    pub(super) fn before(
+        &self,
+        rec: &mut Recording,
+        extent: Extent,
+        pending: Option<&Pending>,
+    ) -> Result<(), DeviceError> {
         let (w, a) = (&self.model.layers[self.index], self.act);
         match pending {
             Some(Pending { output, post }) => {
                 rec.push(Kernel::AddNorm, &self.add_norm(), &[&a.x, output, post, &w.attn_norm, &a.attn_in])
             }
+            None if self.few(extent) && w.post_norm.is_none() => Ok(()),
             None => rec.push(Kernel::RmsNorm, &self.norm(false), &[&a.x, &w.attn_norm, &a.attn_in]),
         }
     }
@@ -137,6 +183,7 @@ impl Layer<'_> {
     fn linear(
         &self,
         rec: &mut Recording,
+        few: bool,
         p: Projection,
         x: &Buffer,
         y: &Buffer,
@@ -146,22 +193,31 @@ impl Layer<'_> {
         let matrix = if p == Projection::O { &w.o } else { &w.down };
         let (x_rows, y_rows) = (Rows::of(x, matrix.cols), Rows::of(y, matrix.rows));
         let n = self.pass.n_tokens;
-        let base = |rec: &mut Recording| matrix.multiply(rec, n, 0..matrix.rows, x_rows, y_rows, accumulate);
-        self.adapted(rec, p, x, y, base)
+        self.adapted(rec, few, p, (x, None), y, |rec, beside| {
+            matrix.multiply_beside(rec, n, x_rows, y_rows, accumulate, beside)
+        })
     }
 
     /// What `base` records, which makes the projection `p` of x and those beside it in the rows of y, and what the adapters
-    /// add to it.
+    /// add to it: before, for the product to take along where there are few tokens; after, where there are many.
     fn adapted(
         &self,
         rec: &mut Recording,
+        few: bool,
         p: Projection,
-        x: &Buffer,
+        (x, norm): (&Buffer, Norm<'_>),
         y: &Buffer,
-        base: impl FnOnce(&mut Recording) -> Result<(), DeviceError>,
+        base: impl FnOnce(&mut Recording, Beside<'_>) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
+        if few {
+            let site = self.sites(p).next();
+            if let Some(site) = &site {
+                site.down_few(rec, x, norm)?;
+            }
+            return base(rec, Beside { norm, site: site.as_ref() });
+        }
         rec.together(|rec| {
-            base(rec)?;
+            base(rec, Beside::default())?;
             self.sites(p).try_for_each(|site| site.down(rec, x))
         })?;
         rec.together(|rec| self.sites(p).try_for_each(|site| site.up(rec, y)))
@@ -191,7 +247,7 @@ impl Layer<'_> {
             bias: c.qkv_bias.into(),
             norm: c.qk_norm.into(),
             eps: c.rms_eps,
-            scale: c.rope_scaling.attention_factor,
+            factor: c.rope_scaling.attention_factor,
         }
     }
 

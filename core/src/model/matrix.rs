@@ -2,9 +2,10 @@
 
 use std::ops::Range;
 
-use unspoken_kernels::{Kernel, QuantType, params};
+use unspoken_kernels::{Along, Kernel, QuantType, params};
 
 use super::ModelError;
+use super::adapter::Site;
 use crate::device::{Buffer, Device, DeviceError, Recording};
 use crate::gguf::{GgmlType, GgufFile, TensorInfo};
 
@@ -148,11 +149,18 @@ impl Stack {
         })
     }
 
-    /// `y[t, :] = x[t, :] · Wᵀ` for rows one after the other.
-    pub(super) fn multiply(&self, rec: &mut Recording, n: usize, x: &Buffer, y: &Buffer) -> Result<(), DeviceError> {
+    /// `y[t, :] = x[t, :] · Wᵀ` for rows one after the other, with what goes along.
+    pub(super) fn multiply(
+        &self,
+        rec: &mut Recording,
+        n: usize,
+        x: &Buffer,
+        y: &Buffer,
+        beside: Beside<'_>,
+    ) -> Result<(), DeviceError> {
         let stride = self.rows();
         self.parts().try_for_each(|(offset, m)| {
-            m.multiply(rec, n, 0..m.rows, Rows::of(x, m.cols), Rows { buffer: y, offset, stride }, false)
+            m.multiply_beside(rec, n, Rows::of(x, m.cols), Rows { buffer: y, offset, stride }, false, beside)
         })
     }
 
@@ -171,7 +179,8 @@ impl Stack {
         })
     }
 
-    /// Where gate and up are one matrix in one buffer: `y = act(x · gateᵀ) · (x · upᵀ)` at once. Gives whether it did.
+    /// Where gate and up are one matrix in one buffer: `y = act(x · gateᵀ) · (x · upᵀ)` at once, with what goes along.
+    /// Gives whether it did.
     pub(super) fn multiply_gated(
         &self,
         rec: &mut Recording,
@@ -179,12 +188,66 @@ impl Stack {
         kind: u32,
         x: &Buffer,
         y: &Buffer,
+        beside: Beside<'_>,
     ) -> Result<bool, DeviceError> {
         let ([m], [chunk]) = (self.parts.as_slice(), self.parts[0].chunks.as_slice()) else { return Ok(false) };
-        let (n_tokens, k, n) = (n_tokens as u32, m.cols as u32, m.rows as u32 / 2);
-        let p = params::MatmulGated { n_tokens, k, n, planes: chunk.planes, kind };
-        rec.push(Kernel::MatmulGated(m.kind), &p, &[x, &chunk.buffer, y])?;
+        let n = m.rows as u32 / 2;
+        let p = params::MatmulFew {
+            n_tokens: n_tokens as u32,
+            k: m.cols as u32,
+            n,
+            planes: chunk.planes,
+            x_stride: m.cols as u32,
+            y_stride: n,
+            kind,
+            ..Default::default()
+        };
+        beside.record(rec, m.kind, true, p, [x, &chunk.buffer, y])?;
         Ok(true)
+    }
+}
+
+/// The weight of a norm, and what is added to the mean square.
+pub(super) type Norm<'a> = Option<(&'a Buffer, f32)>;
+
+/// What goes along with a product; with anything, of few tokens.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Beside<'a> {
+    /// Of the product's input.
+    pub(super) norm: Norm<'a>,
+    /// The adapter whose A x is there.
+    pub(super) site: Option<&'a Site<'a>>,
+}
+
+impl Beside<'_> {
+    /// Records a product of x, weights and y; `p` says nothing of what goes along yet. With nothing along there may be any
+    /// number of tokens.
+    pub(super) fn record(
+        self,
+        rec: &mut Recording,
+        kind: QuantType,
+        gate: bool,
+        mut p: params::MatmulFew,
+        [x, w, y]: [&Buffer; 3],
+    ) -> Result<(), DeviceError> {
+        let along = Along { norm: self.norm.is_some(), adapter: self.site.is_some(), gate };
+        if !along.norm && !along.adapter {
+            return match gate {
+                true => rec.push(Kernel::MatmulGated(kind), &p.gated(), &[x, w, y]),
+                false => rec.push(Kernel::MatmulQ(kind), &p.product(), &[x, w, y]),
+            };
+        }
+        let mut bound = vec![x, w];
+        if let Some((norm, eps)) = self.norm {
+            p.eps = eps;
+            bound.push(norm);
+        }
+        if let Some(site) = self.site {
+            site.beside(&mut p);
+            bound.extend([site.ax, &site.adapter.weights]);
+        }
+        bound.push(y);
+        rec.push(Kernel::MatmulFew(kind, along), &p, &bound)
     }
 }
 
@@ -295,6 +358,34 @@ impl Matrix {
         accumulate: bool,
     ) -> Result<(), DeviceError> {
         self.product(rec, n_tokens, rows, x, y, accumulate, false)
+    }
+
+    /// `y[t, i] (+)= x[t, :] · W[i, :]` with what goes along; y begins at a column of the adapter's stack.
+    pub(super) fn multiply_beside(
+        &self,
+        rec: &mut Recording,
+        n_tokens: usize,
+        x: Rows<'_>,
+        y: Rows<'_>,
+        accumulate: bool,
+        beside: Beside<'_>,
+    ) -> Result<(), DeviceError> {
+        for c in &self.chunks {
+            let p = params::MatmulFew {
+                n_tokens: n_tokens as u32,
+                k: self.cols as u32,
+                n: c.rows as u32,
+                planes: c.planes,
+                x_stride: x.stride as u32,
+                x_offset: x.offset as u32,
+                y_stride: y.stride as u32,
+                y_offset: (y.offset + c.row0) as u32,
+                accumulate: accumulate.into(),
+                ..Default::default()
+            };
+            beside.record(rec, self.kind, false, p, [x.buffer, &c.buffer, y.buffer])?;
+        }
+        Ok(())
     }
 
     /// `dx[t, :] (+)= Σᵢ dy[t, i] W[rows.start + i, :]`.

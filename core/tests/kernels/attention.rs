@@ -148,3 +148,71 @@ fn attention_of_branches() {
         Case::new(&mut random, &tokens, heads, paging, window).check(&mut random);
     }
 }
+
+/// Heads on their way into the cache and attention in one. Values that go into a packed cache are some that each type holds
+/// exactly, and do not turn: a device may round the other way.
+#[test]
+fn heads_with_attention() {
+    let mut random = Random::new(4);
+    for tokens in [&[(0, 0)][..], &[(1, 70)], &[(0, 130), (1, 300)], &[(1, 4), (0, 263)]] {
+        for (heads, paging, window) in
+            [((4, 2, 16), (4, 1), 0), ((3, 1, 10), (1, 0), 0), ((9, 3, 64), (16, 0), 0), ((2, 2, 96), (8, 0), 50)]
+        {
+            let case = Case::new(&mut random, tokens, heads, paging, window);
+            let (all, dim) = ((heads.0 + 2 * heads.1) * heads.2, heads.2);
+            for &kv in KvType::ALL.iter().filter(|kv| kv.takes(dim as usize)) {
+                let packs = kv != KvType::F32;
+                for bits in 0..if packs { 1 } else { 8 } {
+                    let (bias, norm) = (bits & 1, bits >> 1 & 1);
+                    let turns = params::QkvHeads {
+                        rope_dim: if packs { 0 } else { dim / 4 * 2 },
+                        neox: bits >> 2,
+                        bias,
+                        norm,
+                        eps: 1e-5,
+                        factor: 1.25,
+                        ..Default::default()
+                    };
+                    let p = params::HeadsAttention::new(&turns, &case.p);
+                    let mut qkv = random.values(tokens.len() * all as usize);
+                    if packs {
+                        let steps = |(i, _)| if i % 32 == 0 { 127 } else { random.below(255) as i32 - 127 };
+                        let steps: Vec<f32> = qkv.iter().enumerate().map(steps).map(|n| n as f32 / 64.0).collect();
+                        qkv = crate::harness::words(&steps);
+                    }
+                    let extras = random.values((bias * all + norm * 2 * dim).max(1) as usize);
+                    let freq: Vec<f32> = (0..dim).map(|i| 10f32.powf(-(i as f32) / dim as f32)).collect();
+                    let freq = crate::harness::words(&freq);
+                    let [k, v] = [&case.k, &case.v].map(|side| packed(kv, side, dim as usize));
+                    let bound = [qkv, freq, extras, case.map.clone(), case.q.clone(), k, v, case.dout.clone()];
+                    if packs {
+                        check_packed(kv, &p, &bound);
+                    } else {
+                        check(Kernel::HeadsAttention(kv), &p, &bound, 1e-5);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// As [`check`], of a packed cache.
+fn check_packed(kv: KvType, p: &params::HeadsAttention, bound: &[Vec<u32>]) {
+    let unpacked = |words: &[u32]| {
+        let mut rows = vec![0.0; words.len() / kv.words(p.head_dim as usize) * p.head_dim as usize];
+        let each = words.chunks_exact(kv.words(p.head_dim as usize));
+        each.zip(rows.chunks_exact_mut(p.head_dim as usize)).for_each(|(words, row)| kv.load(words, row));
+        rows
+    };
+    let floats = |i: usize, words: &[u32]| {
+        if i == 5 || i == 6 { unpacked(words) } else { crate::harness::floats(words).to_vec() }
+    };
+    let want = run(plain(), Kernel::HeadsAttention(kv), p, bound);
+    for device in crate::harness::product_devices() {
+        let got = run(device, Kernel::HeadsAttention(kv), p, bound);
+        for i in 4..8 {
+            let place = || format!("{kv:?}, binding {i}, on {}, with {p:?}", device.name());
+            crate::harness::close(&floats(i, &got[i]), &floats(i, &want[i]), 1e-5, 0.0, &place);
+        }
+    }
+}

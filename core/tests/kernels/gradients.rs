@@ -57,7 +57,7 @@ fn heads_of_queries_keys_and_values() {
             bias,
             norm,
             eps: 1e-5,
-            scale: 1.2,
+            factor: 1.2,
         };
         let (positions, cells) = (vec![0, 7, 300], vec![2, 0, 1]);
         let (freq, extras) = (random.values(4), random.values(60));

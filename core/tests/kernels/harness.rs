@@ -48,7 +48,8 @@ fn other_forms() -> Vec<Device> {
     use unspoken::device::{Few, Forms, Many, WgpuDevice, adapters};
     let lanes = Forms { few: Few::Lanes, many: Many::Lanes, ..Forms::PLAIN };
     let split = Forms { many: Many::Split, ..Forms::PLAIN };
-    let all = [Forms { textures: true, ..Forms::PLAIN }, split, lanes, Forms { textures: true, ..lanes }];
+    let subgroups = Forms { few: Few::Subgroups, ..Forms::PLAIN };
+    let all = [Forms { textures: true, ..Forms::PLAIN }, split, subgroups, lanes, Forms { textures: true, ..lanes }];
     let open = |i: usize, forms: Forms| {
         let device = WgpuDevice::open_adapter(i).unwrap().with_forms(forms);
         ((device.forms().few, device.forms().many) == (forms.few, forms.many)).then(|| Device::Gpu(Arc::new(device)))
@@ -114,7 +115,10 @@ pub fn check_over(
     floor: f32,
 ) {
     let want = run(plain(), kernel, params, bindings);
-    let attention = matches!(kernel, Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv);
+    let attention = matches!(
+        kernel,
+        Kernel::Attention(_) | Kernel::HeadsAttention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv
+    );
     for device in if attention || kernel.quant().is_some() { product_devices() } else { devices() } {
         let got = run(device, kernel, params, bindings);
         for (i, (got, want)) in got.iter().zip(&want).enumerate() {

@@ -1,8 +1,8 @@
 //! Products, and the table of embeddings.
 
-use unspoken_kernels::{Kernel, QuantType, params};
+use unspoken_kernels::{Along, Kernel, QuantType, params};
 
-use crate::harness::{Random, check, weights};
+use crate::harness::{Random, check, weights, words};
 
 /// Odd widths that fill whole blocks.
 fn widths(q: QuantType) -> [usize; 2] {
@@ -142,6 +142,75 @@ fn aligned_products() {
             check(Kernel::MatmulQ(q), &p, &[x, w, random.values(3 + t * (n + 1))], 1e-5);
         }
     }
+}
+
+/// A product of few tokens with all that may go along with it, for a stack of three pairs of which it computes columns of
+/// each.
+fn few(random: &mut Random, q: QuantType, k: usize, (t, n, rank): (usize, usize, usize), along: Along) {
+    let (w_row0, rows) = if along.gate { (0, 2 * n) } else { (2, n) };
+    let (w, planes) = weights(random, q, w_row0 + rows + 1, k, false);
+    let (end0, end1) = if along.gate { (n, n + n / 3) } else { (1 + n / 2, 1 + n / 2 + n / 3) };
+    let (x_stride, x_offset) = if along.gate { (k, 0) } else { (k + 4, 8) };
+    let (y_stride, y_offset) = if along.gate { (n, 0) } else { (n + 2, 1) };
+    let columns = rows + y_offset;
+    let p = params::MatmulFew {
+        n_tokens: t as u32,
+        k: k as u32,
+        n: n as u32,
+        w_row0: w_row0 as u32,
+        planes,
+        x_stride: x_stride as u32,
+        x_offset: x_offset as u32,
+        y_stride: y_stride as u32,
+        y_offset: y_offset as u32,
+        accumulate: u32::from(!along.gate && n % 2 == 1),
+        kind: u32::from(n % 2 == 0),
+        eps: 1e-5,
+        rank: rank as u32,
+        scale: 0.75,
+        ax_stride: 3 * rank as u32 + 1,
+        end0: end0 as u32,
+        end1: end1 as u32,
+        b0: 3,
+        b1: (3 + columns * rank) as u32,
+        b2: (3 + 2 * columns * rank) as u32,
+    };
+    let mut x = random.values(x_offset + t * x_stride);
+    let mut norm = random.floats(k);
+    if t == 1 {
+        // What is rounded to 16 bits after the norm shall be what was before.
+        round_to_16_bits(&mut x[x_offset..x_offset + k]);
+        norm.chunks_mut(32).for_each(|group| group.fill(group[0]));
+    }
+    let mut bound = vec![x, w];
+    if along.norm {
+        bound.push(words(&norm));
+    }
+    if along.adapter {
+        bound.extend([random.values(t * (3 * rank + 1)), random.values(3 + 3 * columns * rank)]);
+    }
+    bound.push(random.values(y_offset + t * y_stride));
+    check(Kernel::MatmulFew(q, along), &p, &bound, 1e-5);
+}
+
+/// What goes along is the same for all types of weights, whose products are tested for themselves.
+#[test]
+fn matmul_few() {
+    let mut random = Random::new(11);
+    for (q, all) in [(QuantType::Q4_1, 0..8), (QuantType::F32, 3..4), (QuantType::Q6_K, 7..8)] {
+        let of = q.layout().weights;
+        for (i, shape) in [(1, 7, 3), (1, 70, 16), (2, 9, 40), (3, 66, 5), (4, 33, 1)].into_iter().enumerate() {
+            let k = if i % 2 == 0 { 32usize.next_multiple_of(of) } else { 288usize.next_multiple_of(of) };
+            for bits in all.clone() {
+                let along = Along { norm: bits & 1 > 0, adapter: bits & 2 > 0, gate: bits & 4 > 0 };
+                few(&mut random, q, k, shape, along);
+            }
+        }
+    }
+    // Deeper than the lanes have on their way at a time.
+    let along = Along { norm: true, adapter: true, gate: true };
+    few(&mut random, QuantType::Q4_1, 1088, (1, 5, 16), along);
+    few(&mut random, QuantType::Q4_1, 1088, (3, 5, 16), along);
 }
 
 #[test]

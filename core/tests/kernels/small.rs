@@ -50,7 +50,7 @@ fn heads_of_queries_keys_and_values() {
                 bias,
                 norm,
                 eps: 1e-5,
-                scale: 1.25,
+                factor: 1.25,
             };
             let all = (n_heads + 2 * n_kv_heads) * head_dim;
             let mut values = |n: u32| random.values(n as usize);

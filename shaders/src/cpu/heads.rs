@@ -19,7 +19,7 @@ impl<'a> Turn<'a> {
     fn new(p: &params::QkvHeads, inv_freq: &'a [f32]) -> Self {
         let half = p.rope_dim as usize / 2;
         let pairs = vec![(0.0, 1.0); half];
-        Self { inv_freq: &inv_freq[..half], pairs, scale: p.scale, neox: p.neox != 0, position: None }
+        Self { inv_freq: &inv_freq[..half], pairs, scale: p.factor, neox: p.neox != 0, position: None }
     }
 
     #[inline(always)]

@@ -12,9 +12,11 @@ mod cache_rows;
 mod elementwise;
 pub mod fast;
 mod heads;
+mod heads_attention;
 mod level;
 mod logits;
 mod matmul_f32;
+mod matmul_few;
 mod matmul_q;
 mod rms_norm;
 mod rows;
@@ -70,21 +72,32 @@ unsafe fn run_avx2(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<
     unsafe { body(kernel, raw, slots, team, true, level.max(Level::Avx2)) }
 }
 
+/// The first of them.
+fn first<const N: usize>(slots: &[Slot]) -> [Slot; N] {
+    std::array::from_fn(|i| slots[i])
+}
+
 #[inline(always)]
 unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>, fast: bool, level: Level) {
     // SAFETY: passed on from the caller.
     unsafe {
         match kernel {
             Kernel::EmbedRows(q) => rows::embed_rows(q, &params::EmbedRows::from_raw(raw), slots, team),
-            Kernel::MatmulQ(q) | Kernel::MatmulGated(q) if fast => {
-                let job = match kernel {
-                    Kernel::MatmulGated(_) => fast::Job::gated(&params::MatmulGated::from_raw(raw)),
-                    _ => fast::Job::plain(params::MatmulQ::from_raw(raw)),
+            // One place for all of them: each type of weights has its own forms there.
+            Kernel::MatmulQ(q) | Kernel::MatmulGated(q) | Kernel::MatmulFew(q, _) if fast => {
+                let (few, mut rows) = (params::MatmulFew::from_raw(raw), Vec::new());
+                let (job, bound) = match kernel {
+                    Kernel::MatmulFew(_, along) => matmul_few::job(along, &few, slots, &mut rows),
+                    Kernel::MatmulGated(_) => (fast::Job::gated(&params::MatmulGated::from_raw(raw)), first(slots)),
+                    _ => (fast::Job::plain(params::MatmulQ::from_raw(raw)), first(slots)),
                 };
-                fast::matmul_q(q, &job, slots, team, level)
+                fast::matmul_q(q, &job, &bound, team, level)
             }
             Kernel::MatmulQ(q) => matmul_q::forward(q, &params::MatmulQ::from_raw(raw), slots, team),
             Kernel::MatmulGated(q) => matmul_q::gated(q, &params::MatmulGated::from_raw(raw), slots, team),
+            Kernel::MatmulFew(q, along) => {
+                matmul_few::forward(q, along, &params::MatmulFew::from_raw(raw), slots, team)
+            }
             Kernel::MatmulQT(q) => {
                 let p = params::MatmulQ::from_raw(raw);
                 if fast {
@@ -109,9 +122,18 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
             Kernel::ScatterRows => rows::scatter(&params::Rows::from_raw(raw), slots, team),
             Kernel::GatherRows => rows::gather(&params::Rows::from_raw(raw), slots, team),
             Kernel::MoveRows => rows::move_rows(&params::Rows::from_raw(raw), slots, team),
-            Kernel::Attention(kv) => {
-                let p = params::Attention::from_raw(raw);
-                if fast { fast::attention(kv, &p, slots, team, level) } else { attention::forward(kv, &p, slots, team) }
+            Kernel::Attention(kv) | Kernel::HeadsAttention(kv) => {
+                // Its parameters begin with those of attention.
+                let (p, mut stats) = (params::Attention::from_raw(raw), Vec::new());
+                let mut bound = first(slots);
+                if let Kernel::HeadsAttention(_) = kernel {
+                    bound = heads_attention::begin(kv, &params::HeadsAttention::from_raw(raw), slots, team, &mut stats);
+                }
+                if fast {
+                    fast::attention(kv, &p, &bound, team, level)
+                } else {
+                    attention::forward(kv, &p, &bound, team)
+                }
             }
             Kernel::AttentionDelta => attention::delta(&params::Attention::from_raw(raw), slots, team),
             Kernel::AttentionBackwardQ => {

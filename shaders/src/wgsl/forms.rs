@@ -1,10 +1,10 @@
 //! Which of a kernel's WGSL forms runs.
 
-use super::TILE;
+use super::{FEW_PLACES, TILE};
 use crate::{Kernel, Params, RawParams, params};
 
 /// Tokens up to which a product with quantized weights is done row by row.
-const VECTOR_TOKENS: u32 = 4;
+pub const FEW_TOKENS: u32 = 4;
 /// Tokens that a workgroup of the tiled forms takes, for few and for many.
 const NARROW_TOKENS: u32 = 16;
 const TILED_TOKENS: u32 = 64;
@@ -24,6 +24,10 @@ pub enum Variant {
     Wide,
     /// A product for a few tokens: many lanes share a row of W, which is read once for all of them.
     Vector,
+    /// The same for rows of x that begin at quads and fill runs of 32: the lanes share two rows of W.
+    Quads,
+    /// As [`Variant::Quads`], where the lanes that share rows are a whole subgroup and add without a barrier.
+    Subgroups,
     /// A product for a few tokens and little depth: a lane has a column of its own.
     Column,
     /// A product for some tokens, in tiles of a quarter of the height.
@@ -40,9 +44,11 @@ pub enum Variant {
 /// How a device does products of few tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Few {
-    /// [`Variant::Vector`]: neighbours read neighbouring words, as GPUs like it.
+    /// [`Variant::Quads`]: neighbours read neighbouring words, as GPUs like it.
     #[default]
     Split,
+    /// [`Variant::Subgroups`].
+    Subgroups,
     /// [`Variant::Lanes`].
     Lanes,
 }
@@ -81,6 +87,25 @@ impl Forms {
         self.subgroups.is_some_and(|(least, most)| least >= 4 && most <= 128)
     }
 
+    /// Lanes of a subgroup, where all have as many and [`Variant::Subgroups`] can run.
+    pub fn whole_subgroups(&self) -> Option<u32> {
+        self.subgroups.filter(|(least, most)| least == most && [8, 16, 32, 64].contains(least)).map(|(lanes, _)| lanes)
+    }
+
+    /// Lanes that share two rows of W in [`Variant::Quads`] and [`Variant::Subgroups`].
+    pub(super) fn places(&self, variant: Variant) -> u32 {
+        self.whole_subgroups().filter(|_| variant == Variant::Subgroups).unwrap_or(FEW_PLACES)
+    }
+
+    /// Whether products of few tokens can be done so.
+    pub fn can(&self, few: Few) -> bool {
+        match few {
+            Few::Split => true,
+            Few::Subgroups => self.whole_subgroups().is_some(),
+            Few::Lanes => self.lanes(),
+        }
+    }
+
     /// Quads of x that one load of a subgroup's first lanes brings.
     pub(super) fn broadcasts(&self) -> u32 {
         if self.subgroups.is_some_and(|(least, _)| least >= 8) { 8 } else { 4 }
@@ -94,10 +119,12 @@ impl Forms {
 
 impl Variant {
     /// The forms that a kernel has on a device with these.
-    pub fn all(kernel: Kernel, forms: &Forms) -> &'static [Self] {
-        match kernel {
-            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if forms.lanes() => &[
+    pub fn all(kernel: Kernel, forms: &Forms) -> Vec<Self> {
+        let some: &[Self] = match kernel {
+            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => &[
                 Self::Vector,
+                Self::Quads,
+                Self::Subgroups,
                 Self::Narrow,
                 Self::Tiled,
                 Self::Split(16),
@@ -106,16 +133,31 @@ impl Variant {
                 Self::Lanes(4),
                 Self::Lanes(8),
             ],
-            Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => {
-                &[Self::Vector, Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)]
-            }
+            Kernel::MatmulFew(..) => &[Self::Quads, Self::Subgroups, Self::Lanes(1), Self::Lanes(4)],
             Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)],
-            Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
-                &[Self::Single, Self::Wide]
-            }
+            Kernel::Attention(_)
+            | Kernel::HeadsAttention(_)
+            | Kernel::AttentionBackwardQ
+            | Kernel::AttentionBackwardKv => &[Self::Single, Self::Wide],
             Kernel::MatmulF32 => &[Self::Vector, Self::Column, Self::Split(16), Self::Split(32)],
             _ => &[Self::Single],
-        }
+        };
+        let can = |form: &Self| match form {
+            Self::Subgroups => forms.can(Few::Subgroups),
+            Self::Lanes(_) => forms.lanes(),
+            _ => true,
+        };
+        some.iter().copied().filter(can).collect()
+    }
+
+    /// Whether it takes x by quads.
+    pub(super) const fn by_quads(self) -> bool {
+        matches!(self, Self::Quads | Self::Subgroups | Self::Lanes(_))
+    }
+
+    /// Whether it needs the operations of subgroups.
+    pub const fn by_subgroups(self) -> bool {
+        matches!(self, Self::Subgroups | Self::Lanes(_))
     }
 
     /// The form for these parameters.
@@ -133,10 +175,14 @@ impl Variant {
                 let p = params::MatmulGated::from_raw(raw);
                 (p.n_tokens, 2 * p.n, p.k % 32 == 0)
             }
+            Kernel::MatmulFew(..) => {
+                let p = params::MatmulFew::from_raw(raw);
+                (p.n_tokens.min(FEW_TOKENS), p.n, true)
+            }
             Kernel::MatmulF32 => {
                 let all = params::MatmulF32::from_raw(raw);
                 let deep = all.problems().all(|p| p.k >= DEEP);
-                if all.problems().all(|p| p.m <= VECTOR_TOKENS) {
+                if all.problems().all(|p| p.m <= FEW_TOKENS) {
                     if deep && all.a_col == 1 && all.b_row == 1 {
                         return Self::Vector;
                     }
@@ -146,7 +192,10 @@ impl Variant {
                 }
                 return Self::split(all.problems().map(|p| p.m.min(p.n)).max().unwrap_or(0));
             }
-            Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv
+            Kernel::Attention(_)
+            | Kernel::HeadsAttention(_)
+            | Kernel::AttentionBackwardQ
+            | Kernel::AttentionBackwardKv
                 if forms.many == Many::Split =>
             {
                 return Self::Wide;
@@ -156,9 +205,11 @@ impl Variant {
         let forward = !matches!(kernel, Kernel::MatmulQT(_));
         let lanes = forward && aligned && forms.lanes();
         match tokens {
-            ..=VECTOR_TOKENS if forward => match forms.few {
+            ..=FEW_TOKENS if forward => match forms.few {
+                _ if !aligned => Self::Vector,
                 Few::Lanes if lanes => Self::Lanes(if tokens > 1 { 4 } else { 1 }),
-                _ => Self::Vector,
+                Few::Subgroups if forms.can(Few::Subgroups) => Self::Subgroups,
+                _ => Self::Quads,
             },
             _ if lanes && forms.many == Many::Lanes => Self::Lanes(8),
             _ if forms.many == Many::Split
@@ -181,7 +232,7 @@ impl Variant {
     pub(super) const fn tokens(self) -> u32 {
         match self {
             Self::Single | Self::Wide => 1,
-            Self::Vector | Self::Column => VECTOR_TOKENS,
+            Self::Vector | Self::Quads | Self::Subgroups | Self::Column => FEW_TOKENS,
             Self::Narrow => NARROW_TOKENS,
             Self::Tiled => TILED_TOKENS,
             Self::Split(tokens) | Self::Lanes(tokens) => tokens,

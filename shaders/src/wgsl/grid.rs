@@ -1,6 +1,6 @@
 //! How many workgroups a dispatch takes, and roughly what it costs.
 
-use super::{Forms, TILE, VECTOR_ROWS, Variant, lanes};
+use super::{FEW_LANES, Forms, TILE, VECTOR_ROWS, Variant, lanes};
 use crate::{Kernel, Params, RawParams, SQUARES, params};
 
 /// Invocations in a workgroup of a kernel that takes values one by one.
@@ -22,6 +22,10 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         Kernel::MatmulGated(_) => {
             let p = params::MatmulGated::from_raw(raw);
             product(Variant::of(kernel, raw, forms), p.n_tokens, 2 * p.n, forms)
+        }
+        Kernel::MatmulFew(_, along) => {
+            let p = params::MatmulFew::from_raw(raw);
+            product(Variant::of(kernel, raw, forms), p.n_tokens, p.n << u32::from(along.gate), forms)
         }
         Kernel::MatmulQT(_) => {
             let p = params::MatmulQ::from_raw(raw);
@@ -46,6 +50,10 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         }
         Kernel::Attention(_) | Kernel::AttentionBackwardQ => {
             let p = params::Attention::from_raw(raw);
+            folded(u64::from(p.n_tokens) * u64::from(p.n_heads))
+        }
+        Kernel::HeadsAttention(_) => {
+            let p = params::HeadsAttention::from_raw(raw);
             folded(u64::from(p.n_tokens) * u64::from(p.n_heads))
         }
         Kernel::AttentionBackwardKv => {
@@ -77,6 +85,7 @@ fn product(variant: Variant, tokens: u32, n: u32, forms: &Forms) -> [u32; 3] {
     match variant {
         _ if tokens == 0 || n == 0 => [0; 3],
         Variant::Vector => folded(n.div_ceil(VECTOR_ROWS).into()),
+        Variant::Quads | Variant::Subgroups => folded(n.div_ceil(2 * FEW_LANES / forms.places(variant)).into()),
         Variant::Lanes(width) => [n.div_ceil(lanes::ROWS * forms.lanes_group()), tokens.div_ceil(width), 1],
         tiled => [n.div_ceil(columns(tiled)), tokens.div_ceil(tiled.tokens()), 1],
     }
@@ -121,11 +130,16 @@ pub fn work(kernel: Kernel, raw: &RawParams, forms: &Forms) -> u64 {
             let p = params::MatmulGated::from_raw(raw);
             product(p.n_tokens, p.k, 2 * p.n)
         }
+        Kernel::MatmulFew(_, along) => {
+            let p = params::MatmulFew::from_raw(raw);
+            product(p.n_tokens, p.k, p.n << u32::from(along.gate))
+        }
         Kernel::MatmulF32 => {
             let each = params::MatmulF32::from_raw(raw);
             each.problems().map(|p| u64::from(p.m) * u64::from(p.n) * u64::from(p.k)).sum()
         }
-        Kernel::Attention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
+        Kernel::Attention(_) | Kernel::HeadsAttention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
+            // Those of attention come first.
             let p = params::Attention::from_raw(raw);
             let table = u64::from(p.max_blocks) * u64::from(p.block_size);
             let keys = if p.window > 0 { table.min(p.window.into()) } else { table };

@@ -7,12 +7,13 @@
 use std::fmt::Write;
 
 use super::Forms;
+use crate::Along;
 
 /// Rows of W that a lane takes.
 pub(super) const ROWS: u32 = 8;
 
 /// The entry point for `tokens` tokens at a time.
-pub(super) fn source(tokens: u32, forms: &Forms) -> String {
+pub(super) fn source(tokens: u32, along: Along, forms: &Forms) -> String {
     let mut s = format!(
         "// A lane takes {ROWS} rows of W, a workgroup {tokens} tokens.
 @compute @workgroup_size({group})
@@ -33,17 +34,29 @@ fn main(
         line(s, 1, format!("let row{r} = weights_row(min(n0 + {r}u, count - 1u));"));
         (0..tokens).for_each(|t| line(s, 1, format!("var sum{r}_{t} = 0.0;")));
     }
-    let width = forms.broadcasts();
+    let width = forms.broadcasts().min(if tokens == 1 { 8 } else { tokens });
     if tokens == 1 {
-        one(s, width)
+        one(s, width, along)
     } else {
-        several(s, tokens, width.min(tokens))
+        several(s, tokens, width, along)
+    }
+    if along.adapter {
+        (0..ROWS).for_each(|r| line(s, 1, format!("let beside{r} = adapted(min(n0 + {r}u, count - 1u), 0u, 1u);")));
     }
     for t in 0..tokens {
+        if along.norm {
+            line(s, 1, format!("let inverse{t} = inverse_rms({});", squares(t, tokens, width)));
+        }
         line(s, 1, format!("if t0 + {t}u < p.n_tokens {{"));
         for r in 0..ROWS {
-            let next = format!("sum{}_{t}", (r + 1) % ROWS);
-            line(s, 2, format!("if n0 + {r}u < count {{ finish(t0 + {t}u, n0 + {r}u, sum{r}_{t}, {next}); }}"));
+            let scaled = if along.norm { format!("sum{r}_{t} * inverse{t}") } else { format!("sum{r}_{t}") };
+            let beside = if along.adapter { format!(" + beside{r}[{t}]") } else { String::new() };
+            line(s, 2, format!("let value{r} = {scaled}{beside};"));
+        }
+        for r in 0..ROWS {
+            let at = format!("t0 + {t}u, n0 + {r}u");
+            let put = format!("put({at}, standing({at}) + value{r}, value{});", (r + 1) % ROWS);
+            line(s, 2, format!("if n0 + {r}u < count {{ {put} }}"));
         }
         line(s, 1, "}".into());
     }
@@ -55,12 +68,37 @@ fn line(s: &mut String, depth: usize, text: String) {
     let _ = writeln!(s, "{:1$}{text}", "", 4 * depth);
 }
 
+/// Token t's sum of squares, from the lanes that brought its quads.
+fn squares(t: u32, tokens: u32, width: u32) -> String {
+    if tokens == 1 {
+        let each: Vec<_> = (0..width).map(|lane| format!("subgroupBroadcast(squares0, {lane}u)")).collect();
+        return each.join(" + ");
+    }
+    format!("subgroupBroadcast(squares{}, {}u)", t / width, t % width)
+}
+
+/// The quad at `i` of x, weighted where a norm comes first; its squares are summed.
+fn load(s: &mut String, depth: usize, along: Along, (name, squares): (&str, u32), i: &str, norm: &str) {
+    if along.norm {
+        line(s, depth, format!("let raw_{name} = x[{i}];"));
+        line(s, depth, format!("squares{squares} += dot(raw_{name}, raw_{name});"));
+        line(s, depth, format!("let {name} = raw_{name} * norm_quad({norm});"));
+    } else {
+        line(s, depth, format!("let {name} = x[{i}];"));
+    }
+}
+
 /// One token: lanes bring neighbouring quads of it.
-fn one(s: &mut String, width: u32) {
+fn one(s: &mut String, width: u32, along: Along) {
+    if along.norm {
+        line(s, 1, "var squares0 = 0.0;".into());
+    }
     line(s, 1, format!("let lane_quad = x_row(0u) / 4u + sub % {width}u;"));
     line(s, 1, "for (var k = 0u; k < p.k; k += 32u) {".into());
-    for load in 0..8 / width {
-        line(s, 2, format!("let load{load} = x[lane_quad + k / 4u + {}u];", load * width));
+    for i in 0..8 / width {
+        let at = format!("k / 4u + {}u", i * width);
+        let norm = format!("sub % {width}u + {at}");
+        load(s, 2, along, (&format!("load{i}"), 0), &format!("lane_quad + {at}"), &norm);
     }
     for j in 0..8 {
         line(s, 2, format!("let x{j} = subgroupBroadcast(load{}, {}u);", j / width, j % width));
@@ -80,18 +118,24 @@ fn one(s: &mut String, width: u32) {
 }
 
 /// Several tokens: lanes bring the same quad of different ones.
-fn several(s: &mut String, tokens: u32, width: u32) {
+fn several(s: &mut String, tokens: u32, width: u32, along: Along) {
     let loads = tokens / width;
     for load in 0..loads {
         let token = format!("min(t0 + {}u + sub % {width}u, p.n_tokens - 1u)", load * width);
         line(s, 1, format!("let quad{load} = x_row({token}) / 4u;"));
+        if along.norm {
+            line(s, 1, format!("var squares{load} = 0.0;"));
+        }
     }
     line(s, 1, "for (var k = 0u; k < p.k; k += 32u) {".into());
     (0..ROWS).for_each(|r| line(s, 2, format!("let run{r} = run(row{r} + k);")));
     for j in 0..8 {
         let half = if j < 4 { "x" } else { "y" };
         line(s, 2, "{".into());
-        (0..loads).for_each(|l| line(s, 3, format!("let load{l} = x[quad{l} + k / 4u + {j}u];")));
+        for i in 0..loads {
+            let at = format!("k / 4u + {j}u");
+            load(s, 3, along, (&format!("load{i}"), i), &format!("quad{i} + {at}"), &at);
+        }
         for r in 0..ROWS {
             line(s, 3, format!("let w{r} = part(run{r}, {j}u) * run{r}.d.{half} + run{r}.m.{half};"));
         }

@@ -8,13 +8,17 @@ mod forms;
 mod grid;
 mod lanes;
 
-pub use forms::{Few, Forms, Many, Variant};
+pub use forms::{FEW_TOKENS, Few, Forms, Many, Variant};
 pub use grid::{work, workgroups};
 
-use crate::{Access, Holds, Kernel, KvType, Params, QuantType, params};
+use crate::{Access, Along, Holds, Kernel, KvType, Params, QuantType, params};
 
 /// Rows of W that a workgroup of the vector form takes.
 const VECTOR_ROWS: u32 = 4;
+/// Invocations in a workgroup of [`Variant::Quads`] and [`Variant::Subgroups`].
+const FEW_LANES: u32 = 64;
+/// Lanes that share two rows of W in the first of them.
+const FEW_PLACES: u32 = 32;
 /// Rows (or columns) of W that a workgroup of the tiled forms takes.
 const TILE: u32 = 64;
 /// Texels in a line of a texture that holds weights.
@@ -41,6 +45,15 @@ const LOADS_TRANSPOSED: &str = file!("shared/loads_transposed");
 const SPLIT: &str = file!("shared/split");
 const PRODUCT: &str = file!("shared/product");
 const GATED_PRODUCT: &str = file!("shared/gated_product");
+const NORMED: &str = file!("shared/normed");
+const NOT_NORMED: &str = file!("shared/not_normed");
+const ADAPTED: &str = file!("shared/adapted");
+const NOT_ADAPTED: &str = file!("shared/not_adapted");
+const TOTALS: &str = file!("shared/totals");
+const SUBGROUP_TOTALS: &str = file!("shared/subgroup_totals");
+const PUT_HEAD: &str = file!("shared/put_head");
+const ATTENTION_ONLY: &str = file!("shared/attention_only");
+const ATTENTION_HEADS: &str = file!("shared/attention_heads");
 const HEADS: &str = file!("shared/heads");
 const RUN: &str = file!("shared/run");
 const WEIGHTS: &str = file!("shared/weights");
@@ -54,18 +67,23 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         source.push_str(part);
     };
     match variant {
-        Variant::Lanes(tokens) => add(&lanes::source(tokens, forms)),
+        Variant::Lanes(tokens) => add(&lanes::source(tokens, along(kernel), forms)),
         _ => add(own(kernel, variant)),
     }
     let shared: &[&str] = match kernel {
         Kernel::EmbedRows(_) => &[GRID],
         Kernel::MatmulQ(_) => &[GRID, PRODUCT],
-        Kernel::MatmulGated(_) => &[GRID, GATED_PRODUCT, MATH, ACTIVATION],
+        Kernel::MatmulGated(_) | Kernel::MatmulFew(_, Along { gate: true, .. }) => {
+            &[GRID, GATED_PRODUCT, MATH, ACTIVATION]
+        }
+        Kernel::MatmulFew(..) => &[GRID, PRODUCT],
         Kernel::MatmulQT(_) => &[],
         Kernel::MatmulF32 => &[PROBLEM],
         Kernel::RmsNorm | Kernel::RmsNormBackward | Kernel::AddNorm => &[GRID, REDUCE],
-        Kernel::QkvHeads(_) | Kernel::QkvHeadsBackward => &[GRID, REDUCE, TURN, HEADS],
-        Kernel::Attention(_) => &[GRID, MATH, REDUCE, PAGED, WALK],
+        Kernel::QkvHeads(_) => &[GRID, REDUCE, TURN, HEADS, PUT_HEAD],
+        Kernel::QkvHeadsBackward => &[GRID, REDUCE, TURN, HEADS],
+        Kernel::Attention(_) => &[GRID, MATH, REDUCE, PAGED, ATTENTION_ONLY],
+        Kernel::HeadsAttention(_) => &[GRID, MATH, REDUCE, PAGED, TURN, HEADS, PUT_HEAD, ATTENTION_HEADS],
         Kernel::AttentionBackwardQ => &[GRID, MATH, PAGED, WALK],
         Kernel::AttentionBackwardKv => &[GRID, MATH, REDUCE, PAGED, WALK],
         Kernel::GatedActivation | Kernel::GatedActivationBackward => &[GRID, MATH, ACTIVATION],
@@ -83,8 +101,8 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
     shared.iter().for_each(|part| add(part));
     match (kernel, variant) {
         // Lanes of a workgroup, and the keys or queries that it takes at a time.
-        (Kernel::Attention(_), Variant::Wide) => add("const LANES = 256u;\nconst KEYS = 128u;\n"),
-        (Kernel::Attention(_), _) => add("const LANES = 64u;\nconst KEYS = 64u;\n"),
+        (Kernel::Attention(_) | Kernel::HeadsAttention(_), Variant::Wide) => add("const LANES = 256u;\n"),
+        (Kernel::Attention(_) | Kernel::HeadsAttention(_), _) => add("const LANES = 64u;\n"),
         (Kernel::AttentionBackwardQ, Variant::Wide) => add("const LANES = 256u;\nconst KEYS = 64u;\n"),
         (Kernel::AttentionBackwardQ, _) => add("const LANES = 64u;\nconst KEYS = 64u;\n"),
         (Kernel::AttentionBackwardKv, Variant::Wide) => add("const LANES = 256u;\nconst QUERIES = 64u;\n"),
@@ -93,6 +111,16 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         (_, Variant::Narrow | Variant::Tiled) => add(LOADS),
         (Kernel::MatmulQ(_) | Kernel::MatmulGated(_), Variant::Split(_)) => add(LOADS),
         _ => {}
+    }
+    if variant.by_quads() {
+        let along = along(kernel);
+        add(if along.norm { NORMED } else { NOT_NORMED });
+        add(if along.adapter { ADAPTED } else { NOT_ADAPTED });
+    }
+    if let Variant::Quads | Variant::Subgroups = variant {
+        add(&format!("const LANES = {FEW_LANES}u;\nconst PLACES = {}u;\n", forms.places(variant)));
+        add(parts(along(kernel)));
+        add(if variant == Variant::Quads { TOTALS } else { SUBGROUP_TOTALS });
     }
     if let Variant::Split(side) = variant {
         add(&format!("const SIDE = {side}u;\n"));
@@ -121,11 +149,8 @@ fn header(kernel: Kernel, variant: Variant, texture: bool) -> String {
         let (space, ty) = match b.holds {
             Holds::Weights if texture => (String::new(), "texture_2d<u32>"),
             Holds::Weights => (format!("<storage, {access}>"), "array<vec4<u32>>"),
-            // These take x by quads.
-            Holds::F32 if matches!(variant, Variant::Lanes(_)) && b.access == Access::Read => {
-                (format!("<storage, {access}>"), "array<vec4<f32>>")
-            }
-            Holds::F32 => (format!("<storage, {access}>"), "array<f32>"),
+            Holds::Quads if variant.by_quads() => (format!("<storage, {access}>"), "array<vec4<f32>>"),
+            Holds::F32 | Holds::Quads => (format!("<storage, {access}>"), "array<f32>"),
             Holds::U32 => (format!("<storage, {access}>"), "array<u32>"),
         };
         text += &format!("@group(0) @binding({i}) var{space} {}: {ty};\n", b.name);
@@ -136,11 +161,30 @@ fn header(kernel: Kernel, variant: Variant, texture: bool) -> String {
     text
 }
 
+/// What is summed over the lanes that share two rows, and where: the rows; with a norm the squares; and with both what an
+/// adapter adds to the rows, which the norm does not scale.
+const fn parts(along: Along) -> &'static str {
+    match (along.norm, along.adapter) {
+        (false, _) => "const PARTS = 2u;\nconst SQUARES = 0u;\nconst BESIDE = 0u;\n",
+        (true, false) => "const PARTS = 3u;\nconst SQUARES = 2u;\nconst BESIDE = 0u;\n",
+        (true, true) => "const PARTS = 5u;\nconst SQUARES = 2u;\nconst BESIDE = 3u;\n",
+    }
+}
+
+/// What a product takes along.
+const fn along(kernel: Kernel) -> Along {
+    match kernel {
+        Kernel::MatmulFew(_, along) => along,
+        _ => Along { norm: false, adapter: false, gate: false },
+    }
+}
+
 const fn fields(kernel: Kernel) -> &'static str {
     match kernel {
         Kernel::EmbedRows(_) => params::EmbedRows::WGSL,
         Kernel::MatmulQ(_) | Kernel::MatmulQT(_) => params::MatmulQ::WGSL,
         Kernel::MatmulGated(_) => params::MatmulGated::WGSL,
+        Kernel::MatmulFew(..) => params::MatmulFew::WGSL,
         Kernel::MatmulF32 => params::MatmulF32::WGSL,
         Kernel::RmsNorm | Kernel::RmsNormBackward => params::RmsNorm::WGSL,
         Kernel::AddNorm => params::AddNorm::WGSL,
@@ -149,6 +193,7 @@ const fn fields(kernel: Kernel) -> &'static str {
         Kernel::Attention(_) | Kernel::AttentionDelta | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
             params::Attention::WGSL
         }
+        Kernel::HeadsAttention(_) => params::HeadsAttention::WGSL,
         Kernel::GatedActivation | Kernel::GatedActivationBackward => params::GatedActivation::WGSL,
         Kernel::LogitsReduce | Kernel::LogitsBackward => params::Logits::WGSL,
         Kernel::Add => params::Add::WGSL,
@@ -162,6 +207,8 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
     match kernel {
         Kernel::EmbedRows(_) => file!("embed_rows"),
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if variant == Variant::Vector => file!("matmul_q_vector"),
+        Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if variant.by_quads() => file!("matmul_few"),
+        Kernel::MatmulFew(..) => file!("matmul_few"),
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if matches!(variant, Variant::Split(_)) => {
             file!("matmul_q_split")
         }
@@ -179,7 +226,7 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::ScatterRows => file!("scatter_rows"),
         Kernel::GatherRows => file!("gather_rows"),
         Kernel::MoveRows => file!("move_rows"),
-        Kernel::Attention(_) => file!("attention"),
+        Kernel::Attention(_) | Kernel::HeadsAttention(_) => file!("attention"),
         Kernel::AttentionDelta => file!("attention_delta"),
         Kernel::AttentionBackwardQ => file!("attention_backward_q"),
         Kernel::AttentionBackwardKv => file!("attention_backward_kv"),
@@ -203,6 +250,13 @@ const fn cache_access(kernel: Kernel) -> &'static [&'static str] {
         Kernel::Attention(KvType::F32) => &[file!("kv/f32"), file!("kv/read_f32")],
         Kernel::Attention(KvType::F16) => &[file!("kv/f16"), file!("kv/read_f16")],
         Kernel::Attention(KvType::Q8_0) => &[file!("kv/q8_0"), file!("kv/read_q8_0")],
+        Kernel::HeadsAttention(KvType::F32) => &[file!("kv/f32"), file!("kv/read_f32"), file!("kv/write_f32")],
+        Kernel::HeadsAttention(KvType::F16) => {
+            &[file!("kv/f16"), file!("kv/read_f16"), file!("kv/stage"), file!("kv/write_f16")]
+        }
+        Kernel::HeadsAttention(KvType::Q8_0) => {
+            &[file!("kv/q8_0"), file!("kv/read_q8_0"), file!("kv/stage"), file!("kv/write_q8_0")]
+        }
         _ => &[],
     }
 }

@@ -1,25 +1,24 @@
-// Parts of the products of the query with four keys: every PARTS-th word.
+// Parts of the products of the query with four keys: every PARTS-th word, four of them on their way together.
 fn query_keys(query: u32, rows: vec4<u32>, part: u32) -> vec4<f32> {
     var product = vec4(0.0);
-    for (var first = part; first < row_words(); first += 2u * PARTS) {
-        for (var c = 0u; c < 2u; c += 1u) {
-            let i = first + c * PARTS;
-            if i < row_words() {
-                let at = vec2(q[query + 2u * i], q[query + 2u * i + 1u]);
-                product += vec4(
-                    dot(at, unpack2x16float(k[rows.x + i])),
-                    dot(at, unpack2x16float(k[rows.y + i])),
-                    dot(at, unpack2x16float(k[rows.z + i])),
-                    dot(at, unpack2x16float(k[rows.w + i])),
-                );
-            }
+    for (var first = part; first < row_words(); first += 4u * PARTS) {
+        for (var c = 0u; c < 4u; c += 1u) {
+            // Beyond the last word it is taken again, times zero.
+            let i = min(first + c * PARTS, row_words() - 1u);
+            let two = vec2(q[query + 2u * i], q[query + 2u * i + 1u]);
+            let at = select(vec2(0.0), two, first + c * PARTS < row_words());
+            product += vec4(
+                dot(at, unpack2x16float(keys[rows.x + i])),
+                dot(at, unpack2x16float(keys[rows.y + i])),
+                dot(at, unpack2x16float(keys[rows.z + i])),
+                dot(at, unpack2x16float(keys[rows.w + i])),
+            );
         }
     }
     return product;
 }
 
-// Dimension d of a value.
-fn value_at(row: u32, d: u32) -> f32 {
-    let pair = unpack2x16float(v[row + d / 2u]);
-    return select(pair.x, pair.y, (d & 1u) == 1u);
+// Dimensions d, which is even, and d + 1 of a value; beyond the last one anything that is there.
+fn value_pair(row: u32, d: u32) -> vec2<f32> {
+    return unpack2x16float(values[row + min(d / 2u, row_words() - 1u)]);
 }

@@ -3,8 +3,8 @@ fn byte(word: u32, i: u32) -> f32 {
 }
 
 fn word_product(at: vec4<f32>, block: u32, i: u32) -> f32 {
-    let word = k[block + 1u + i];
-    return bitcast<f32>(k[block]) * dot(at, vec4(byte(word, 0u), byte(word, 1u), byte(word, 2u), byte(word, 3u)));
+    let word = keys[block + 1u + i];
+    return bitcast<f32>(keys[block]) * dot(at, vec4(byte(word, 0u), byte(word, 1u), byte(word, 2u), byte(word, 3u)));
 }
 
 // Parts of the products of the query with four keys: every PARTS-th word of four dimensions.
@@ -24,8 +24,10 @@ fn query_keys(query: u32, rows: vec4<u32>, part: u32) -> vec4<f32> {
     return product;
 }
 
-// Dimension d of a value.
-fn value_at(row: u32, d: u32) -> f32 {
-    let block = row + d / 32u * 9u;
-    return bitcast<f32>(v[block]) * byte(v[block + 1u + d % 32u / 4u], d % 4u);
+// Dimensions d, which is even, and d + 1 of a value; beyond the last one anything that is there.
+fn value_pair(row: u32, d: u32) -> vec2<f32> {
+    let here = min(d, p.head_dim - 2u);
+    let block = row + here / 32u * 9u;
+    let word = values[block + 1u + here % 32u / 4u];
+    return bitcast<f32>(values[block]) * vec2(byte(word, here % 4u), byte(word, here % 4u + 1u));
 }

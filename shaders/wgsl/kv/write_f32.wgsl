@@ -7,5 +7,5 @@ fn put_value(row: u32, d: u32, value: f32) {
     values[row + d] = value;
 }
 
-// What is left to do when all dimensions were put.
-fn flush(row: u32, is_key: bool, lane: u32) {}
+// What is left to do when all dimensions were put, and a barrier.
+fn flush(row: u32, is_key: bool, lane: u32, lanes: u32) {}

@@ -4,14 +4,23 @@ fn row_count() -> u32 {
 }
 
 fn weights_row(n: u32) -> u32 {
-    return (n / 2u + (n & 1u) * p.n) * p.k;
+    return column(n) * p.k;
 }
 
 fn x_row(t: u32) -> u32 {
     return t * p.k;
 }
 
-fn finish(t: u32, n: u32, value: f32, next: f32) {
+// The column of gates and ups that row n makes.
+fn column(n: u32) -> u32 {
+    return n / 2u + (n & 1u) * p.n;
+}
+
+fn standing(t: u32, n: u32) -> f32 {
+    return 0.0;
+}
+
+fn put(t: u32, n: u32, value: f32, next: f32) {
     if (n & 1u) == 0u {
         y[t * p.n + n / 2u] = activation(p.kind, value).x * next;
     }

@@ -11,12 +11,20 @@ fn x_row(t: u32) -> u32 {
     return p.x_offset + t * p.x_stride;
 }
 
-// The product of token t with row n; `next` is that with row n + 1 where n is even.
-fn finish(t: u32, n: u32, value: f32, next: f32) {
-    let at = p.y_offset + t * p.y_stride + n;
+// The column of y that row n makes.
+fn column(n: u32) -> u32 {
+    return p.y_offset + n;
+}
+
+// What the product of token t with row n is added to.
+fn standing(t: u32, n: u32) -> f32 {
     if p.accumulate != 0u {
-        y[at] += value;
-    } else {
-        y[at] = value;
+        return y[t * p.y_stride + column(n)];
     }
+    return 0.0;
+}
+
+// The value of token t at row n; `next` is that at row n + 1 where n is even.
+fn put(t: u32, n: u32, value: f32, next: f32) {
+    y[t * p.y_stride + column(n)] = value;
 }

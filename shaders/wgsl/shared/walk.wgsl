@@ -1,4 +1,4 @@
-// How the attention kernels share out the walk over keys (or queries, for gradients of keys) among their lanes.
+// How the backward kernels of attention share out the walk over keys (or queries, for gradients of keys) among their lanes.
 
 // Lanes that share the product of a query with a key, and a stride that spreads their sums over the banks.
 const PARTS = 16u;

@@ -56,7 +56,9 @@ impl Cache {
     pub(super) fn forms(&self, subgroups: Option<(u32, u32)>) -> Option<Forms> {
         let text = String::from_utf8(read(&self.file("forms")?)?).ok()?;
         let mut words = text.split_whitespace();
-        let few = [Few::Split, Few::Lanes].into_iter().find(|f| words.clone().next() == Some(few_name(*f)))?;
+        let few = [Few::Split, Few::Subgroups, Few::Lanes]
+            .into_iter()
+            .find(|f| words.clone().next() == Some(few_name(*f)))?;
         words.next();
         let many = [Many::Tiles, Many::Split, Many::Lanes]
             .into_iter()
@@ -68,7 +70,7 @@ impl Cache {
             _ => return None,
         };
         let forms = Forms { few, many, textures, subgroups };
-        (forms.lanes() || (few == Few::Split && many != Many::Lanes)).then_some(forms)
+        (forms.can(few) && (forms.lanes() || many != Many::Lanes)).then_some(forms)
     }
 
     /// Writes them.
@@ -103,7 +105,7 @@ fn key(about: &wgpu::AdapterInfo) -> String {
     let forms = Forms { subgroups: Some((8, 8)), ..Forms::PLAIN };
     let kernel = Kernel::MatmulQ(QuantType::Q4_1);
     for variant in Variant::all(kernel, &forms) {
-        hash.update(wgsl::source(kernel, *variant, &forms, true).as_bytes());
+        hash.update(wgsl::source(kernel, variant, &forms, true).as_bytes());
     }
     hash.update(env!("CARGO_PKG_VERSION").as_bytes());
     hex(&hash.finalize()[..8])
@@ -112,6 +114,7 @@ fn key(about: &wgpu::AdapterInfo) -> String {
 fn few_name(few: Few) -> &'static str {
     match few {
         Few::Split => "split",
+        Few::Subgroups => "subgroups",
         Few::Lanes => "lanes",
     }
 }

@@ -202,8 +202,9 @@ impl WgpuDevice {
     #[must_use]
     pub fn with_forms(self, forms: Forms) -> Self {
         let able = Forms { subgroups: self.subgroups, ..forms };
-        let many = if able.many == Many::Lanes { Many::Tiles } else { able.many };
-        let forms = if able.lanes() { able } else { Forms { few: Few::Split, many, ..able } };
+        let few = if able.can(able.few) { able.few } else { Few::Split };
+        let many = if able.many == Many::Lanes && !able.lanes() { Many::Tiles } else { able.many };
+        let forms = Forms { few, many, ..able };
         Self { forms: forms.into(), ..self }
     }
 

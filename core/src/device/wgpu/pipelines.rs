@@ -126,9 +126,11 @@ impl Pipelines {
             kernel,
             Kernel::MatmulQ(_)
                 | Kernel::MatmulGated(_)
+                | Kernel::MatmulFew(..)
                 | Kernel::MatmulQT(_)
                 | Kernel::MatmulF32
                 | Kernel::Attention(_)
+                | Kernel::HeadsAttention(_)
                 | Kernel::AttentionBackwardQ
                 | Kernel::AttentionBackwardKv
         );

@@ -13,6 +13,8 @@ const ROWS: usize = 1024;
 const COLS: usize = 1024;
 /// Tokens of a product of many.
 const TOKENS: usize = 64;
+/// Products of one token in a pass: one alone is over before it can be measured.
+const TIMES: usize = 16;
 /// Times that each is run after it was compiled.
 const RUNS: usize = 3;
 /// Weights in textures are slower for what no measurement here sees (embeddings, the backward pass): they must win by
@@ -37,7 +39,7 @@ pub(super) fn forms(gpu: &WgpuDevice, subgroups: Option<(u32, u32)>) -> Result<F
     };
     let texture = gpu.texture(&bench.weights)?;
     let by_lanes = plain.lanes();
-    let few: &[Few] = if by_lanes { &[Few::Split, Few::Lanes] } else { &[Few::Split] };
+    let few: Vec<_> = [Few::Split, Few::Subgroups, Few::Lanes].into_iter().filter(|few| plain.can(*few)).collect();
     let many: &[Many] = if by_lanes { &[Many::Tiles, Many::Split, Many::Lanes] } else { &[Many::Tiles, Many::Split] };
     let mut best: Option<(f64, Forms)> = None;
     for (weights, textures) in [(Some(&bench.weights), false), (texture.as_ref(), true)] {
@@ -47,7 +49,7 @@ pub(super) fn forms(gpu: &WgpuDevice, subgroups: Option<(u32, u32)>) -> Result<F
         let all = many.iter().map(|many| Forms { many: *many, textures, ..plain });
         let (more, many) = bench.fastest(all, weights, TOKENS)?;
         // A chat spends about as long on its prompts as on its answers.
-        let cost = one.as_secs_f64() * TOKENS as f64 + more.as_secs_f64() * 4.0;
+        let cost = one.as_secs_f64() * (TOKENS / TIMES) as f64 + more.as_secs_f64() * 4.0;
         if best.is_none_or(|(c, _)| cost < MARGIN * c) {
             best = Some((cost, Forms { few: few.few, ..many }));
         }
@@ -93,7 +95,9 @@ impl Bench<'_> {
             ..Default::default()
         };
         let mut rec = Recording::new();
-        rec.push(Kernel::MatmulQ(QuantType::Q4_1), &p, &[&self.x, weights, &self.y])?;
+        for _ in 0..if tokens == 1 { TIMES } else { 1 } {
+            rec.push(Kernel::MatmulQ(QuantType::Q4_1), &p, &[&self.x, weights, &self.y])?;
+        }
         let mut best = Duration::MAX;
         for run in 0..=RUNS {
             let start = Instant::now();

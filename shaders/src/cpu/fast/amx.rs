@@ -123,7 +123,7 @@ unsafe fn tiles<const TERMS: usize>(team: &Team<'_>, cut: &Cut) -> [Tiles<TERMS>
 
 /// Whether it has done the product: types of groups and many tokens it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
+pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if job.tokens() < TOKENS {
         return false;
     }
@@ -143,7 +143,7 @@ pub(super) unsafe fn transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], t
 
 /// Rows of W on the left, tokens on the right.
 #[inline(always)]
-unsafe fn rows_of<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
+unsafe fn rows_of<R: Floats>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     let (n, groups) = (p.n as usize, p.k as usize / DEPTH);
     let cut = Cut::of::<EXACT>(job.tokens(), groups, job.gate.is_some());

@@ -44,7 +44,7 @@ trait Nibbles: Registers {
 
 /// Whether it has done the product: types of nibbles with a scale for 32, and a few tokens it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
-pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
+pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if !TOKENS.contains(&job.tokens()) {
         return false;
     }
@@ -61,7 +61,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
 }
 
 #[inline(always)]
-unsafe fn run<R: Nibbles>(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) {
+unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     let (tokens, groups) = (job.tokens(), p.k as usize / DEPTH);
     let blocks = tokens.div_ceil(BLOCK);

@@ -17,7 +17,7 @@ const MOST_ROWS: usize = 16;
 const LANES: usize = 8;
 
 #[inline(always)]
-pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>) {
+pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     // SAFETY: the contract of `cpu::run`.
     unsafe {
@@ -60,7 +60,7 @@ impl<U: Unpack, const FMA: bool> Dots for Expanded<'_, U, FMA> {
 
 /// The product by `dots`.
 #[inline(always)]
-pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job, s: &[Slot], team: &Team<'_>, dots: &D) {
+pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, dots: &D) {
     let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     let mut sums = [0.0f32; MOST_ROWS * MOST_TOKENS];
@@ -90,6 +90,15 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job, s: &[Slot], team:
                             put(to, sums[t..].iter().step_by(tokens).copied(), accumulate);
                         }
                     }
+                }
+            }
+            if let Some(added) = &job.added {
+                for t in 0..tokens {
+                    let y = y0 + t * stride;
+                    added.add(t, p.y_offset as usize + start, s[2].f32_mut(y + start..y + end));
+                }
+                for (t, ups) in ups.chunks_exact_mut(rows).enumerate() {
+                    added.add(t, n + start, &mut ups[..end - start]);
                 }
             }
             if let Some(kind) = job.gate {

@@ -25,7 +25,7 @@ pub(super) trait Floats: Registers {
 
 /// Whether it has done the product: types of groups and a few tokens it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
+pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if !TOKENS.contains(&job.tokens()) {
         return false;
     }
@@ -34,7 +34,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
 }
 
 #[inline(always)]
-unsafe fn run<R: Floats>(job: &Job, s: &[Slot], team: &Team<'_>) {
+unsafe fn run<R: Floats>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     // SAFETY: the contract of `cpu::run`.
     unsafe {

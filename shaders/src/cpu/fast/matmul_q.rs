@@ -24,16 +24,38 @@ fn depth(k: usize, group: usize) -> usize {
 
 /// A product to do: `matmul_q`, or `matmul_gated` as two of them with an activation after. One form for both: each
 /// is compiled for every weight type.
-pub(crate) struct Job {
+pub(crate) struct Job<'a> {
     /// The product, of the gates where there are any; the ups are as many rows further on.
-    pub(super) p: params::MatmulQ,
+    pub(crate) p: params::MatmulQ,
     /// The activation.
-    pub(super) gate: Option<u32>,
+    pub(crate) gate: Option<u32>,
+    /// What an adapter adds, where there are few tokens.
+    pub(crate) added: Option<Added<'a>>,
 }
 
-impl Job {
+/// Pairs of an adapter beside a product.
+pub(crate) struct Added<'a> {
+    pub(crate) p: &'a params::MatmulFew,
+    pub(crate) ax: &'a [f32],
+    pub(crate) adapter: &'a [f32],
+}
+
+impl Added<'_> {
+    /// Adds to token t's values of the stack's columns from `column` on.
+    #[inline(always)]
+    pub(super) fn add(&self, t: usize, column: usize, to: &mut [f32]) {
+        let rank = self.p.rank as usize;
+        let ax = &self.ax[t * self.p.ax_stride as usize..];
+        for (i, to) in to.iter_mut().enumerate() {
+            let (at, first) = self.p.pair((column + i) as u32);
+            *to += self.p.scale * crate::math::dot(&self.adapter[at..at + rank], &ax[first..first + rank]);
+        }
+    }
+}
+
+impl Job<'_> {
     pub(crate) fn plain(p: params::MatmulQ) -> Self {
-        Self { p, gate: None }
+        Self { p, gate: None, added: None }
     }
 
     pub(crate) fn gated(g: &params::MatmulGated) -> Self {
@@ -46,7 +68,7 @@ impl Job {
             y_stride: g.n,
             ..Default::default()
         };
-        Self { p, gate: Some(g.kind) }
+        Self { p, gate: Some(g.kind), added: None }
     }
 
     /// Rows of x.
@@ -61,7 +83,7 @@ impl Job {
 }
 
 #[inline(always)]
-pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job, s: &[Slot], team: &Team<'_>, level: Level) {
+pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, level: Level) {
     let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     if tokens < PANEL_TOKENS {

@@ -32,7 +32,7 @@ mod vnni;
 use super::{Level, Slot, Team};
 use crate::{KvType, QuantType, params};
 pub(super) use matmul_f32::run as matmul_f32;
-pub(super) use matmul_q::Job;
+pub(super) use matmul_q::{Added, Job};
 use unpack::*;
 
 /// Runs a product with the unpacking of a type: AVX2's where there is one, the plain one otherwise.
@@ -79,7 +79,7 @@ macro_rules! with_unpack {
 }
 
 #[inline(always)]
-pub(super) unsafe fn matmul_q(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>, level: Level) {
+pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>, level: Level) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the contract of `cpu::run`; the instructions were looked for.
     unsafe {

@@ -57,7 +57,7 @@ trait Wide: Registers {
 
 /// Whether it has done the product: types of groups and one token it does.
 #[target_feature(enable = "avx2,fma,f16c,bmi2,avx512f,avx512bw,avx512dq,avx512vl,avx512vnni")]
-pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
+pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if job.tokens() != 1 {
         return false;
     }
@@ -66,7 +66,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
 }
 
 #[inline(always)]
-unsafe fn run<R: Wide>(job: &Job, s: &[Slot], team: &Team<'_>) {
+unsafe fn run<R: Wide>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     // SAFETY: the contract of `cpu::run`.
     unsafe {
         let r = R::over(job.p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));

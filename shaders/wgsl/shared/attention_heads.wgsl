@@ -1,0 +1,58 @@
+// Lanes that bring the query, the key and the value to where they go; a last part of the lanes has nothing to bring.
+const BRINGING = LANES / 4u;
+
+var<workgroup> squares: array<f32, LANES>;
+
+fn turned_by(t: u32) -> f32 {
+    return f32(position(t));
+}
+
+fn cell_of(t: u32) -> u32 {
+    return cell(sequence(t), position(t));
+}
+
+// No backward pass follows.
+fn note(i: u32, value: f32) {}
+
+// All workgroups of a group of heads bring the same key and value, so that none waits for another.
+@compute @workgroup_size(LANES)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) lane: u32,
+) {
+    let i = flat(group, groups);
+    if i >= p.n_tokens * p.n_heads {
+        return;
+    }
+    let t = i / p.n_heads;
+    let g = i % p.n_heads / (p.n_heads / p.n_kv_heads);
+    let role = lane / BRINGING;
+    let own = lane % BRINGING;
+    let h = select(p.n_heads + (role - 1u) * p.n_kv_heads + g, i % p.n_heads, role == 0u);
+    let at = t * (p.n_heads + 2u * p.n_kv_heads) + h;
+    var inv = 1.0;
+    if p.norm != 0u {
+        if role < 2u {
+            squares[lane] = squares_of_head(at, h, own, BRINGING);
+        }
+        workgroupBarrier();
+        if role < 2u {
+            var sum = 0.0;
+            for (var j = 0u; j < BRINGING; j += 1u) {
+                sum += squares[role * BRINGING + j];
+            }
+            inv = inverse_rms_of_head(sum);
+        }
+    }
+    if role < 3u {
+        put_head(t, at, h, inv, own, BRINGING);
+    }
+    workgroupBarrier();
+    if role == 1u || role == 2u {
+        flush(cache_row(t, h), role == 1u, own, BRINGING);
+    }
+    storageBarrier();
+    workgroupBarrier();
+    attend(i, lane);
+}
