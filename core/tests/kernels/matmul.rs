@@ -263,9 +263,17 @@ fn several_tiles() {
 #[test]
 fn matmul_f32() {
     let mut random = Random::new(5);
-    for (m, n, k) in
-        [(1, 5, 33), (5, 1, 1), (17, 16, 40), (35, 70, 3), (3, 33, 64), (1, 16, 300), (40, 37, 150), (131, 37, 50)]
-    {
+    for (m, n, k) in [
+        (1, 5, 33),
+        (5, 1, 1),
+        (17, 16, 40),
+        (35, 70, 3),
+        (3, 33, 64),
+        (1, 16, 300),
+        (40, 37, 150),
+        (131, 13, 50),
+        (131, 759, 17),
+    ] {
         for (a_transposed, b_transposed, accumulate) in [(false, false, 0), (true, false, 1), (false, true, 1)] {
             let strides = |rows: usize, cols: usize, transposed: bool| {
                 if transposed { (1, rows as u32 + 1) } else { (cols as u32 + 2, 1) }

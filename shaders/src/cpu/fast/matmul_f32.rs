@@ -12,6 +12,8 @@ use crate::params;
 const DEPTH: usize = 256;
 /// Words of a B that is packed whole: it lies in a second-level cache beside rows of A and C.
 const WHOLE: usize = 1 << 16;
+/// Words of as many pages of 4 KiB as a core keeps the places of: a C that lies in more is walked row by row.
+const SPREAD: usize = 96 << 10;
 
 #[inline(always)]
 pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
@@ -29,7 +31,9 @@ pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, lev
     let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
     // SAFETY: passed on from the caller.
     unsafe {
-        if m >= 4 * rows_of(level) * team.count && (1..=WHOLE).contains(&(n * depth)) {
+        let fits = m >= 4 * rows_of(level) * team.count && (1..=WHOLE).contains(&(n * depth));
+        // A column of C that is spread over many pages is slow to walk; a single panel would be packed for each chunk.
+        if fits && (n <= COLS || m * p.c_row as usize > SPREAD) {
             by_rows(p, s, team, level);
         } else {
             by_panels(p, s, team, level);
@@ -44,20 +48,23 @@ unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Lev
     let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
     let rows = 2 * rows_of(level);
     let words = depth * COLS;
-    let mut packed = Vec::new();
+    // Written before it is read; to fill it with zeros first would take a tenth of the time.
+    let mut room = Vec::<f32>::with_capacity(n.div_ceil(COLS) * words);
+    let (packed, mut there) = (room.as_mut_ptr(), false);
     // SAFETY: the contract of `cpu::run`; a row of C is written by one thread.
     unsafe {
         let (a, b) = (s[0].f32()[p.a_offset as usize..].as_ptr(), s[1].f32()[p.b_offset as usize..].as_ptr());
         let c = s[2].f32_ptr().add(p.c_offset as usize);
         for m0 in team.chunks(m.div_ceil(rows)).map(|chunk| chunk * rows) {
-            if packed.is_empty() {
-                packed = vec![0.0f32; n.div_ceil(COLS) * words];
-                for (i, packed) in packed.chunks_exact_mut(words).enumerate() {
-                    columns(b.add(i * COLS * p.b_col as usize), p, depth, COLS.min(n - i * COLS), packed, level);
+            if !there {
+                there = true;
+                for i in 0..n.div_ceil(COLS) {
+                    let from = b.add(i * COLS * p.b_col as usize);
+                    columns(from, p, depth, COLS.min(n - i * COLS), packed.add(i * words), level);
                 }
             }
             let a = Strided { ptr: a.add(m0 * p.a_row as usize), row: p.a_row as usize, col: p.a_col as usize };
-            for (i, packed) in packed.chunks_exact(words).enumerate() {
+            for i in 0..n.div_ceil(COLS) {
                 let c = Target {
                     ptr: c.add(m0 * p.c_row as usize + i * COLS),
                     row: p.c_row as usize,
@@ -65,7 +72,7 @@ unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Lev
                     accumulate: p.accumulate != 0,
                     alpha: p.alpha,
                 };
-                panel(rows.min(m - m0), depth, a, packed.as_ptr(), c);
+                panel(rows.min(m - m0), depth, a, packed.add(i * words), c);
             }
         }
     }
@@ -92,7 +99,7 @@ unsafe fn by_panels(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: L
             for k0 in (0..depth).step_by(DEPTH) {
                 let len = DEPTH.min(depth - k0);
                 let from = b.add(k0 * p.b_row as usize + n0 * p.b_col as usize);
-                columns(from, p, len, cols, &mut packed, level);
+                columns(from, p, len, cols, packed.as_mut_ptr(), level);
                 let a = Strided {
                     ptr: a.add(m0 * p.a_row as usize + k0 * p.a_col as usize),
                     row: p.a_row as usize,
@@ -130,13 +137,13 @@ unsafe fn one_row(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
 
 /// Sixteen columns of B, `len` deep; missing columns are zero.
 #[inline(always)]
-unsafe fn columns(b: *const f32, p: &params::MatmulF32, len: usize, cols: usize, out: &mut [f32], level: Level) {
+unsafe fn columns(b: *const f32, p: &params::MatmulF32, len: usize, cols: usize, out: *mut f32, level: Level) {
     let (row, col) = (p.b_row as usize, p.b_col as usize);
     // SAFETY: the caller's ranges.
     unsafe {
         if col == 1 && cols == COLS {
             for k in 0..len {
-                out[k * COLS..][..COLS].copy_from_slice(std::slice::from_raw_parts(b.add(k * row), COLS));
+                out.add(k * COLS).copy_from_nonoverlapping(b.add(k * row), COLS);
             }
             return;
         }
@@ -144,13 +151,13 @@ unsafe fn columns(b: *const f32, p: &params::MatmulF32, len: usize, cols: usize,
             // Columns that are not there repeat the last one: nothing is written of them.
             let columns = std::array::from_fn(|j| b.add(j.min(cols - 1) * col));
             return match level {
-                Level::Portable => pack::transpose::<false>(&columns, len, out.as_mut_ptr()),
-                _ => pack::transpose::<true>(&columns, len, out.as_mut_ptr()),
+                Level::Portable => pack::transpose::<false>(&columns, len, out),
+                _ => pack::transpose::<true>(&columns, len, out),
             };
         }
         for k in 0..len {
             for j in 0..COLS {
-                out[k * COLS + j] = if j < cols { *b.add(k * row + j * col) } else { 0.0 };
+                *out.add(k * COLS + j) = if j < cols { *b.add(k * row + j * col) } else { 0.0 };
             }
         }
     }
