@@ -123,3 +123,42 @@ fn a_token_takes_few_dispatches() {
     dispatches(SMOLLM2, 5);
     dispatches(GEMMA3, 8);
 }
+
+/// What goes along with products of few tokens is what is done apart for many. A strong adapter makes much of roundings.
+fn few_are_as_many(name: &str, strength: f32) {
+    let Some(path) = model(name) else { return };
+    let model = Model::open(&path, &cpu()).unwrap();
+    let adapter = Adapter::new(&model, 6, 12.0, 3).unwrap();
+    let mut values = adapter.read(model.device()).unwrap();
+    for (i, (_, p)) in adapter.shape.pairs().enumerate() {
+        let b = &mut values[p.b..p.b + 6 * p.out];
+        b.iter_mut().enumerate().for_each(|(j, x)| *x = strength * (((i * 7 + j * 13) % 29) as f32 / 29.0 - 0.5));
+    }
+    adapter.write(model.device(), &values).unwrap();
+    let mut context = Context::new(&model, ContextParams { cache_tokens: 256, ..Default::default() }).unwrap();
+    let tokens: Vec<u32> = (0..12).map(|i| 40 + 91 * i).collect();
+    let mut last = |tokens: &[u32], at_once: usize, adapter: Option<&Adapter>| {
+        let seq = context.cache.create();
+        for tokens in tokens.chunks(at_once) {
+            context.forward(&[Span { seq, tokens, adapter }]).unwrap();
+        }
+        context.logits(&[(at_once - 1) as u32]).unwrap()
+    };
+    let want = last(&tokens, 12, Some(&adapter));
+    let range = want.iter().fold(0.0f32, |m, x| m.max(x.abs()));
+    let gap = |got: &[f32]| want.iter().zip(got).fold(0.0f32, |m, (a, b)| m.max((a - b).abs())) / range;
+    let without = gap(&last(&tokens, 12, None));
+    println!("{name}: the adapter makes {without:.1e}");
+    assert!(without > 0.02, "the adapter does too little: {without}");
+    for at_once in [1, 2, 3, 4] {
+        let gap = gap(&last(&tokens, at_once, Some(&adapter)));
+        println!("{name}, {at_once} at once: {gap:.1e}");
+        assert!(gap < 1e-3, "{name}, {at_once} at once: {gap}");
+    }
+}
+
+#[test]
+fn few_tokens_with_an_adapter_are_as_many() {
+    few_are_as_many(SMOLLM2, 1.0);
+    few_are_as_many(GEMMA3, 0.1);
+}
