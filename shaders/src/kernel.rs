@@ -121,6 +121,9 @@ pub enum Kernel {
     /// `logits[t, c] = grad[t] * ([c == target] − softmax(c))` in place.
     /// Bindings: logits (written), targets, state, grad `[T]`.
     LogitsBackward,
+    /// Draws tokens from rows of logits. Bindings: logits `[rows, V]`, draws (`[T]` of [`crate::sample::Draw`], as words),
+    /// out `[T, 2]` = (id as a word, its log p of all tokens).
+    Sample,
     /// `x += alpha * y`. Bindings: x (written), y.
     Add,
     /// `x[offset .. offset + n] = value`. Bindings: x.
@@ -191,6 +194,7 @@ impl Kernel {
             // Minus infinity can be stored as a word but not written in WGSL.
             Self::LogitsReduce => bind![Read logits F32, Read targets U32, Write state U32],
             Self::LogitsBackward => bind![Write logits F32, Read targets U32, Read state F32, Read grad F32],
+            Self::Sample => bind![Read logits F32, Read draws U32, Write out U32],
             Self::Add => bind![Write x F32, Read y F32],
             Self::Fill => bind![Write x F32],
             Self::SquaredNorm => bind![Read x F32, Write out F32],
@@ -224,6 +228,7 @@ impl Kernel {
             Self::GatedActivationBackward => "gated_activation_backward",
             Self::LogitsReduce => "logits_reduce",
             Self::LogitsBackward => "logits_backward",
+            Self::Sample => "sample",
             Self::Add => "add",
             Self::Fill => "fill",
             Self::SquaredNorm => "squared_norm",

@@ -14,6 +14,7 @@ mod kv;
 mod math;
 pub mod params;
 pub mod quant;
+pub mod sample;
 pub mod softmax;
 pub mod wgsl;
 

@@ -326,6 +326,13 @@ params! {
         /// 1: the first chunk; the state is begun anew.
         first: u32,
     }
+    /// For [`crate::Kernel::Sample`].
+    Sample {
+        /// Tokens drawn.
+        n: u32,
+        /// Logits in a row.
+        vocab: u32,
+    }
     /// For [`crate::Kernel::Add`].
     Add {
         /// Values.

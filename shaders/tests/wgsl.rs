@@ -20,6 +20,7 @@ fn kernels() -> Vec<Kernel> {
         Kernel::GatedActivationBackward,
         Kernel::LogitsReduce,
         Kernel::LogitsBackward,
+        Kernel::Sample,
         Kernel::Add,
         Kernel::Fill,
         Kernel::SquaredNorm,

@@ -5,7 +5,7 @@ use unspoken::align::Assistant;
 use unspoken::device::{Device, DeviceChoice};
 use unspoken::generate::{Request, SampleParams, generate};
 use unspoken::model::ContextParams;
-use unspoken::text::{Message, Specials};
+use unspoken::text::{Constraint, Message, Specials};
 use unspoken_tests::{GEMMA3, SMOLLM2, cpu, golden, ids, model};
 
 /// Tokens that must be the same. A case that is a near tie for an f32 model (`reference_margin` under 0.1) is
@@ -90,4 +90,43 @@ fn answers_together_are_answers_alone() {
     let group = generate(&mut a.context, &tokenizer, vec![group], |_, _| true).unwrap();
     assert_eq!(group.len(), 3);
     assert!(group[0].tokens != group[1].tokens || group[1].tokens != group[2].tokens);
+}
+
+#[test]
+fn a_grammar_and_watched_tokens_beside_free_answers() {
+    let Some(path) = model(SMOLLM2) else { return };
+    let device = cpu();
+    let mut a = Assistant::open(&path, &device, ContextParams { cache_tokens: 1024, ..Default::default() }).unwrap();
+    let tokenizer = a.tokenizer.clone();
+    let prompt = a.prompt(&[Message::user("Name a colour.")], "").unwrap();
+    let watch = [5, 1 << 20];
+    let sample = SampleParams { temperature: 1.0, top_p: 0.9, seed: 2, ..SampleParams::default() };
+    let requests = || {
+        let request = || Request { sample, ..Request::new(&prompt, 10) };
+        let constraint = Some(Constraint::from_regex(&tokenizer, "(red|green), (red|green)").unwrap());
+        vec![
+            Request { constraint, n: 2, ..request() },
+            Request { sample: SampleParams::greedy(), ..request() },
+            Request { watch: &watch, n: 2, ..request() },
+        ]
+    };
+    let got = generate(&mut a.context, &tokenizer, requests(), |_, _| true).unwrap();
+    assert!(
+        ["red, red", "red, green", "green, red", "green, green"].contains(&got[0].text.as_str()),
+        "{}",
+        got[0].text
+    );
+    let alone = vec![requests().swap_remove(1)];
+    let alone = generate(&mut a.context, &tokenizer, alone, |_, _| true).unwrap();
+    assert_eq!(alone[0].tokens, got[2].tokens);
+    for one in &got {
+        let watched = if one.request == 2 { 2 } else { 0 };
+        assert!(one.watched.len() == one.tokens.len() && one.watched.iter().all(|w| w.len() == watched));
+    }
+    assert!(got[4].watched.iter().all(|w| w[0] < 0.0 && w[1] == f32::NEG_INFINITY));
+    // Nothing but the place of the draw tells a watched answer from another: stream 3 draws the same either way.
+    let free: Vec<_> = requests().into_iter().map(|r| Request { watch: &[], ..r }).collect();
+    let free = generate(&mut a.context, &tokenizer, free, |_, _| true).unwrap();
+    assert_eq!(free[3].tokens, got[3].tokens);
+    assert!(free[3].log_probs.iter().zip(&got[3].log_probs).all(|(x, y)| (x - y).abs() < 1e-4));
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 use unspoken::device::{CpuDevice, Device};
+use unspoken::generate::{SampleParams, Sampler};
 use unspoken::gguf::GgufFile;
-use unspoken::model::{Adapter, Context, ContextParams, Model, Span};
+use unspoken::model::{Adapter, Context, ContextParams, Draw, Model, ModelError, Span, Wanted};
 use unspoken::text::{Specials, Tokenizer};
 use unspoken_tests::{cpu, golden, gpus, ids, tiny_file, uniform};
 
@@ -98,6 +99,48 @@ fn token_by_token_is_the_same_as_all_at_once() {
         let gap = gap(&c.logits(&[0]).unwrap(), &want);
         assert!(gap < 1e-4, "{name}: {gap}");
     }
+}
+
+/// Tokens drawn in a pass are those that the host draws from its logits, and may be drawn beside logits that are read.
+fn draws_on(device: &Device) {
+    let (name, golden) = &architectures()[0];
+    let model = Model::open(&tiny_file(name), device).unwrap();
+    let tokens = ids(&golden["tokens"]);
+    let mut c = context(&model, 256);
+    let seqs = [c.cache.create(), c.cache.create()];
+    let half = tokens.len() / 2;
+    let span = |seq, tokens| Span { seq, tokens, adapter: None };
+    let spans = [span(seqs[0], &tokens[..half]), span(seqs[1], &tokens[half..])];
+    let rows = [half as u32 - 1, tokens.len() as u32 - 1];
+    let params = SampleParams { top_p: 0.9, top_k: 40, min_p: 0.01, seed: 7, ..SampleParams::default() };
+    let mut samplers =
+        [(SampleParams::greedy(), 0), (params, 1), (params, 2)].map(|(p, stream)| Sampler::new(p, stream));
+    let mut on_host = samplers.clone();
+    let draws: Vec<Draw> = samplers.iter_mut().zip([0, 0, 1]).map(|(sampler, row)| sampler.draw(row)).collect();
+    for wrong in [
+        Wanted { rows: &[], draws: &[], logits: 0 },
+        Wanted { rows: &[tokens.len() as u32], draws: &[], logits: 1 },
+        Wanted { rows: &rows[..1], draws: &draws, logits: 0 },
+        Wanted { rows: &rows, draws: &[], logits: 3 },
+    ] {
+        assert!(matches!(c.decode(&spans, wrong), Err(ModelError::Batch(_))));
+        assert_eq!(c.cache.len(seqs[0]), 0);
+    }
+    let got = c.decode(&spans, Wanted { rows: &rows, draws: &draws, logits: 1 }).unwrap();
+    let logits = c.logits(&rows).unwrap();
+    let (first, second) = logits.split_at(model.config.vocab);
+    assert_eq!(got.logits, second);
+    for ((drawn, sampler), logits) in got.drawn.iter().zip(&mut on_host).zip([first, first, second]) {
+        assert_eq!(drawn.id, sampler.sample(logits), "on {}", device.name());
+        let sum = logits.iter().map(|x| f64::from(*x).exp()).sum::<f64>().ln();
+        assert!((f64::from(drawn.log_prob) - f64::from(logits[drawn.id as usize]) + sum).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn tokens_drawn_in_a_pass_are_those_that_the_host_draws() {
+    draws_on(&cpu());
+    gpus().iter().for_each(draws_on);
 }
 
 fn gradients_on(device: &Device) {

@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, ensure};
 use serde_json::json;
 use unspoken::device::{CpuDevice, Device, Level};
-use unspoken::model::{Adapter, Context, ContextParams, Model, SeqId, Span};
+use unspoken::model::{Adapter, Context, ContextParams, Draw, Model, SeqId, Span, Wanted};
 use unspoken::train::{AdamWParams, Group, Trainer, objective};
 
 use crate::args::{Args, Bench};
@@ -120,8 +120,8 @@ impl Lab {
     fn prefill(&mut self) -> Result<(SeqId, f64)> {
         let seq = self.context.cache.create();
         let start = Instant::now();
-        self.context.forward(&[Span { seq, tokens: &self.tokens, adapter: None }])?;
-        self.context.logits(&[self.tokens.len() as u32 - 1])?;
+        let wanted = Wanted { rows: &[self.tokens.len() as u32 - 1], draws: &[draw(0)], logits: 0 };
+        self.context.decode(&[Span { seq, tokens: &self.tokens, adapter: None }], wanted)?;
         Ok((seq, self.tokens.len() as f64 / start.elapsed().as_secs_f64()))
     }
 
@@ -130,17 +130,22 @@ impl Lab {
         let adapter = adapted.then_some(&self.adapter);
         let branches: Vec<_> = (0..n).map(|_| self.context.cache.fork(prompt)).collect();
         let rows: Vec<u32> = (0..n as u32).collect();
+        let draws: Vec<Draw> = rows.iter().map(|row| draw(*row)).collect();
         let start = Instant::now();
         for i in 0..self.generate {
             let next = [self.tokens[i % self.tokens.len()]];
             let spans: Vec<_> = branches.iter().map(|seq| Span { seq: *seq, tokens: &next, adapter }).collect();
-            self.context.forward(&spans)?;
-            self.context.logits(&rows)?;
+            self.context.decode(&spans, Wanted { rows: &rows, draws: &draws, logits: 0 })?;
         }
         let rate = self.generate as f64 / start.elapsed().as_secs_f64();
         branches.into_iter().for_each(|seq| self.context.cache.remove(seq));
         Ok(rate)
     }
+}
+
+/// A token of any, as likely as it is.
+fn draw(row: u32) -> Draw {
+    Draw { temperature: 1.0, at: 0.5, ..Draw::greedy(row) }
 }
 
 /// Tokens per second of one step.

@@ -4,7 +4,7 @@ use unspoken_kernels::softmax::log_sum_exp;
 
 use super::sampler::argmax;
 use super::{CancelToken, GenerateError, Kept, SampleParams, Sampler};
-use crate::model::{Adapter, Context, SeqId, Span};
+use crate::model::{Adapter, Context, Draw, Drawn, SeqId, Span, Wanted};
 use crate::text::{Constraint, StreamDecoder, Tokenizer};
 
 /// Tokens of a prompt that are filled in at a time.
@@ -116,6 +116,11 @@ struct Running<'a> {
 }
 
 impl Running<'_> {
+    /// Whether its tokens are chosen on the host: a grammar and watched tokens want all the logits there.
+    fn wants_logits(&self) -> bool {
+        self.constraint.is_some() || !self.watch.is_empty()
+    }
+
     fn cancel(&mut self) {
         self.done = Some(StopReason::Cancelled);
         self.out.stop = StopReason::Cancelled;
@@ -204,9 +209,9 @@ fn run<'a>(
         };
         let first = running.len();
         let mut constraint = request.constraint.take();
-        let new = |seq, constraint, stream| Running {
+        let new = |seq, constraint, sampler| Running {
             seq,
-            sampler: Sampler::new(request.sample, stream),
+            sampler,
             constraint,
             decoder: StreamDecoder::new(),
             adapter: request.adapter,
@@ -225,29 +230,38 @@ fn run<'a>(
                 stop: StopReason::Length,
             },
         };
-        running.push(new(seq, constraint.take(), first as u64));
-        let have = context.cache.len(seq);
-        let mut rows = 0;
-        let mut stopped = false;
-        for tokens in request.prompt[have..].chunks(PREFILL) {
+        let mut samplers = (first..first + request.n).map(|stream| Sampler::new(request.sample, stream as u64));
+        running.extend(samplers.next().map(|sampler| new(seq, constraint.take(), sampler)));
+        let mut samplers: Vec<Sampler> = samplers.collect();
+        let mut left = &request.prompt[context.cache.len(seq)..];
+        let mut stopped = request.cancelled();
+        while left.len() > PREFILL && !stopped {
+            let (tokens, rest) = left.split_at(PREFILL);
+            kept.make_room(context, |c| c.forward(&[Span { seq, tokens, adapter: request.adapter }]))?;
+            left = rest;
             stopped = request.cancelled();
-            if stopped {
-                break;
-            }
-            rows = kept.forward(context, &[Span { seq, tokens, adapter: request.adapter }])?;
         }
         if stopped {
-            running.extend((1..request.n).map(|i| new(context.cache.create(), None, (first + i) as u64)));
+            running.extend(samplers.into_iter().map(|sampler| new(context.cache.create(), None, sampler)));
             running[first..].iter_mut().for_each(Running::cancel);
             continue;
         }
-        let logits = context.logits(&[rows as u32 - 1])?;
+        // All its answers begin after the same row. Of them only the first can have a grammar.
+        let on_host =
+            if request.watch.is_empty() { usize::from(running[first].constraint.is_some()) } else { request.n };
+        let all = running[first..].iter_mut().map(|r| &mut r.sampler).chain(&mut samplers);
+        let draws: Vec<Draw> = all.skip(on_host).map(|sampler| sampler.draw(0)).collect();
+        let wanted = Wanted { rows: &[left.len() as u32 - 1], draws: &draws, logits: on_host.min(1) };
+        let span = Span { seq, tokens: left, adapter: request.adapter };
+        let decoded = kept.make_room(context, |c| c.decode(&[span], wanted))?;
         previous = Some((request.prompt, request.adapter, seq));
-        for i in 1..request.n {
-            running.push(new(context.cache.fork(seq), None, (first + i) as u64));
+        running.extend(samplers.into_iter().map(|sampler| new(context.cache.fork(seq), None, sampler)));
+        for (i, drawn) in (first + on_host..).zip(decoded.drawn) {
+            take(&mut running[i], i, Choice::of(drawn), tokenizer, on_text)?;
         }
-        for (i, r) in running.iter_mut().enumerate().skip(first) {
-            take(r, i, &mut logits.clone(), tokenizer, on_text)?;
+        for i in first..first + on_host {
+            let choice = choose(&mut running[i], &decoded.logits)?;
+            take(&mut running[i], i, choice, tokenizer, on_text)?;
         }
     }
     // The last token of each sequence that goes on, by adapter so that each is applied once.
@@ -268,12 +282,21 @@ fn run<'a>(
             .zip(&last)
             .map(|(i, t)| Span { seq: running[*i].seq, tokens: std::slice::from_ref(t), adapter: running[*i].adapter })
             .collect();
-        kept.forward(context, &spans)?;
-        let rows: Vec<u32> = (0..active.len() as u32).collect();
-        let mut logits = context.logits(&rows)?;
-        let vocab = logits.len() / active.len();
-        for (i, logits) in active.iter().zip(logits.chunks_exact_mut(vocab)) {
-            take(&mut running[*i], *i, logits, tokenizer, on_text)?;
+        // Those whose logits are wanted on the host come last.
+        let mut rows: Vec<u32> = (0..active.len() as u32).collect();
+        rows.sort_by_key(|row| running[active[*row as usize]].wants_logits());
+        let (device, host): (Vec<usize>, Vec<usize>) =
+            rows.iter().map(|row| active[*row as usize]).partition(|i| !running[*i].wants_logits());
+        let draws: Vec<Draw> = device.iter().zip(0..).map(|(i, row)| running[*i].sampler.draw(row)).collect();
+        let wanted = Wanted { rows: &rows, draws: &draws, logits: host.len() };
+        let decoded = kept.make_room(context, |c| c.decode(&spans, wanted))?;
+        for (i, drawn) in device.into_iter().zip(decoded.drawn) {
+            take(&mut running[i], i, Choice::of(drawn), tokenizer, on_text)?;
+        }
+        let vocab = context.model().config.vocab;
+        for (i, logits) in host.into_iter().zip(decoded.logits.chunks_exact(vocab)) {
+            let choice = choose(&mut running[i], logits)?;
+            take(&mut running[i], i, choice, tokenizer, on_text)?;
         }
     }
     Ok(())
@@ -288,37 +311,57 @@ pub(super) fn same(a: Option<&Adapter>, b: Option<&Adapter>) -> bool {
     }
 }
 
-/// Draws the next token of one answer, whose constraint may change the logits, and sees whether it ends.
+/// An answer's next token.
+struct Choice {
+    token: Drawn,
+    watched: Vec<f32>,
+}
+
+impl Choice {
+    /// One that the device has drawn.
+    fn of(token: Drawn) -> Self {
+        Self { token, watched: Vec::new() }
+    }
+}
+
+/// Draws the next token of one answer on the host, where its constraint has a word.
+fn choose(r: &mut Running<'_>, logits: &[f32]) -> Result<Choice, GenerateError> {
+    let lse = log_sum_exp(logits);
+    let log_prob = |id: u32| logits.get(id as usize).map_or(f32::NEG_INFINITY, |x| x - lse);
+    let watched = r.watch.iter().map(|id| log_prob(*id)).collect();
+    let id = match &mut r.constraint {
+        None => r.sampler.sample(logits),
+        Some(c) => {
+            // The likeliest of all tokens is the likeliest of those allowed, where it is one of them.
+            let likeliest = r.sampler.is_greedy().then(|| argmax(logits));
+            match likeliest {
+                Some(id) if c.allows(id)? => id,
+                _ => {
+                    let mut allowed = logits.to_vec();
+                    c.apply(&mut allowed)?;
+                    r.sampler.sample(&allowed)
+                }
+            }
+        }
+    };
+    Ok(Choice { token: Drawn { id, log_prob: log_prob(id) }, watched })
+}
+
+/// Adds the next token to an answer and sees whether it ends.
 fn take(
     r: &mut Running<'_>,
     index: usize,
-    logits: &mut [f32],
+    choice: Choice,
     tokenizer: &Tokenizer,
     on_text: &mut impl FnMut(usize, &str) -> bool,
 ) -> Result<(), GenerateError> {
     if r.done.is_some() {
         return Ok(());
     }
-    let lse = log_sum_exp(logits);
-    r.out
-        .watched
-        .push(r.watch.iter().map(|id| logits.get(*id as usize).map_or(f32::NEG_INFINITY, |x| x - lse)).collect());
-    let mut likeliest = None;
-    if let Some(c) = &mut r.constraint {
-        // The likeliest of all tokens is the likeliest of those allowed, where it is one of them.
-        likeliest = Some(argmax(logits)).filter(|_| r.sampler.is_greedy());
-        match likeliest {
-            Some(id) if c.allows(id)? => {}
-            _ => {
-                c.apply(logits)?;
-                likeliest = None;
-            }
-        }
-    }
-    let id = likeliest.unwrap_or_else(|| r.sampler.sample(logits));
+    let Drawn { id, log_prob } = choice.token;
+    r.out.watched.push(choice.watched);
     r.out.tokens.push(id);
-    // Tokens that are allowed keep their logits.
-    r.out.log_probs.push(logits[id as usize] - lse);
+    r.out.log_probs.push(log_prob);
     let ended = tokenizer.is_end_of_generation(id);
     if !ended && !tokenizer.is_special(id) {
         r.out.text.extend(r.decoder.push(&tokenizer.token_bytes(id)));

@@ -1,7 +1,7 @@
 //! What a conversation has in the cache between its turns.
 
 use super::batch::same;
-use crate::model::{Adapter, Context, ModelError, SeqId, Span};
+use crate::model::{Adapter, Context, ModelError, SeqId};
 
 /// What a conversation has in the cache, so that its next turn fills in only what is new: a beginning for each
 /// adapter that was on, for keys and values hold for one only. The least recently used ones make room when the cache is full.
@@ -43,10 +43,14 @@ impl Kept {
         self.entries.push(Entry { tokens, adapter, seq });
     }
 
-    /// [`Context::forward`], with what is kept of other adapters given up where the cache has no room.
-    pub(super) fn forward(&mut self, context: &mut Context, spans: &[Span<'_>]) -> Result<usize, ModelError> {
+    /// A pass, with what is kept of other adapters given up where the cache has no room for it.
+    pub(super) fn make_room<T>(
+        &mut self,
+        context: &mut Context,
+        mut pass: impl FnMut(&mut Context) -> Result<T, ModelError>,
+    ) -> Result<T, ModelError> {
         loop {
-            match context.forward(spans) {
+            match pass(context) {
                 Err(ModelError::CacheFull { .. }) if !self.entries.is_empty() => {
                     context.cache.remove(self.entries.remove(0).seq);
                 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use unspoken_kernels::KvType;
+use unspoken_kernels::sample::{Draw, Drawn};
 
 use super::head::Head;
 use super::layer::{Group, Pass};
@@ -42,6 +43,26 @@ pub struct Span<'a> {
     pub tokens: &'a [u32],
     /// The adapter that is on for them.
     pub adapter: Option<&'a Adapter>,
+}
+
+/// What is wanted of a pass at once, besides keys and values.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted<'a> {
+    /// Rows of the batch whose logits are computed.
+    pub rows: &'a [u32],
+    /// Tokens drawn from them, any number of a row; [`Draw::row`] counts in `rows`.
+    pub draws: &'a [Draw],
+    /// So many of `rows`, the last ones, have their logits read back to the host.
+    pub logits: usize,
+}
+
+/// What was [`Wanted`].
+#[derive(Clone, Debug, Default)]
+pub struct Decoded {
+    /// The drawn tokens.
+    pub drawn: Vec<Drawn>,
+    /// The logits `[rows, vocab]` that were read back.
+    pub logits: Vec<f32>,
 }
 
 /// Tokens of a tree of sequences with shared beginnings.

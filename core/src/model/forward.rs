@@ -1,10 +1,11 @@
 //! Whole passes: forward, and log-probabilities.
 
+use unspoken_kernels::sample::Drawn;
 use unspoken_kernels::{Kernel, KvType, params};
 
 use super::layer::{Extent, Layer, Pass};
 use super::workspace::{Inputs, Kept};
-use super::{Adapter, Context, ModelError, Span, TreeNode};
+use super::{Adapter, Context, Decoded, ModelError, Span, TreeNode, Wanted};
 use crate::device::{Buffer, DeviceError, Recording};
 
 /// Tokens to which the room for kept activations is rounded.
@@ -25,6 +26,41 @@ impl Context {
     pub fn forward(&mut self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
         let begun = self.begin(spans)?;
         self.run_forward(begun, false)
+    }
+
+    /// As [`Context::forward`], with logits of some rows and tokens drawn from them in the same go: what comes back to
+    /// the host is two words a token, and the logits of those rows only that need them there.
+    ///
+    /// # Errors
+    /// As [`Context::forward`]; rows outside of the batch, draws from other rows than those.
+    pub fn decode(&mut self, spans: &[Span<'_>], wanted: Wanted<'_>) -> Result<Decoded, ModelError> {
+        let (rows, n) = (wanted.rows.len(), spans.iter().map(|s| s.tokens.len()).sum::<usize>());
+        if rows == 0 || wanted.rows.iter().any(|r| *r as usize >= n) {
+            return Err(ModelError::Batch(format!("rows must be one or more of the {n} of the batch")));
+        }
+        if wanted.logits > rows || wanted.draws.iter().any(|d| d.row as usize >= rows) {
+            return Err(ModelError::Batch(format!("tokens are drawn, and logits read, of the {rows} rows asked for")));
+        }
+        let begun = self.begin(spans)?;
+        let (mut rec, pass, inputs) = self.record_forward(begun, false)?;
+        let model = self.model.clone();
+        let x = self.activations(&pass)?.x;
+        let logits = self.head.record(&model, &mut rec, &x, wanted.rows)?;
+        let drawn = match wanted.draws {
+            [] => None,
+            draws => Some(self.head.draw(&model, &mut rec, &logits, draws)?),
+        };
+        model.device.run(&rec)?;
+        self.pass = Some((pass, inputs));
+        self.kept = false;
+        let drawn = drawn.map(|d| model.device.read(&d, 0..2 * wanted.draws.len())).transpose()?.unwrap_or_default();
+        let drawn = drawn.chunks_exact(2).map(|d| Drawn { id: d[0], log_prob: f32::from_bits(d[1]) }).collect();
+        let vocab = model.config.vocab;
+        let logits = match wanted.logits {
+            0 => Vec::new(),
+            n => model.device.read_f32(&logits, (rows - n) * vocab..rows * vocab)?,
+        };
+        Ok(Decoded { drawn, logits })
     }
 
     /// As [`Context::forward`], and keeps for [`Context::backward`] the input of every block, and the
@@ -70,6 +106,20 @@ impl Context {
     }
 
     fn run_forward(&mut self, begun: (Pass, Inputs, usize), keep: bool) -> Result<usize, ModelError> {
+        let (rec, pass, inputs) = self.record_forward(begun, keep)?;
+        self.model.device.run(&rec)?;
+        let n = pass.n_tokens;
+        self.pass = Some((pass, inputs));
+        self.kept = keep;
+        Ok(n)
+    }
+
+    /// Records a pass through all blocks.
+    fn record_forward(
+        &mut self,
+        begun: (Pass, Inputs, usize),
+        keep: bool,
+    ) -> Result<(Recording, Pass, Inputs), ModelError> {
         let (pass, inputs, moves) = begun;
         let act = self.activations(&pass)?;
         let model = self.model.clone();
@@ -100,12 +150,8 @@ impl Context {
                 layer.finish(&mut rec)?;
             }
         }
-        model.device.run(&rec)?;
-        let n = pass.n_tokens;
         self.dispatches = rec.dispatches().len();
-        self.pass = Some((pass, inputs));
-        self.kept = keep;
-        Ok(n)
+        Ok((rec, pass, inputs))
     }
 
     /// Room for what the blocks keep of a pass, grown where needed.

@@ -1,6 +1,7 @@
 //! From hidden states to logits and log-probabilities. The logits of a whole sequence need not be there at
 //! once: the vocabulary is walked in chunks, forward and backward.
 
+use unspoken_kernels::sample::Draw;
 use unspoken_kernels::wgsl::FEW_TOKENS;
 use unspoken_kernels::{Kernel, params};
 
@@ -23,6 +24,8 @@ pub(super) struct Head {
     pub(super) normed: Scratch,
     /// One for all chunks, or one for each where they are kept.
     logits: Vec<Scratch>,
+    draws: Scratch,
+    drawn: Scratch,
     pub(super) targets: Scratch,
     pub(super) state: Scratch,
     pub(super) grad: Scratch,
@@ -48,10 +51,15 @@ impl Head {
         Ok(normed)
     }
 
-    /// The logits `[rows, vocab]` of hidden states.
-    pub(super) fn logits(&mut self, model: &Model, x: &Buffer, rows: &[u32]) -> Result<Vec<f32>, ModelError> {
+    /// Records the logits `[rows, vocab]` of hidden states.
+    pub(super) fn record(
+        &mut self,
+        model: &Model,
+        rec: &mut Recording,
+        x: &Buffer,
+        rows: &[u32],
+    ) -> Result<Buffer, DeviceError> {
         let c = &model.config;
-        let mut rec = Recording::new();
         self.kept = false;
         let logits = self.chunk(0).ensure(&model.device, rows.len() * c.vocab)?;
         let to = Rows::of(&logits, c.vocab);
@@ -59,13 +67,37 @@ impl Head {
         if follow && rows.len() <= FEW_TOKENS as usize && c.dim.is_multiple_of(RUN) {
             let from = Rows { buffer: x, offset: rows.first().map_or(0, |r| *r as usize) * c.dim, stride: c.dim };
             let beside = Beside { norm: Some((&model.output_norm, c.rms_eps)), site: None };
-            model.output().multiply_beside(&mut rec, rows.len(), from, to, false, beside)?;
+            model.output().multiply_beside(rec, rows.len(), from, to, false, beside)?;
         } else {
-            let normed = self.select(model, &mut rec, x, rows)?;
-            model.output().multiply(&mut rec, rows.len(), 0..c.vocab, Rows::of(&normed, c.dim), to, false)?;
+            let normed = self.select(model, rec, x, rows)?;
+            model.output().multiply(rec, rows.len(), 0..c.vocab, Rows::of(&normed, c.dim), to, false)?;
         }
+        Ok(logits)
+    }
+
+    /// Records how tokens are drawn from logits; gives where their ids and log-probabilities will be.
+    pub(super) fn draw(
+        &mut self,
+        model: &Model,
+        rec: &mut Recording,
+        logits: &Buffer,
+        draws: &[Draw],
+    ) -> Result<Buffer, DeviceError> {
+        let (d, n) = (&model.device, draws.len());
+        let how = self.draws.ensure(d, Draw::WORDS * n)?;
+        d.write(&how, 0, bytemuck::cast_slice(draws))?;
+        let drawn = self.drawn.ensure(d, 2 * n)?;
+        let p = params::Sample { n: n as u32, vocab: model.config.vocab as u32 };
+        rec.push(Kernel::Sample, &p, &[logits, &how, &drawn])?;
+        Ok(drawn)
+    }
+
+    /// The logits `[rows, vocab]` of hidden states.
+    pub(super) fn logits(&mut self, model: &Model, x: &Buffer, rows: &[u32]) -> Result<Vec<f32>, ModelError> {
+        let mut rec = Recording::new();
+        let logits = self.record(model, &mut rec, x, rows)?;
         model.device.run(&rec)?;
-        Ok(model.device.read_f32(&logits, 0..rows.len() * c.vocab)?)
+        Ok(model.device.read_f32(&logits, 0..rows.len() * model.config.vocab)?)
     }
 
     /// log p of `targets[i]` after the token in `rows[i]`. The logits are kept for the backward pass where

@@ -27,10 +27,11 @@ mod workspace;
 
 pub use adapter::{Adapter, AdapterShape, Pair, Projection};
 pub use config::{Activation, Config};
-pub use context::{Context, ContextParams, Span, TreeNode};
+pub use context::{Context, ContextParams, Decoded, Span, TreeNode, Wanted};
 pub use error::ModelError;
 pub use kv_cache::{KvCache, SeqId};
 pub use matrix::Matrix;
 pub use rope::{RopeScaling, Yarn};
 pub use unspoken_kernels::KvType;
+pub use unspoken_kernels::sample::{Draw, Drawn};
 pub use weights::{LayerWeights, Model};

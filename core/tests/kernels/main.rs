@@ -9,4 +9,5 @@ mod devices;
 mod gradients;
 mod harness;
 mod matmul;
+mod sample;
 mod small;

@@ -20,6 +20,7 @@ mod matmul_few;
 mod matmul_q;
 mod rms_norm;
 mod rows;
+mod sample;
 mod slot;
 mod team;
 
@@ -158,6 +159,7 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
             }
             Kernel::LogitsReduce => logits::reduce(&params::Logits::from_raw(raw), slots, team),
             Kernel::LogitsBackward => logits::backward(&params::Logits::from_raw(raw), slots, team),
+            Kernel::Sample => sample::run(&params::Sample::from_raw(raw), slots, team),
             Kernel::Add => elementwise::add(&params::Add::from_raw(raw), slots, team),
             Kernel::Fill => elementwise::fill(&params::Fill::from_raw(raw), slots, team),
             Kernel::SquaredNorm => adamw::squared_norm(&params::SquaredNorm::from_raw(raw), slots, team),

@@ -73,6 +73,7 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
             let p = params::Logits::from_raw(raw);
             each(u64::from(p.n_tokens) * u64::from(p.cols))
         }
+        Kernel::Sample => folded(params::Sample::from_raw(raw).n.into()),
         Kernel::Add => each(params::Add::from_raw(raw).n.into()),
         Kernel::Fill => each(params::Fill::from_raw(raw).n.into()),
         Kernel::SquaredNorm => folded(u64::from(params::SquaredNorm::from_raw(raw).n).div_ceil(SQUARES as u64)),
@@ -144,6 +145,11 @@ pub fn work(kernel: Kernel, raw: &RawParams, forms: &Forms) -> u64 {
             let table = u64::from(p.max_blocks) * u64::from(p.block_size);
             let keys = if p.window > 0 { table.min(p.window.into()) } else { table };
             4 * u64::from(p.n_tokens) * u64::from(p.n_heads) * u64::from(p.head_dim) * keys
+        }
+        // Each pass over the vocabulary, of which a filter takes some.
+        Kernel::Sample => {
+            let p = params::Sample::from_raw(raw);
+            100 * u64::from(p.n) * u64::from(p.vocab)
         }
         _ => workgroups(kernel, raw, forms).iter().map(|n| u64::from(*n)).product::<u64>() * u64::from(FLAT) * 4,
     }
