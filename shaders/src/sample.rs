@@ -4,12 +4,16 @@
 //! a token is drawn in the order of the vocabulary: the first at which the running sum of the weights exceeds a uniform
 //! random share of all.
 
+use std::cmp::Ordering;
+
 use bytemuck::{Pod, Zeroable};
 
 use crate::math::{exp, max_of, sum_of};
 
 /// Logits of a [`Run`].
 pub(crate) const RUN: usize = 256;
+/// Tokens that are sorted rather than halved.
+const FEW: usize = 32;
 
 /// How a token is drawn. The filters act in this order: top-k, top-p, min-p, then temperature.
 #[repr(C)]
@@ -185,57 +189,66 @@ fn place(weights: &[f32], mut at: f64) -> Option<(usize, f64)> {
 
 /// What the filters keep, in the order of the vocabulary. `sum` is the mass of all, relative to the likeliest.
 fn kept(logits: &[f32], runs: &[Run], max: f32, sum: f32, draw: &Draw) -> Vec<Token> {
-    let floor = max + draw.least;
-    let mut kept = match (draw.top_k as usize, draw.top_p < 1.0) {
-        (0, false) => return above(logits, runs, floor),
-        (0, true) => nucleus(logits, runs, max, f64::from(draw.top_p * sum)),
-        (k, narrower) => {
+    let last = match draw.top_k as usize {
+        0 if draw.top_p < 1.0 => nucleus(logits, runs, max, f64::from(draw.top_p * sum)),
+        0 => None,
+        k => {
             let mut left = the_likeliest(logits, runs, k);
-            if narrower {
-                let total: f64 = left.iter().map(|x| f64::from(exp(x.1 - max))).sum();
-                cut(&mut left, max, f64::from(draw.top_p) * total);
-            }
-            left
+            let all = left.iter().copied().max_by(likelier).filter(|_| left.len() == k);
+            let need = f64::from(draw.top_p) * mass(&left, max);
+            let part = if draw.top_p < 1.0 { last(&mut left, max, need) } else { None };
+            part.or(all)
         }
     };
-    kept.retain(|x| x.1 >= floor);
-    kept.sort_unstable_by_key(|x| x.0);
+    let floor = max + draw.least;
+    let mut kept = above(logits, runs, last.map_or(floor, |l| floor.max(l.1)));
+    if let Some(last) = last {
+        kept.retain(|token| likelier(token, &last).is_le());
+    }
     kept
 }
 
-/// The likeliest first, the first among equals.
-fn sort(tokens: &mut [Token]) {
-    tokens.sort_unstable_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+/// The order of likelihood: the likeliest first, the first among equals.
+fn likelier(a: &Token, b: &Token) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
-/// Cuts sorted tokens off behind the first that together have this mass; false where they have less.
-fn cut(sorted: &mut Vec<Token>, max: f32, mass: f64) -> bool {
-    let mut sum = 0.0;
-    let last = sorted.iter().position(|x| {
-        sum += f64::from(exp(x.1 - max));
-        sum >= mass
-    });
-    sorted.truncate(last.map_or(sorted.len(), |l| l + 1));
-    last.is_some()
+/// Σ exp(x − max).
+fn mass(tokens: &[Token], max: f32) -> f64 {
+    tokens.iter().map(|x| f64::from(exp(x.1 - max))).sum()
 }
 
-/// The likeliest tokens that together have this mass, sorted.
-fn nucleus(logits: &[f32], runs: &[Run], max: f32, mass: f64) -> Vec<Token> {
-    // They seldom lie far below the likeliest, and to sort a whole vocabulary takes longer than to compute it.
-    for span in [2.0, 4.0, 8.0, 16.0] {
-        let mut near = above(logits, runs, max - span);
-        sort(&mut near);
-        if cut(&mut near, max, mass) {
-            return near;
+/// The last of the fewest of the likeliest that together have this mass; nothing where all have less.
+fn last(mut tokens: &mut [Token], max: f32, mut need: f64) -> Option<Token> {
+    // The likelier half has it, or is part of it: in time proportional to the tokens, which a sort is not.
+    while tokens.len() > FEW {
+        let half = tokens.len() / 2;
+        tokens.select_nth_unstable_by(half, likelier);
+        let (upper, lower) = tokens.split_at_mut(half);
+        let has = mass(upper, max);
+        if has >= need {
+            tokens = upper;
+        } else {
+            need -= has;
+            tokens = lower;
         }
     }
-    let mut all = above(logits, runs, f32::MIN);
-    sort(&mut all);
-    cut(&mut all, max, mass);
-    all
+    tokens.sort_unstable_by(likelier);
+    let reaches = |token: &&Token| {
+        need -= f64::from(exp(token.1 - max));
+        need <= 0.0
+    };
+    tokens.iter().find(reaches).copied()
 }
 
-/// The `k` likeliest tokens, sorted.
+/// The last of the likeliest tokens that together have this mass; nothing where rounding leaves none.
+fn nucleus(logits: &[f32], runs: &[Run], max: f32, need: f64) -> Option<Token> {
+    // They seldom lie far below the likeliest.
+    let spans = [2.0, 8.0, f32::INFINITY];
+    spans.iter().find_map(|span| last(&mut above(logits, runs, (max - span).max(f32::MIN)), max, need))
+}
+
+/// The `k` likeliest tokens, in any order.
 fn the_likeliest(logits: &[f32], runs: &[Run], k: usize) -> Vec<Token> {
     let mut floor = f32::MIN;
     if k <= runs.len() {
@@ -245,10 +258,9 @@ fn the_likeliest(logits: &[f32], runs: &[Run], k: usize) -> Vec<Token> {
     }
     let mut all = above(logits, runs, floor);
     if k < all.len() {
-        all.select_nth_unstable_by(k, |a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+        all.select_nth_unstable_by(k, likelier);
         all.truncate(k);
     }
-    sort(&mut all);
     all
 }
 
@@ -282,23 +294,32 @@ mod tests {
             let logits: Vec<f32> = (0..3000).map(|i| -slope * ((i * 7919) % 3000 / 3) as f32).collect();
             let (runs, max, sum) = runs(&logits);
             let mut all: Vec<Token> = (0..).zip(logits.iter().copied()).collect();
-            sort(&mut all);
+            all.sort_unstable_by(likelier);
             let total: f64 = all.iter().map(|x| f64::from(x.1 - max).exp()).sum();
             assert!((f64::from(sum) / total - 1.0).abs() < 1e-5);
+            let kept = |draw: &Draw| {
+                let kept = kept(&logits, &runs, max, sum, draw);
+                assert!(kept.is_sorted_by_key(|x| x.0));
+                let likeliest = &all[..kept.len()];
+                assert!(likeliest.iter().all(|x| kept.binary_search_by_key(&x.0, |k| k.0).is_ok()));
+                kept.len()
+            };
+            let open = Draw { temperature: 1.0, ..Draw::greedy(0) };
+            let mass = |n: usize| all[..n].iter().map(|x| f64::from(x.1 - max).exp()).sum::<f64>();
             for p in [0.1, 0.5, 0.95, 0.999] {
-                let found = nucleus(&logits, &runs, max, f64::from(p * sum));
-                assert_eq!(found, all[..found.len()]);
-                let mass = |n: usize| all[..n].iter().map(|x| f64::from(x.1 - max).exp()).sum::<f64>() / total;
-                assert!(mass(found.len()) > f64::from(p) - 1e-5 && mass(found.len() - 1) < f64::from(p) + 1e-5);
-                let draw = Draw { temperature: 1.0, top_p: p, ..Draw::greedy(0) };
-                let mut in_order = kept(&logits, &runs, max, sum, &draw);
-                assert!(in_order.is_sorted_by_key(|x| x.0));
-                sort(&mut in_order);
-                assert_eq!(in_order, found);
+                let n = kept(&Draw { top_p: p, ..open });
+                let (p, share) = (f64::from(p), |n| mass(n) / total);
+                assert!(share(n) > p - 1e-5 && share(n - 1) < p + 1e-5);
             }
             for k in [1, 7, runs.len(), 400, 9999] {
-                assert_eq!(the_likeliest(&logits, &runs, k), all[..k.min(3000)]);
+                let n = k.min(3000);
+                assert_eq!(kept(&Draw { top_k: k as u32, ..open }), n);
+                let fewer = kept(&Draw { top_k: k as u32, top_p: 0.7, ..open });
+                let share = |n: usize| mass(n) / mass(k.min(3000));
+                assert!(fewer <= n && share(fewer) > 0.7 - 1e-5 && share(fewer - 1) < 0.7 + 1e-5);
             }
+            let above = all.iter().filter(|x| x.1 >= max - 1.0).count();
+            assert_eq!(kept(&Draw { least: -1.0, ..open }), above);
         }
     }
 
