@@ -259,9 +259,9 @@ fn run<'a>(
         for (i, drawn) in (first + on_host..).zip(decoded.drawn) {
             take(&mut running[i], i, Choice::of(drawn), tokenizer, on_text)?;
         }
-        for i in first..first + on_host {
-            let choice = choose(&mut running[i], &decoded.logits)?;
-            take(&mut running[i], i, choice, tokenizer, on_text)?;
+        for (i, r) in running.iter_mut().enumerate().skip(first).take(on_host) {
+            let choice = choose(r, &decoded.logits)?;
+            take(r, i, choice, tokenizer, on_text)?;
         }
     }
     // The last token of each sequence that goes on, by adapter so that each is applied once.
