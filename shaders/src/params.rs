@@ -460,6 +460,12 @@ impl MatmulFew {
         };
         ((b + (column - first) * self.rank) as usize, (i * self.rank) as usize)
     }
+
+    /// How many columns from one of the stack on are of the same pair; of the last pair, any number.
+    pub fn left(&self, column: u32) -> usize {
+        let end = [self.end0, self.end1].into_iter().find(|end| column < *end);
+        end.map_or(usize::MAX, |end| (end - column) as usize)
+    }
 }
 
 impl MatmulF32 {

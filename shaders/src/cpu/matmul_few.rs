@@ -3,7 +3,7 @@
 use super::elementwise::activation;
 use super::fast::{Added, Job};
 use super::rms_norm::inverse_rms;
-use super::{Slot, Team};
+use super::{Level, Slot, Team};
 use crate::math::dot;
 use crate::{Along, QuantType, params};
 
@@ -99,6 +99,7 @@ pub(super) unsafe fn job<'a>(
     p: &'a params::MatmulFew,
     s: &'a [Slot],
     rows: &mut Vec<f32>,
+    level: Level,
 ) -> (Job<'a>, [Slot; 3]) {
     // SAFETY: the contract of `cpu::run`.
     let b = unsafe { Bound::new(along, p, s) };
@@ -108,6 +109,6 @@ pub(super) unsafe fn job<'a>(
         (product.x_stride, product.x_offset) = (p.k, 0);
         x = Slot::of(bytemuck::cast_slice_mut(rows));
     }
-    let added = along.adapter.then_some(Added { p, ax: b.ax, adapter: b.adapter });
+    let added = along.adapter.then_some(Added { p, ax: b.ax, adapter: b.adapter, level });
     (Job { p: product, gate: along.gate.then_some(p.kind), added }, [x, b.w, b.y])
 }

@@ -88,7 +88,7 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
             Kernel::MatmulQ(q) | Kernel::MatmulGated(q) | Kernel::MatmulFew(q, _) if fast => {
                 let (few, mut rows) = (params::MatmulFew::from_raw(raw), Vec::new());
                 let (job, bound) = match kernel {
-                    Kernel::MatmulFew(_, along) => matmul_few::job(along, &few, slots, &mut rows),
+                    Kernel::MatmulFew(_, along) => matmul_few::job(along, &few, slots, &mut rows, level),
                     Kernel::MatmulGated(_) => (fast::Job::gated(&params::MatmulGated::from_raw(raw)), first(slots)),
                     _ => (fast::Job::plain(params::MatmulQ::from_raw(raw)), first(slots)),
                 };

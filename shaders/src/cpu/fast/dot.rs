@@ -66,7 +66,9 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job<'_>, s: &[Slot], t
     let mut sums = [0.0f32; MOST_ROWS * MOST_TOKENS];
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
-        let rows = (n / (8 * team.count)).clamp(*ROWS.start(), *ROWS.end()).next_multiple_of(D::ROWS);
+        // Of a product of few rows, an adapter's, each thread shall have some.
+        let least = (*ROWS.start()).min(n.div_ceil(4 * team.count));
+        let rows = (n / (8 * team.count)).clamp(least, *ROWS.end()).next_multiple_of(D::ROWS);
         let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * rows } else { 0 }];
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
         for chunk in team.chunks(n.div_ceil(rows)) {

@@ -205,6 +205,31 @@ unsafe fn columns<const N: usize>(p: &params::MatmulF32, s: &[Slot], team: &Team
     }
 }
 
+/// `to[i] += scale · b[i, :] · a`, sixteen rows of b at a time.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+pub(super) unsafe fn add_products(scale: f32, b: &[f32], a: &[f32], to: &mut [f32]) {
+    let k = a.len();
+    for (to, b) in to.chunks_mut(SUMS).zip(b.chunks(SUMS * k)) {
+        let here = to.len();
+        // SAFETY: rows that are not there repeat the last one; AVX-512 is there.
+        unsafe {
+            let mut sums = [_mm512_setzero_ps(); SUMS];
+            for i in (0..k).step_by(16) {
+                let there = ((1u32 << (k - i).min(16)) - 1) as __mmask16;
+                let a = _mm512_maskz_loadu_ps(there, a.as_ptr().add(i));
+                for (r, sum) in sums.iter_mut().enumerate() {
+                    let b = _mm512_maskz_loadu_ps(there, b.as_ptr().add(r.min(here - 1) * k + i));
+                    *sum = _mm512_fmadd_ps(a, b, *sum);
+                }
+            }
+            let there = ((1u32 << here) - 1) as __mmask16;
+            let before = _mm512_maskz_loadu_ps(there, to.as_ptr());
+            let sum = _mm512_fmadd_ps(_mm512_set1_ps(scale), sums_of(sums), before);
+            _mm512_mask_storeu_ps(to.as_mut_ptr(), there, sum);
+        }
+    }
+}
+
 /// Rows of a cache that are read where they lie. The methods may be called only where AVX-512 is there.
 pub(super) trait WideRows {
     type Value;

@@ -3,6 +3,8 @@
 
 use super::super::elementwise::gate;
 use super::super::{Level, Slot, Team};
+#[cfg(target_arch = "x86_64")]
+use super::few_avx512;
 use super::tile::{COLS, Panel, Strided, Target, panel_of};
 use super::unpack::Unpack;
 use super::{dot, pack};
@@ -38,6 +40,7 @@ pub(crate) struct Added<'a> {
     pub(crate) p: &'a params::MatmulFew,
     pub(crate) ax: &'a [f32],
     pub(crate) adapter: &'a [f32],
+    pub(crate) level: Level,
 }
 
 impl Added<'_> {
@@ -46,6 +49,19 @@ impl Added<'_> {
     pub(super) fn add(&self, t: usize, column: usize, to: &mut [f32]) {
         let rank = self.p.rank as usize;
         let ax = &self.ax[t * self.p.ax_stride as usize..];
+        #[cfg(target_arch = "x86_64")]
+        if self.level >= Level::Avx512 {
+            let mut done = 0;
+            while done < to.len() {
+                let (at, first) = self.p.pair((column + done) as u32);
+                let here = self.p.left((column + done) as u32).min(to.len() - done);
+                let (b, ax) = (&self.adapter[at..at + here * rank], &ax[first..first + rank]);
+                // SAFETY: the instructions are there.
+                unsafe { few_avx512::add_products(self.p.scale, b, ax, &mut to[done..done + here]) };
+                done += here;
+            }
+            return;
+        }
         for (i, to) in to.iter_mut().enumerate() {
             let (at, first) = self.p.pair((column + i) as u32);
             *to += self.p.scale * crate::math::dot(&self.adapter[at..at + rank], &ax[first..first + rank]);
