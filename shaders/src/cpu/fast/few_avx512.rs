@@ -173,6 +173,29 @@ pub(super) unsafe fn one_row(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>)
     unsafe { if p.k > 256 { columns::<4>(p, s, team, 4) } else { columns::<SUMS>(p, s, team, 64) } }
 }
 
+/// Whether it has done the product: one token and rows of floats it does, an adapter's As at decoding.
+pub(super) unsafe fn one_token(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
+    let p = &job.p;
+    if q != QuantType::F32 || p.n_tokens != 1 || job.gate.is_some() || job.added.is_some() {
+        return false;
+    }
+    let p = params::MatmulF32 {
+        m: 1,
+        n: p.n,
+        k: p.k,
+        a_offset: p.x_offset,
+        b_offset: p.planes[0] + p.w_row0 * p.k,
+        b_col: p.k,
+        c_offset: p.y_offset,
+        accumulate: p.accumulate,
+        alpha: 1.0,
+        ..Default::default()
+    };
+    // SAFETY: passed on from the caller.
+    unsafe { one_row(&p, s, team) };
+    true
+}
+
 /// `N` columns at a time, chunks of `each`.
 #[inline(always)]
 unsafe fn columns<const N: usize>(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, each: usize) {

@@ -85,7 +85,8 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
     unsafe {
         let few_in_tiles = || amx_few::forward(q, job, s, team) || amx_q8::forward(q, job, s, team);
         let tiles = || few_in_tiles() || amx::forward(q, job, s, team);
-        let registers = || vnni::forward(q, job, s, team) || few_avx512::forward(q, job, s, team);
+        let one = || vnni::forward(q, job, s, team) || few_avx512::one_token(q, job, s, team);
+        let registers = || one() || few_avx512::forward(q, job, s, team);
         if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
             return;
         }
