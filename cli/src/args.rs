@@ -262,8 +262,8 @@ pub struct TrainCritic {
     /// What of a record is learned: to critique chains, to give a verdict at once on replies (--reader at-once), or both
     #[arg(long, default_value = "chains", value_enum)]
     pub learn: Learn,
-    /// Learn from chains that serve nobody, too, one a record in each pass: to other questions, over and over the same, broken off, in
-    /// no order. Where replies alone are learned there are no chains
+    /// Learn from chains that serve nobody, too, one a record in each pass: to other questions, over and over the same,
+    /// broken off, in no order. Where replies alone are learned there are no chains
     #[arg(long)]
     pub decoys: bool,
     /// Steps between validations; 0 for one at the end of each epoch
@@ -326,7 +326,7 @@ pub struct Adapt {
     /// What the members of a group are: chains that the policy draws, or what a record offers
     #[arg(long, default_value = "chains", value_enum)]
     pub rollouts: Rollouts,
-    /// Who scores replies that are offered: the critic, or the record, which says which one fits
+    /// Who scores: the critic, or, of what a record offers, the record itself
     #[arg(long, default_value = "critic", value_enum)]
     pub reward: Reward,
     /// How the policy is adapted
