@@ -9,7 +9,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
-use super::amx::{Configured, DEPTH, TILE, WORDS, turned};
+use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, turned};
 use super::dot;
 use super::matmul_q::Job;
 use super::unpack_avx2::{Q4K, Q40, Q41, Registers};

@@ -9,7 +9,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
-use super::amx::{Configured, TILE, WORDS, turned};
+use super::amx_tiles::{Configured, TILE, WORDS, turned};
 use super::dot;
 use super::matmul_q::Job;
 use crate::QuantType;

@@ -401,7 +401,7 @@ unsafe fn table(d: __m512, m: __m512) -> __m512 {
 
 /// The half at `p`, in all lanes.
 #[inline(always)]
-unsafe fn half(p: *const u8) -> __m512 {
+pub(super) unsafe fn half(p: *const u8) -> __m512 {
     // SAFETY: AVX-512 is there; two bytes are readable.
     unsafe { _mm512_broadcastss_ps(_mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(p.cast::<u16>().read_unaligned())))) }
 }

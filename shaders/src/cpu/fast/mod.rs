@@ -10,6 +10,10 @@ mod amx;
 mod amx_few;
 #[cfg(target_arch = "x86_64")]
 mod amx_q8;
+#[cfg(target_arch = "x86_64")]
+mod amx_tiles;
+#[cfg(target_arch = "x86_64")]
+mod amx_weights;
 mod attention;
 mod attention_backward;
 mod branches;
