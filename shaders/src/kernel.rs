@@ -71,7 +71,7 @@ pub enum Kernel {
     MatmulGated(QuantType),
     /// [`Kernel::MatmulQ`] or [`Kernel::MatmulGated`] for few tokens ([`crate::wgsl::FEW_TOKENS`]) of whole runs of 32
     /// values, with what else makes one pass over them: `y[t, n] (+)= norm(x[t, :]) · W[n, :] + scale · B[n, :] · ax[t, :]`.
-    /// Bindings: x, weights, where there is one the norm's weight, where there is an adapter ax and the adapter, y.
+    /// Bindings: x, weights, where there is one the norm's weight, where there is an adapter ax and the adapter in halves, y.
     MatmulFew(QuantType, Along),
     /// `dx[t, k] (+)= Σₙ dy[t, n] W[n, k]`. Bindings: dy, weights, dx.
     MatmulQT(QuantType),
@@ -128,6 +128,8 @@ pub enum Kernel {
     Add,
     /// `x[offset .. offset + n] = value`. Bindings: x.
     Fill,
+    /// Floats as halves, two a word, to the nearest. Bindings: x, out.
+    ToF16,
     /// `out[i] = Σ x²` over the i-th run of [`SQUARES`] values. Bindings: x, out.
     SquaredNorm,
     /// One AdamW step with decoupled weight decay. Bindings: p, g, m, v (g only read).
@@ -143,9 +145,9 @@ impl Kernel {
             Self::MatmulFew(_, along) => match (along.norm, along.adapter) {
                 (false, false) => bind![Read x Quads, Read w Weights, Write y F32],
                 (true, false) => bind![Read x Quads, Read w Weights, Read norm Quads, Write y F32],
-                (false, true) => bind![Read x Quads, Read w Weights, Read ax F32, Read adapter F32, Write y F32],
+                (false, true) => bind![Read x Quads, Read w Weights, Read ax F32, Read adapter U32, Write y F32],
                 (true, true) => bind![
-                    Read x Quads, Read w Weights, Read norm Quads, Read ax F32, Read adapter F32, Write y F32
+                    Read x Quads, Read w Weights, Read norm Quads, Read ax F32, Read adapter U32, Write y F32
                 ],
             },
             Self::MatmulQT(_) => bind![Read dy F32, Read w Weights, Write dx F32],
@@ -197,6 +199,7 @@ impl Kernel {
             Self::Sample => bind![Read logits F32, Read draws U32, Write out U32],
             Self::Add => bind![Write x F32, Read y F32],
             Self::Fill => bind![Write x F32],
+            Self::ToF16 => bind![Read x F32, Write out U32],
             Self::SquaredNorm => bind![Read x F32, Write out F32],
             Self::AdamW => bind![Write x F32, Read grad F32, Write m F32, Write v F32],
         }
@@ -231,6 +234,7 @@ impl Kernel {
             Self::Sample => "sample",
             Self::Add => "add",
             Self::Fill => "fill",
+            Self::ToF16 => "to_f16",
             Self::SquaredNorm => "squared_norm",
             Self::AdamW => "adamw",
         }

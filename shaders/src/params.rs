@@ -141,7 +141,7 @@ params! {
         end0: u32,
         /// That of the third.
         end1: u32,
-        /// Words before the first pair's B `[columns, rank]`.
+        /// Halves before the first pair's B `[columns, rank]`.
         b0: u32,
         /// Before that of the second.
         b1: u32,
@@ -348,6 +348,13 @@ params! {
         offset: u32,
         /// What they become.
         value: f32,
+    }
+    /// For [`crate::Kernel::ToF16`].
+    ToF16 {
+        /// Words of the output, of two values each; where x has one fewer, the last is zero.
+        n: u32,
+        /// Values of x.
+        values: u32,
     }
     /// For [`crate::Kernel::SquaredNorm`].
     SquaredNorm {

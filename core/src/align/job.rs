@@ -169,7 +169,7 @@ impl Adaptation {
         for choice in choices.iter().flatten() {
             capacity = capacity.max(choice.choice().tokens()?);
         }
-        let beside = reference.as_ref().map_or(0, |r| 4 * r.weights.len());
+        let beside = reference.as_ref().map_or(0, |r| r.bytes());
         let for_activations = super::memory::check(&policy, adapter.shape.rank, capacity, beside, budget)?;
         let start = adapter.read(device)?;
         let fingerprint = fingerprint(&params, records, &start, critic.as_ref())?;

@@ -13,7 +13,8 @@ pub struct Dispatch {
     pub params: RawParams,
     /// Its bindings, in the order of [`Kernel::bindings`].
     pub buffers: Vec<Buffer>,
-    /// Whether it may run beside the one before it: neither touches what the other writes.
+    /// Whether it may run beside the one before it: neither touches what the other writes, or the kernel itself waits before it
+    /// does.
     pub beside: bool,
 }
 

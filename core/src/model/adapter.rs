@@ -1,6 +1,6 @@
 //! LoRA adapters (Hu et al., arXiv 2106.09685): y = W x + (alpha / rank) B (A x), never merged.
 
-use unspoken_kernels::{QuantType, params};
+use unspoken_kernels::{Kernel, QuantType, params};
 
 use super::linear::Product;
 use super::matrix::{Beside, Norm};
@@ -151,6 +151,8 @@ pub struct Adapter {
     /// Fingerprint of the base model that it belongs to.
     pub base: String,
     pub(crate) weights: Buffer,
+    /// The same as halves, laid out alike, for products of few tokens.
+    pub(crate) halves: Buffer,
 }
 
 /// Ranks that an adapter may have.
@@ -202,9 +204,11 @@ impl Adapter {
         let shape = AdapterShape::new(&model.config, rank, first);
         let mut values = vec![0.0; shape.words];
         fill(&shape, &mut values);
-        let weights = model.device.alloc(shape.words)?;
-        model.device.write_f32(&weights, 0, &values)?;
-        Ok(Self { shape, alpha, base: model.fingerprint().to_owned(), weights })
+        let device = &model.device;
+        let (weights, halves) = (device.alloc(shape.words)?, device.alloc(shape.words.div_ceil(2))?);
+        let adapter = Self { shape, alpha, base: model.fingerprint().to_owned(), weights, halves };
+        adapter.write(device, &values)?;
+        Ok(adapter)
     }
 
     /// All weights, laid out as [`AdapterShape`] says.
@@ -223,7 +227,21 @@ impl Adapter {
         if values.len() != self.shape.words {
             return Err(ModelError::Adapter(format!("{} weights, expected {}", values.len(), self.shape.words)));
         }
-        Ok(device.write_f32(&self.weights, 0, values)?)
+        device.write_f32(&self.weights, 0, values)?;
+        let mut rec = Recording::new();
+        self.round(&mut rec)?;
+        Ok(device.run(&rec)?)
+    }
+
+    /// Records what must follow a change of the weights.
+    pub(crate) fn round(&self, rec: &mut Recording) -> Result<(), DeviceError> {
+        let p = params::ToF16 { n: self.halves.len() as u32, values: self.weights.len() as u32 };
+        rec.push(Kernel::ToF16, &p, &[&self.weights, &self.halves])
+    }
+
+    /// Bytes on the device.
+    pub(crate) fn bytes(&self) -> usize {
+        4 * (self.weights.len() + self.halves.len())
     }
 
     /// Whether it belongs to `model`.
@@ -313,19 +331,19 @@ impl<'a> Site<'a> {
         )
     }
 
-    /// ax = norm(x) Aᵀ for few tokens.
+    /// ax = norm(x) Aᵀ for few tokens, by halves: rows are whole runs, so that As begin at whole words.
     pub(super) fn down_few(&self, rec: &mut Recording, x: &Buffer, norm: Norm<'_>) -> Result<(), DeviceError> {
         let (inp, width) = (self.inp() as u32, self.width() as u32);
         let p = params::MatmulFew {
             n_tokens: self.n as u32,
             k: inp,
             n: width,
-            planes: [self.a() as u32, 0, 0, 0],
+            planes: [self.a() as u32 / 2, 0, 0, 0],
             x_stride: inp,
             y_stride: width,
             ..Default::default()
         };
-        Beside { norm, site: None }.record(rec, QuantType::F32, false, p, [x, &self.adapter.weights, self.ax])
+        Beside { norm, site: None }.record(rec, QuantType::F16, false, p, [x, &self.adapter.halves, self.ax])
     }
 
     /// What a product of few tokens needs to know to add scale · ax Bᵀ.

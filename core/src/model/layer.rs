@@ -210,11 +210,12 @@ impl Layer<'_> {
         base: impl FnOnce(&mut Recording, Beside<'_>) -> Result<(), DeviceError>,
     ) -> Result<(), DeviceError> {
         if few {
-            let site = self.sites(p).next();
-            if let Some(site) = &site {
+            let Some(site) = self.sites(p).next() else { return base(rec, Beside { norm, site: None }) };
+            // The product needs A x at its end only, and waits for it there.
+            return rec.together(|rec| {
                 site.down_few(rec, x, norm)?;
-            }
-            return base(rec, Beside { norm, site: site.as_ref() });
+                base(rec, Beside { norm, site: Some(&site) })
+            });
         }
         rec.together(|rec| {
             base(rec, Beside::default())?;

@@ -244,7 +244,7 @@ impl Beside<'_> {
         }
         if let Some(site) = self.site {
             site.beside(&mut p);
-            bound.extend([site.ax, &site.adapter.weights]);
+            bound.extend([site.ax, &site.adapter.halves]);
         }
         bound.push(y);
         rec.push(Kernel::MatmulFew(kind, along), &p, &bound)

@@ -103,6 +103,7 @@ impl AdamW {
                 grad_scale: if norm > c.max_norm { c.max_norm / norm } else { 1.0 },
             };
             rec.push(Kernel::AdamW, &p, &[&adapter.weights, grads, &self.m, &self.v])?;
+            adapter.round(&mut rec)?;
         }
         rec.push(Kernel::Fill, &params::Fill { n, offset: 0, value: 0.0 }, &[grads])?;
         device.run(&rec)?;

@@ -73,6 +73,12 @@ pub fn words(values: &[f32]) -> Vec<u32> {
     bytemuck::cast_slice(values).to_vec()
 }
 
+/// The words of an even number of halves; of an odd one, the last is left out.
+pub fn halves(values: &[f32]) -> Vec<u32> {
+    let half = |x: f32| u32::from(half::f16::from_f32(x).to_bits());
+    values.chunks_exact(2).map(|pair| half(pair[0]) | half(pair[1]) << 16).collect()
+}
+
 /// The floats of words.
 pub fn floats(words: &[u32]) -> &[f32] {
     bytemuck::cast_slice(words)
@@ -195,7 +201,7 @@ impl Random {
 }
 
 /// Bytes of a GGUF block that hold halves.
-fn halves(q: QuantType) -> &'static [usize] {
+fn scales(q: QuantType) -> &'static [usize] {
     match q {
         QuantType::F32 | QuantType::BF16 => &[],
         QuantType::Q4_0 | QuantType::Q5_0 | QuantType::Q8_0 | QuantType::IQ4_NL => &[0],
@@ -212,7 +218,7 @@ pub fn weights(random: &mut Random, q: QuantType, rows: usize, cols: usize, subn
     let blocks = q.blocks(rows * cols).unwrap();
     let mut raw: Vec<u8> = (0..blocks * layout.bytes).map(|_| random.word() as u8).collect();
     for block in raw.chunks_exact_mut(layout.bytes) {
-        for &at in halves(q) {
+        for &at in scales(q) {
             let half = half::f16::from_f32(0.02 * random.float());
             let half = if subnormal { half::f16::from_bits(random.word() as u16 & 0x83ff) } else { half };
             block[at..at + 2].copy_from_slice(&half.to_le_bytes());

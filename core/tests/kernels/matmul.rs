@@ -2,7 +2,7 @@
 
 use unspoken_kernels::{Along, Kernel, QuantType, params};
 
-use crate::harness::{Random, check, weights, words};
+use crate::harness::{Random, check, halves, weights, words};
 
 /// Odd widths that fill whole blocks.
 fn widths(q: QuantType) -> [usize; 2] {
@@ -187,7 +187,7 @@ fn few(random: &mut Random, q: QuantType, k: usize, (t, n, rank): (usize, usize,
         bound.push(words(&norm));
     }
     if along.adapter {
-        bound.extend([random.values(t * (3 * rank + 1)), random.values(3 + 3 * columns * rank)]);
+        bound.extend([random.values(t * (3 * rank + 1)), halves(&random.floats(4 + 3 * columns * rank))]);
     }
     bound.push(random.values(y_offset + t * y_stride));
     check(Kernel::MatmulFew(q, along), &p, &bound, 1e-5);

@@ -196,6 +196,27 @@ fn single_values() {
     check(Kernel::Fill, &params::Fill { n, offset: 0, value: 2.0 }, &[vec![0; n as usize + 9]], 0.0);
 }
 
+/// Floats that are halves stay what they are, others become one of the two beside them.
+#[test]
+fn to_f16() {
+    let mut random = Random::new(13);
+    for values in [1u32, 2, 511, 514, 1027] {
+        let (n, count) = (values.div_ceil(2), values as usize);
+        let p = params::ToF16 { n, values };
+        let scale = |i: usize| [1.0, 1e-3, 1e-6, 300.0][i % 4];
+        let x: Vec<f32> = random.floats(count).iter().enumerate().map(|(i, x)| x * scale(i)).collect();
+        let exact: Vec<f32> = x.iter().map(|x| half::f16::from_f32(*x).to_f32()).collect();
+        check(Kernel::ToF16, &p, &[words(&exact), vec![!0; n as usize]], 0.0);
+        for device in devices() {
+            let got = run(device, Kernel::ToF16, &p, &[words(&x), vec![!0; n as usize]]);
+            let half = |i: usize| half::f16::from_bits((got[1][i / 2] >> (16 * (i % 2))) as u16).to_f32();
+            for (i, x) in x.iter().enumerate() {
+                assert!((half(i) - x).abs() <= x.abs() / 1024.0 + 6e-8, "{x} became {}", half(i));
+            }
+        }
+    }
+}
+
 #[test]
 fn squared_norm_of_many() {
     let n = 3_000_000;

@@ -1,4 +1,7 @@
-//! Kernels that act on each value alone: `gated_activation`, its backward, `add`, `fill`.
+//! Kernels that act on each value alone: `gated_activation`, its backward, `add`, `fill`, `to_f16`.
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 
 use super::{Slot, Team};
 use crate::math::exp;
@@ -109,4 +112,16 @@ pub(super) unsafe fn fill(p: &params::Fill, s: &[Slot], team: &Team<'_>) {
     let offset = p.offset as usize;
     // SAFETY: as above.
     unsafe { s[0].f32_mut(offset + r.start..offset + r.end) }.fill(p.value);
+}
+
+#[inline(always)]
+pub(super) unsafe fn to_f16(p: &params::ToF16, s: &[Slot], team: &Team<'_>) {
+    let r = team.share(p.n as usize);
+    // SAFETY: as above.
+    unsafe {
+        let x = &s[0].f32()[2 * r.start..(2 * r.end).min(p.values as usize)];
+        let out: &mut [f16] = bytemuck::cast_slice_mut(s[1].u32_mut(r));
+        out[x.len()..].fill(f16::ZERO);
+        out[..x.len()].convert_from_f32_slice(x);
+    }
 }

@@ -1,5 +1,8 @@
 //! `matmul_few`: a product of few tokens with the norm before it, what an adapter adds and the activation after it.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
 use super::elementwise::activation;
 use super::fast::{Added, Job};
 use super::rms_norm::inverse_rms;
@@ -13,7 +16,7 @@ struct Bound<'a> {
     w: Slot,
     norm: Option<&'a [f32]>,
     ax: &'a [f32],
-    adapter: &'a [f32],
+    adapter: &'a [f16],
     y: Slot,
 }
 
@@ -29,7 +32,7 @@ impl<'a> Bound<'a> {
                 w: s[1],
                 norm: along.norm.then(|| &s[2].f32()[..p.k as usize]),
                 ax: if along.adapter { s[beside].f32() } else { &[] },
-                adapter: if along.adapter { s[beside + 1].f32() } else { &[] },
+                adapter: if along.adapter { bytemuck::cast_slice(s[beside + 1].u32()) } else { &[] },
                 y: s[s.len() - 1],
             }
         }
@@ -58,10 +61,13 @@ fn normed(x: &[f32], norm: Option<&[f32]>, p: &params::MatmulFew) -> Vec<f32> {
 pub(super) unsafe fn forward(q: QuantType, along: Along, p: &params::MatmulFew, s: &[Slot], team: &Team<'_>) {
     let (k, n, rank) = (p.k as usize, p.n as usize, p.rank as usize);
     let blocks = k / q.layout().weights;
-    let mut w = vec![0.0; k];
+    let (mut w, mut pair) = (vec![0.0; k], vec![0.0; rank]);
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
         let b = Bound::new(along, p, s);
+        if along.adapter {
+            team.wait_for_before();
+        }
         let rows = normed(b.x, b.norm, p);
         // The product of row `row` of W with token t, with what the adapter adds to column `column` of the stack.
         let mut value = |row: usize, column: usize, t: usize| {
@@ -72,7 +78,8 @@ pub(super) unsafe fn forward(q: QuantType, along: Along, p: &params::MatmulFew, 
             }
             let (at, first) = p.pair(column as u32);
             let ax = &b.ax[t * p.ax_stride as usize + first..][..rank];
-            product + p.scale * dot(&b.adapter[at..at + rank], ax)
+            b.adapter[at..at + rank].convert_to_f32_slice(&mut pair);
+            product + p.scale * dot(&pair, ax)
         };
         for i in team.chunks(n) {
             for t in 0..p.n_tokens as usize {

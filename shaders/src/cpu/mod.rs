@@ -162,6 +162,7 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
             Kernel::Sample => sample::run(&params::Sample::from_raw(raw), slots, team),
             Kernel::Add => elementwise::add(&params::Add::from_raw(raw), slots, team),
             Kernel::Fill => elementwise::fill(&params::Fill::from_raw(raw), slots, team),
+            Kernel::ToF16 => elementwise::to_f16(&params::ToF16::from_raw(raw), slots, team),
             Kernel::SquaredNorm => adamw::squared_norm(&params::SquaredNorm::from_raw(raw), slots, team),
             Kernel::AdamW => adamw::step(&params::AdamW::from_raw(raw), slots, team),
         }

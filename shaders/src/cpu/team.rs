@@ -19,6 +19,8 @@ pub struct Barrier {
     generation: AtomicUsize,
     /// The next chunk of each dispatch under way.
     next: [AtomicUsize; BESIDE],
+    /// How many threads have gone on from each.
+    left: [AtomicUsize; BESIDE],
     scratch: UnsafeCell<Vec<Line>>,
 }
 
@@ -33,12 +35,13 @@ impl Barrier {
             arrived: AtomicUsize::new(0),
             generation: AtomicUsize::new(0),
             next: [const { AtomicUsize::new(0) }; BESIDE],
+            left: [const { AtomicUsize::new(0) }; BESIDE],
             scratch: UnsafeCell::new(Vec::new()),
         }
     }
 
     fn restart(&self) {
-        self.next.iter().for_each(|next| next.store(0, Ordering::Relaxed));
+        self.next.iter().chain(&self.left).for_each(|count| count.store(0, Ordering::Relaxed));
     }
 
     fn wait(&self) {
@@ -52,12 +55,16 @@ impl Barrier {
             self.generation.store(generation.wrapping_add(1), Ordering::Release);
             return;
         }
-        let mut spins = 0u32;
-        while self.generation.load(Ordering::Acquire) == generation {
-            spins += 1;
-            // A core that other work has taken must get the chance to let our partner run.
-            if spins > 500 { std::thread::yield_now() } else { std::hint::spin_loop() }
-        }
+        spin_while(|| self.generation.load(Ordering::Acquire) == generation);
+    }
+}
+
+fn spin_while(waits: impl Fn() -> bool) {
+    let mut spins = 0u32;
+    while waits() {
+        spins += 1;
+        // A core that other work has taken must get the chance to let our partner run.
+        if spins > 500 { std::thread::yield_now() } else { std::hint::spin_loop() }
     }
 }
 
@@ -89,9 +96,18 @@ impl<'a> Team<'a> {
     pub fn begin(&self, beside: bool) {
         let next = self.at.get() + 1;
         if beside && next < BESIDE {
+            self.barrier.left[self.at.get()].fetch_add(1, Ordering::Release);
             self.at.set(next);
         } else {
             self.sync();
+        }
+    }
+
+    /// Waits until all threads have done the dispatch before this one, where that may still be under way beside it; what
+    /// they wrote in it is seen after.
+    pub(super) fn wait_for_before(&self) {
+        if let Some(before) = self.at.get().checked_sub(1) {
+            spin_while(|| self.barrier.left[before].load(Ordering::Acquire) < self.count);
         }
     }
 

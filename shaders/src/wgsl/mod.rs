@@ -96,6 +96,7 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         | Kernel::AttentionDelta
         | Kernel::Add
         | Kernel::Fill
+        | Kernel::ToF16
         | Kernel::AdamW => &[GRID],
     };
     shared.iter().for_each(|part| add(part));
@@ -199,6 +200,7 @@ const fn fields(kernel: Kernel) -> &'static str {
         Kernel::Sample => params::Sample::WGSL,
         Kernel::Add => params::Add::WGSL,
         Kernel::Fill => params::Fill::WGSL,
+        Kernel::ToF16 => params::ToF16::WGSL,
         Kernel::SquaredNorm => params::SquaredNorm::WGSL,
         Kernel::AdamW => params::AdamW::WGSL,
     }
@@ -238,6 +240,7 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::Sample => file!("sample"),
         Kernel::Add => file!("add"),
         Kernel::Fill => file!("fill"),
+        Kernel::ToF16 => file!("to_f16"),
         Kernel::SquaredNorm => file!("squared_norm"),
         Kernel::AdamW => file!("adamw"),
     }

@@ -73,6 +73,11 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job<'_>, s: &[Slot], t
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
         for chunk in team.chunks(n.div_ceil(rows)) {
             let (start, end) = (chunk * rows, n.min((chunk + 1) * rows));
+            if let Some(added) = &job.added {
+                for half in 0..job.halves() {
+                    added.ask(p.y_offset as usize + half * n + start, end - start);
+                }
+            }
             // Whole runs of gates, then of ups: memory is read ahead along them.
             for half in 0..job.halves() {
                 for i in (start..end).step_by(D::ROWS) {
@@ -95,6 +100,7 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job<'_>, s: &[Slot], t
                 }
             }
             if let Some(added) = &job.added {
+                team.wait_for_before();
                 for t in 0..tokens {
                     let y = y0 + t * stride;
                     added.add(t, p.y_offset as usize + start, s[2].f32_mut(y + start..y + end));

@@ -7,15 +7,16 @@ use super::super::{Slot, Team};
 use super::attention::{Halves, Rows};
 use super::dot;
 use super::matmul_q::Job;
+use super::thin_avx512::Wide;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, q4_k, q6_k, with_registers};
-use crate::{QuantType, params};
+use crate::QuantType;
 
 /// Tokens from which on and up to which this form is the fastest without tiles of AMX, and with them.
 const TOKENS: std::ops::RangeInclusive<usize> = 2..=32;
 /// Rows of W at a time.
 const ROWS: usize = 4;
 /// Products whose sums are made together.
-const SUMS: usize = 16;
+pub(super) const SUMS: usize = 16;
 
 /// Expands a group of 32 weights in two registers. The method may be called only where AVX-512 is there.
 pub(super) trait Floats: Registers {
@@ -166,101 +167,12 @@ unsafe fn join(a: __m512, b: __m512) -> __m512 {
     unsafe { _mm512_add_ps(_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b)) }
 }
 
-/// `matmul_f32` of one row with columns of B that lie as they are multiplied, an adapter's at decoding.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn one_row(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>) {
-    // SAFETY: the contract of `cpu::run`.
-    unsafe { if p.k > 256 { columns::<4>(p, s, team, 4) } else { columns::<SUMS>(p, s, team, 64) } }
-}
-
-/// Whether it has done the product: one token and rows of floats it does, an adapter's As at decoding.
-pub(super) unsafe fn one_token(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
-    let p = &job.p;
-    if q != QuantType::F32 || p.n_tokens != 1 || job.gate.is_some() || job.added.is_some() {
-        return false;
-    }
-    let p = params::MatmulF32 {
-        m: 1,
-        n: p.n,
-        k: p.k,
-        a_offset: p.x_offset,
-        b_offset: p.planes[0] + p.w_row0 * p.k,
-        b_col: p.k,
-        c_offset: p.y_offset,
-        accumulate: p.accumulate,
-        alpha: 1.0,
-        ..Default::default()
-    };
-    // SAFETY: passed on from the caller.
-    unsafe { one_row(&p, s, team) };
-    true
-}
-
-/// `N` columns at a time, chunks of `each`.
-#[inline(always)]
-unsafe fn columns<const N: usize>(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, each: usize) {
-    let (n, k) = (p.n as usize, p.k as usize);
-    // SAFETY: the contract of `cpu::run`; a column of C is written by one thread.
-    unsafe {
-        let a = s[0].f32()[p.a_offset as usize..][..k].as_ptr();
-        let b = s[1].f32()[p.b_offset as usize..].as_ptr();
-        let alpha = _mm512_set1_ps(p.alpha);
-        for chunk in team.chunks(n.div_ceil(each)) {
-            let end = n.min((chunk + 1) * each);
-            for n0 in (chunk * each..end).step_by(N) {
-                let here = N.min(end - n0);
-                // Columns that are not there repeat the last one.
-                let b: [_; N] = std::array::from_fn(|i| b.add((n0 + i.min(here - 1)) * p.b_col as usize));
-                let mut sums = [_mm512_setzero_ps(); SUMS];
-                for i in (0..k).step_by(16) {
-                    let there = ((1u32 << (k - i).min(16)) - 1) as __mmask16;
-                    let a = _mm512_maskz_loadu_ps(there, a.add(i));
-                    for (sum, b) in sums.iter_mut().zip(b) {
-                        *sum = _mm512_fmadd_ps(a, _mm512_maskz_loadu_ps(there, b.add(i)), *sum);
-                    }
-                }
-                let there = ((1u32 << here) - 1) as __mmask16;
-                let c = s[2].f32_mut(p.c_offset as usize + n0..p.c_offset as usize + n0 + here).as_mut_ptr();
-                let before = if p.accumulate != 0 { _mm512_maskz_loadu_ps(there, c) } else { _mm512_setzero_ps() };
-                _mm512_mask_storeu_ps(c, there, _mm512_fmadd_ps(alpha, sums_of(sums), before));
-            }
-        }
-    }
-}
-
-/// `to[i] += scale · b[i, :] · a`, sixteen rows of b at a time.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-pub(super) unsafe fn add_products(scale: f32, b: &[f32], a: &[f32], to: &mut [f32]) {
-    let k = a.len();
-    for (to, b) in to.chunks_mut(SUMS).zip(b.chunks(SUMS * k)) {
-        let here = to.len();
-        // SAFETY: rows that are not there repeat the last one; AVX-512 is there.
-        unsafe {
-            let mut sums = [_mm512_setzero_ps(); SUMS];
-            for i in (0..k).step_by(16) {
-                let there = ((1u32 << (k - i).min(16)) - 1) as __mmask16;
-                let a = _mm512_maskz_loadu_ps(there, a.as_ptr().add(i));
-                for (r, sum) in sums.iter_mut().enumerate() {
-                    let b = _mm512_maskz_loadu_ps(there, b.as_ptr().add(r.min(here - 1) * k + i));
-                    *sum = _mm512_fmadd_ps(a, b, *sum);
-                }
-            }
-            let there = ((1u32 << here) - 1) as __mmask16;
-            let before = _mm512_maskz_loadu_ps(there, to.as_ptr());
-            let sum = _mm512_fmadd_ps(_mm512_set1_ps(scale), sums_of(sums), before);
-            _mm512_mask_storeu_ps(to.as_mut_ptr(), there, sum);
-        }
-    }
-}
-
 /// Rows of a cache that are read where they lie. The methods may be called only where AVX-512 is there.
 pub(super) trait WideRows {
-    type Value;
+    type Value: Wide;
 
     /// Where the row of the i-th key begins.
     unsafe fn at(&self, i: usize) -> *const Self::Value;
-    /// The values where `there` says, zeros elsewhere.
-    unsafe fn load(from: *const Self::Value, there: __mmask16) -> __m512;
 }
 
 impl WideRows for Rows<'_> {
@@ -270,12 +182,6 @@ impl WideRows for Rows<'_> {
     unsafe fn at(&self, i: usize) -> *const f32 {
         self.row(i).as_ptr()
     }
-
-    #[inline(always)]
-    unsafe fn load(from: *const f32, there: __mmask16) -> __m512 {
-        // SAFETY: the caller's values; AVX-512 is there.
-        unsafe { _mm512_maskz_loadu_ps(there, from) }
-    }
 }
 
 impl WideRows for Halves<'_> {
@@ -284,12 +190,6 @@ impl WideRows for Halves<'_> {
     #[inline(always)]
     unsafe fn at(&self, i: usize) -> *const u16 {
         self.row(i).as_ptr()
-    }
-
-    #[inline(always)]
-    unsafe fn load(from: *const u16, there: __mmask16) -> __m512 {
-        // SAFETY: the caller's values; AVX-512 is there.
-        unsafe { _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(there, from.cast())) }
     }
 }
 
@@ -326,14 +226,14 @@ unsafe fn scores_of<const N: usize, R: WideRows>(a: &[f32], rows: &R, scale: f32
                 if N > 0 {
                     let mut halves = [_mm512_setzero_ps(); 2];
                     for (i, a) in whole.iter().enumerate() {
-                        halves[i % 2] = _mm512_fmadd_ps(*a, R::load(row.add(16 * i), !0), halves[i % 2]);
+                        halves[i % 2] = _mm512_fmadd_ps(*a, R::Value::load(row.add(16 * i), !0), halves[i % 2]);
                     }
                     *sum = _mm512_add_ps(halves[0], halves[1]);
                     continue;
                 }
                 for d in (0..a.len()).step_by(16) {
                     let there = ((1u32 << (a.len() - d).min(16)) - 1) as __mmask16;
-                    let (a, row) = (_mm512_maskz_loadu_ps(there, a.as_ptr().add(d)), R::load(row.add(d), there));
+                    let (a, row) = (_mm512_maskz_loadu_ps(there, a.as_ptr().add(d)), R::Value::load(row.add(d), there));
                     *sum = _mm512_fmadd_ps(a, row, *sum);
                 }
             }
@@ -384,7 +284,7 @@ unsafe fn add_row<R: WideRows>(sums: &mut [__m512; 4], weight: f32, row: *const 
     unsafe {
         let weight = _mm512_set1_ps(weight);
         for (i, sum) in sums.iter_mut().enumerate() {
-            *sum = _mm512_fmadd_ps(weight, R::load(row.wrapping_add(16 * i), there[i]), *sum);
+            *sum = _mm512_fmadd_ps(weight, R::Value::load(row.wrapping_add(16 * i), there[i]), *sum);
         }
     }
 }

@@ -1,9 +1,9 @@
 //! `matmul_f32` by tiles.
 
 use super::super::{Level, Slot, Team};
-#[cfg(target_arch = "x86_64")]
-use super::few_avx512;
 use super::pack;
+#[cfg(target_arch = "x86_64")]
+use super::thin_avx512;
 use super::tile::{COLS, Strided, Target, panel_of, rows_of};
 use crate::math::dot;
 use crate::params;
@@ -21,7 +21,7 @@ pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, lev
         #[cfg(target_arch = "x86_64")]
         if level >= Level::Avx512 {
             // SAFETY: passed on from the caller; the instructions are there.
-            return unsafe { few_avx512::one_row(p, s, team) };
+            return unsafe { thin_avx512::one_row(p, s, team) };
         }
         if p.k as usize > 2 * COLS {
             // SAFETY: passed on from the caller.

@@ -1,10 +1,13 @@
 //! `matmul_q`, `matmul_gated` and `matmul_q_transposed` by tiles: a few rows of W are expanded into a panel, used by all
 //! tokens, and forgotten.
 
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+
 use super::super::elementwise::gate;
 use super::super::{Level, Slot, Team};
 #[cfg(target_arch = "x86_64")]
-use super::few_avx512;
+use super::thin_avx512;
 use super::tile::{COLS, Panel, Strided, Target, panel_of};
 use super::unpack::Unpack;
 use super::{dot, pack};
@@ -39,7 +42,7 @@ pub(crate) struct Job<'a> {
 pub(crate) struct Added<'a> {
     pub(crate) p: &'a params::MatmulFew,
     pub(crate) ax: &'a [f32],
-    pub(crate) adapter: &'a [f32],
+    pub(crate) adapter: &'a [f16],
     pub(crate) level: Level,
 }
 
@@ -47,24 +50,52 @@ impl Added<'_> {
     /// Adds to token t's values of the stack's columns from `column` on.
     #[inline(always)]
     pub(super) fn add(&self, t: usize, column: usize, to: &mut [f32]) {
-        let rank = self.p.rank as usize;
         let ax = &self.ax[t * self.p.ax_stride as usize..];
-        #[cfg(target_arch = "x86_64")]
-        if self.level >= Level::Avx512 {
-            let mut done = 0;
-            while done < to.len() {
-                let (at, first) = self.p.pair((column + done) as u32);
-                let here = self.p.left((column + done) as u32).min(to.len() - done);
-                let (b, ax) = (&self.adapter[at..at + here * rank], &ax[first..first + rank]);
-                // SAFETY: the instructions are there.
-                unsafe { few_avx512::add_products(self.p.scale, b, ax, &mut to[done..done + here]) };
-                done += here;
-            }
-            return;
+        let mut done = 0;
+        while done < to.len() {
+            let (b, first) = self.rows(column + done, to.len() - done);
+            let (ax, to) = (&ax[first..first + self.p.rank as usize], &mut to[done..]);
+            add_products(self.level, self.p.scale, b, ax, to);
+            done += b.len() / ax.len();
         }
-        for (i, to) in to.iter_mut().enumerate() {
-            let (at, first) = self.p.pair((column + i) as u32);
-            *to += self.p.scale * crate::math::dot(&self.adapter[at..at + rank], &ax[first..first + rank]);
+    }
+
+    /// The rows of B that go with at most `n` columns from one on, those of one pair, and the first of its columns of A x.
+    #[inline(always)]
+    fn rows(&self, column: usize, n: usize) -> (&[f16], usize) {
+        let (at, first) = self.p.pair(column as u32);
+        let here = self.p.left(column as u32).min(n);
+        (&self.adapter[at..at + here * self.p.rank as usize], first)
+    }
+
+    /// Asks for what `n` columns from one on will take: the runs are too short for memory to be read ahead along them.
+    #[inline(always)]
+    pub(super) fn ask(&self, column: usize, n: usize) {
+        #[cfg(target_arch = "x86_64")]
+        for line in self.rows(column, n).0.chunks(32) {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            // SAFETY: a prefetch never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+        }
+    }
+}
+
+/// `to[i] += scale · b[i, :] · a` for the rows of b.
+#[inline(always)]
+fn add_products(level: Level, scale: f32, b: &[f16], a: &[f32], to: &mut [f32]) {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx512 {
+        // SAFETY: the instructions are there.
+        return unsafe { thin_avx512::add_products(scale, bytemuck::cast_slice(b), a, &mut to[..b.len() / a.len()]) };
+    }
+    // Some rows at a time, the longest of which is one.
+    let mut floats = [0.0f32; 512];
+    let rows = (floats.len() / a.len()).max(1);
+    for (to, b) in to.chunks_mut(rows).zip(b.chunks(rows * a.len())) {
+        let floats = &mut floats[..b.len()];
+        b.convert_to_f32_slice(floats);
+        for (to, b) in to.iter_mut().zip(floats.chunks_exact(a.len())) {
+            *to += scale * crate::math::dot(b, a);
         }
     }
 }

@@ -26,10 +26,13 @@ mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs_avx2;
 mod runs;
+#[cfg(target_arch = "x86_64")]
+mod thin_avx512;
 mod tile;
 mod unpack;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx2;
+mod unpack_halves;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -38,6 +41,7 @@ use crate::{KvType, QuantType, params};
 pub(super) use matmul_f32::run as matmul_f32;
 pub(super) use matmul_q::{Added, Job};
 use unpack::*;
+use unpack_halves::Halves;
 
 /// Runs a product with the unpacking of a type: AVX2's where there is one, the plain one otherwise.
 macro_rules! with_unpack {
@@ -60,8 +64,8 @@ macro_rules! with_unpack {
     (@ plain $q:expr, $run:path, $fma:tt, $args:tt) => {
         match $q {
             QuantType::F32 => with_unpack!(@ $run, PlainF32, $fma, $args),
-            QuantType::F16 => with_unpack!(@ $run, PlainF16, $fma, $args),
-            QuantType::BF16 => with_unpack!(@ $run, PlainBf16, $fma, $args),
+            QuantType::F16 => with_unpack!(@ $run, Halves<half::f16>, $fma, $args),
+            QuantType::BF16 => with_unpack!(@ $run, Halves<half::bf16>, $fma, $args),
             QuantType::Q4_0 => with_unpack!(@ $run, PlainQ40, $fma, $args),
             QuantType::Q4_1 => with_unpack!(@ $run, PlainQ41, $fma, $args),
             QuantType::Q5_0 => with_unpack!(@ $run, PlainQ50, $fma, $args),
@@ -89,7 +93,7 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
     unsafe {
         let few_in_tiles = || amx_few::forward(q, job, s, team) || amx_q8::forward(q, job, s, team);
         let tiles = || few_in_tiles() || amx::forward(q, job, s, team);
-        let one = || vnni::forward(q, job, s, team) || few_avx512::one_token(q, job, s, team);
+        let one = || vnni::forward(q, job, s, team) || thin_avx512::few_tokens(q, job, s, team);
         let registers = || one() || few_avx512::forward(q, job, s, team);
         if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
             return;

@@ -137,7 +137,7 @@ macro_rules! plain {
 }
 
 plain! {
-    PlainF32 = F32; PlainF16 = F16; PlainBf16 = BF16;
+    PlainF32 = F32;
     PlainQ40 = Q4_0; PlainQ41 = Q4_1; PlainQ50 = Q5_0; PlainQ51 = Q5_1; PlainQ80 = Q8_0;
     PlainQ2K = Q2_K; PlainQ3K = Q3_K; PlainQ4K = Q4_K; PlainQ5K = Q5_K; PlainQ6K = Q6_K;
     PlainIq4Nl = IQ4_NL;
