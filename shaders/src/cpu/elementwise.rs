@@ -119,7 +119,8 @@ pub(super) unsafe fn to_f16(p: &params::ToF16, s: &[Slot], team: &Team<'_>) {
     let r = team.share(p.n as usize);
     // SAFETY: as above.
     unsafe {
-        let x = &s[0].f32()[2 * r.start..(2 * r.end).min(p.values as usize)];
+        let values = |words: usize| (2 * words).min(p.values as usize);
+        let x = &s[0].f32()[values(r.start)..values(r.end)];
         let out: &mut [f16] = bytemuck::cast_slice_mut(s[1].u32_mut(r));
         out[x.len()..].fill(f16::ZERO);
         out[..x.len()].convert_from_f32_slice(x);
