@@ -15,7 +15,7 @@ impl Planner {
         let before = self.device.bytes();
         let adapter = Adapter::new(&self.model, rank, 1.0, 0)?;
         // The adapter, its gradient, two moments.
-        let held = 4 * (self.device.bytes() - before);
+        let held = self.device.bytes() - before + 3 * 4 * adapter.shape.words as u64;
         // A branch repeats the prompt's last token.
         let tokens = prompt + answers * answer;
         let mut trainer = Trainer::new(&self.model, adapter, AdamWParams::default(), tokens)?;

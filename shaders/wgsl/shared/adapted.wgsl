@@ -3,7 +3,7 @@
 const ADAPTED = true;
 
 // The half at a place of the adapter.
-fn half_at(i: u32) -> f32 {
+fn of_adapter(i: u32) -> f32 {
     return unpack2x16float(adapter[i / 2u])[i % 2u];
 }
 
@@ -22,7 +22,7 @@ fn adapted(n: u32, first: u32, step: u32) -> vec4<f32> {
     let rows = shift + min(vec4(0u, 1u, 2u, 3u), vec4(p.n_tokens - 1u)) * p.ax_stride;
     var sum = vec4(0.0);
     for (var r = first; r < p.rank; r += step) {
-        sum += half_at(row + r) * vec4(ax[rows.x + r], ax[rows.y + r], ax[rows.z + r], ax[rows.w + r]);
+        sum += of_adapter(row + r) * vec4(ax[rows.x + r], ax[rows.y + r], ax[rows.z + r], ax[rows.w + r]);
     }
     return p.scale * sum;
 }
