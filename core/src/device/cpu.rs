@@ -1,11 +1,13 @@
 //! The CPU as a device: a team of threads replays the recording with the kernels' CPU twins.
 
-use std::cell::UnsafeCell;
+use std::any::Any;
+use std::cell::{Cell, UnsafeCell};
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Instant;
 
-use unspoken_kernels::cpu::{self, Barrier, Form, Level, Slot, Team};
+use unspoken_kernels::cpu::{self, Barrier, Broken, Form, Level, Slot, Team};
 
 use super::buffer::Memory;
 use super::profile::{KernelTime, Profile};
@@ -144,23 +146,35 @@ impl CpuDevice {
         let mut start = Instant::now();
         let (barrier, timed) = (&turn.barrier, turn.profile.is_some());
         let times = self.pool.broadcast(|ctx| {
-            let team = Team::new(ctx.index(), barrier);
-            let mut ends = Vec::new();
-            for (dispatch, slots) in recording.dispatches().iter().zip(&slots) {
-                team.begin(dispatch.beside && !timed);
-                // SAFETY: bindings were checked when recorded, the lock is held, and the floor above
-                // gives only indices and sizes that fit (its invariant).
-                unsafe { cpu::run(dispatch.kernel, &dispatch.params, slots, &team, self.form) };
-                if timed {
-                    team.sync();
-                    ends.push(Instant::now());
+            let (team, at) = (Team::new(ctx.index(), barrier), Cell::new("team"));
+            let walk = || {
+                let mut ends = Vec::new();
+                for (dispatch, slots) in recording.dispatches().iter().zip(&slots) {
+                    team.begin(dispatch.beside && !timed);
+                    at.set(dispatch.kernel.name());
+                    // SAFETY: bindings were checked when recorded, the lock is held, and the floor above
+                    // gives only indices and sizes that fit (its invariant).
+                    unsafe { cpu::run(dispatch.kernel, &dispatch.params, slots, &team, self.form) };
+                    if timed {
+                        team.sync();
+                        ends.push(Instant::now());
+                    }
                 }
-            }
-            team.sync();
-            ends
+                team.sync();
+                ends
+            };
+            catch_unwind(AssertUnwindSafe(walk)).map_err(|cause| {
+                barrier.break_up();
+                failure(at.get(), cause.as_ref())
+            })
         });
+        if times.iter().any(Result::is_err) {
+            turn.barrier = Barrier::new(self.pool.current_num_threads());
+            let lost = || DeviceError::Lost("its threads stopped".into());
+            return Err(times.into_iter().filter_map(Result::err).flatten().next().unwrap_or_else(lost));
+        }
         if let Some(profile) = &mut turn.profile {
-            for (dispatch, end) in recording.dispatches().iter().zip(times.first().into_iter().flatten()) {
+            for (dispatch, end) in recording.dispatches().iter().zip(times.first().into_iter().flatten().flatten()) {
                 profile.add(dispatch, end.duration_since(start));
                 start = *end;
             }
@@ -176,6 +190,16 @@ impl CpuDevice {
         let profile = self.lock.lock().unwrap_or_else(PoisonError::into_inner).profile.take();
         profile.map(Profile::times).unwrap_or_default()
     }
+}
+
+/// What a thread says that unwound in a kernel; nothing where it waited for another one that did.
+fn failure(kernel: &'static str, cause: &(dyn Any + Send)) -> Option<DeviceError> {
+    if cause.is::<Broken>() {
+        return None;
+    }
+    let text = cause.downcast_ref::<String>().map(String::as_str);
+    let message = text.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("it failed").to_owned();
+    Some(DeviceError::Kernel { kernel, message })
 }
 
 fn words_of(buffer: &Buffer) -> Result<&Words, DeviceError> {

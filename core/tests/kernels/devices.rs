@@ -1,6 +1,8 @@
 //! Buffers and passes of the devices.
 
-use unspoken::device::{Device, DeviceError, Recording};
+use std::sync::Arc;
+
+use unspoken::device::{CpuDevice, Device, DeviceError, Recording};
 use unspoken_kernels::{Kernel, params};
 
 use crate::harness::{Random, devices, floats, plain};
@@ -83,11 +85,30 @@ fn dispatches_see_what_earlier_ones_wrote() {
     }
 }
 
+/// A kernel that would write past its buffer stops all threads of the team, says so, and leaves a device that works.
+#[test]
+fn a_kernel_that_fails_stops_all_threads() {
+    let fill = |n| params::Fill { n, offset: 0, value: 2.0 };
+    for threads in [1, 2, 3] {
+        let device = Device::Cpu(Arc::new(CpuDevice::new(Some(threads)).unwrap()));
+        let buffer = device.alloc(6).unwrap();
+        let mut wrong = Recording::new();
+        wrong.push(Kernel::Fill, &fill(6), &[&buffer]).unwrap();
+        wrong.push(Kernel::Fill, &fill(7), &[&buffer]).unwrap();
+        wrong.push(Kernel::Fill, &fill(6), &[&buffer]).unwrap();
+        let failed = device.run(&wrong);
+        assert!(matches!(&failed, Err(DeviceError::Kernel { kernel: "fill", message }) if message.contains("outside")));
+        let mut right = Recording::new();
+        right.push(Kernel::Fill, &fill(6), &[&buffer]).unwrap();
+        device.run(&right).unwrap();
+        assert_eq!(device.read_f32(&buffer, 0..6).unwrap(), [2.0; 6]);
+    }
+}
+
 #[cfg(feature = "gpu")]
 #[test]
 fn a_lost_device_says_so() {
-    use std::sync::Arc;
-    use unspoken::device::{Device, WgpuDevice, adapters};
+    use unspoken::device::{WgpuDevice, adapters};
     for i in 0..adapters().len() {
         let gpu = Arc::new(WgpuDevice::open_adapter(i).unwrap());
         let device = Device::Gpu(gpu.clone());

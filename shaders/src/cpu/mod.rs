@@ -26,7 +26,7 @@ mod team;
 
 pub use level::Level;
 pub use slot::Slot;
-pub use team::{Barrier, Team};
+pub use team::{Barrier, Broken, Team};
 
 use crate::{Kernel, Params, RawParams, params};
 

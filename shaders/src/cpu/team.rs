@@ -1,12 +1,17 @@
 //! Threads that walk one list of dispatches together.
 
 use std::cell::{Cell, UnsafeCell};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// A cache line of scratch.
 #[derive(Clone, Copy, Debug)]
 #[repr(align(64))]
 struct Line(#[allow(dead_code)] [u32; 16]);
+
+/// Why a thread unwinds that waited for one that does.
+#[derive(Debug)]
+pub struct Broken;
 
 /// Dispatches that may be under way beside each other.
 const BESIDE: usize = 16;
@@ -21,6 +26,8 @@ pub struct Barrier {
     next: [AtomicUsize; BESIDE],
     /// How many threads have gone on from each.
     left: [AtomicUsize; BESIDE],
+    /// Whether a thread will not come.
+    broken: AtomicBool,
     scratch: UnsafeCell<Vec<Line>>,
 }
 
@@ -36,7 +43,26 @@ impl Barrier {
             generation: AtomicUsize::new(0),
             next: [const { AtomicUsize::new(0) }; BESIDE],
             left: [const { AtomicUsize::new(0) }; BESIDE],
+            broken: AtomicBool::new(false),
             scratch: UnsafeCell::new(Vec::new()),
+        }
+    }
+
+    /// Says that a thread unwinds: those that wait for it, or will, unwind with [`Broken`]. The barrier is of no use after.
+    pub fn break_up(&self) {
+        self.broken.store(true, Ordering::Release);
+    }
+
+    /// Spins while there is something to wait for.
+    fn spin_while(&self, waits: impl Fn() -> bool) {
+        let mut spins = 0u32;
+        while waits() {
+            if self.broken.load(Ordering::Acquire) {
+                resume_unwind(Box::new(Broken));
+            }
+            spins += 1;
+            // A core that other work has taken must get the chance to let our partner run.
+            if spins > 500 { std::thread::yield_now() } else { std::hint::spin_loop() }
         }
     }
 
@@ -55,16 +81,7 @@ impl Barrier {
             self.generation.store(generation.wrapping_add(1), Ordering::Release);
             return;
         }
-        spin_while(|| self.generation.load(Ordering::Acquire) == generation);
-    }
-}
-
-fn spin_while(waits: impl Fn() -> bool) {
-    let mut spins = 0u32;
-    while waits() {
-        spins += 1;
-        // A core that other work has taken must get the chance to let our partner run.
-        if spins > 500 { std::thread::yield_now() } else { std::hint::spin_loop() }
+        self.spin_while(|| self.generation.load(Ordering::Acquire) == generation);
     }
 }
 
@@ -107,7 +124,7 @@ impl<'a> Team<'a> {
     /// they wrote in it is seen after.
     pub(super) fn wait_for_before(&self) {
         if let Some(before) = self.at.get().checked_sub(1) {
-            spin_while(|| self.barrier.left[before].load(Ordering::Acquire) < self.count);
+            self.barrier.spin_while(|| self.barrier.left[before].load(Ordering::Acquire) < self.count);
         }
     }
 
