@@ -351,10 +351,8 @@ params! {
     }
     /// For [`crate::Kernel::ToF16`].
     ToF16 {
-        /// Words of the output, of two values each; where x has one fewer, the last is zero.
+        /// Values of x; where their number is odd, a zero follows them.
         n: u32,
-        /// Values of x.
-        values: u32,
     }
     /// For [`crate::Kernel::SquaredNorm`].
     SquaredNorm {

@@ -70,6 +70,18 @@ fn check(device: &Device) {
         weight_decay: f("weight_decay"),
         max_norm: f32::INFINITY,
     };
+    context.cache.remove(seq);
+    let mut last = |adapter: &Adapter, at_once: usize| {
+        let seq = context.cache.create();
+        for tokens in tokens[..12].chunks(at_once) {
+            context.forward(&[Span { seq, tokens, adapter: Some(adapter) }]).unwrap();
+        }
+        let logits = context.logits(&[at_once as u32 - 1]).unwrap();
+        context.cache.remove(seq);
+        logits
+    };
+    let before = last(&adapter, 12);
+
     let mut trainer = Trainer::new(&model, adapter, optimizer, 64).unwrap();
     let (prompt, answer) = tokens.split_at(tokens.len() - scored);
     let group = Group { prompt, answers: vec![answer] };
@@ -90,6 +102,12 @@ fn check(device: &Device) {
         }
         trainer.step().unwrap();
     }
+
+    // What a step made of the adapter is what passes of few tokens read, too.
+    let (many, few) = (last(&trainer.adapter, 12), last(&trainer.adapter, 2));
+    let gap = |a: &[f32]| many.iter().zip(a).fold(0.0f32, |m, (x, y)| m.max((x - y).abs()));
+    println!("training moved logits by {}, few tokens differ by {}", gap(&before), gap(&few));
+    assert!(gap(&few) < 0.05 * gap(&before));
 }
 
 fn gradients(trainer: &Trainer, golden: &Value, binary: &[u8]) {

@@ -235,8 +235,7 @@ impl Adapter {
 
     /// Records what must follow a change of the weights.
     pub(crate) fn round(&self, rec: &mut Recording) -> Result<(), DeviceError> {
-        let p = params::ToF16 { n: self.halves.len() as u32, values: self.weights.len() as u32 };
-        rec.push(Kernel::ToF16, &p, &[&self.weights, &self.halves])
+        rec.push(Kernel::ToF16, &params::ToF16 { n: self.shape.words as u32 }, &[&self.weights, &self.halves])
     }
 
     /// Bytes on the device.

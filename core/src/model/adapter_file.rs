@@ -104,8 +104,9 @@ impl Adapter {
                         continue;
                     };
                     acts |= suffix == "lora_b" && read.iter().any(|x| *x != 0.0);
-                    if read.iter().any(|x| !x.is_finite()) {
-                        problem.get_or_insert(format!("tensor {name} has values that are not finite"));
+                    // Neither NaN nor infinite, here and as halves.
+                    if read.iter().any(|x| x.is_nan() || x.abs() > half::f16::MAX.to_f32()) {
+                        problem.get_or_insert(format!("tensor {name} has values that are not finite as halves"));
                     }
                     values[at..at + read.len()].copy_from_slice(&read);
                 }

@@ -237,6 +237,11 @@ fn many_tokens() {
         let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 1 };
         check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
     }
+    // Minimums of more groups than a step of a tile is deep.
+    let (mut random, t, n, k) = (Random::new(12), 37, 45, 1632);
+    let (w, planes) = weights(&mut random, QuantType::Q4_1, 2 * n, k, false);
+    let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 0 };
+    check(Kernel::MatmulGated(QuantType::Q4_1), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
     // A few tokens, deeper than groups are unpacked at once.
     let mut random = Random::new(10);
     for (q, k) in [(QuantType::Q4_0, 1088), (QuantType::Q4_1, 608), (QuantType::Q5_0, 544), (QuantType::Q8_0, 1088)] {

@@ -201,14 +201,14 @@ fn single_values() {
 fn to_f16() {
     let mut random = Random::new(13);
     for values in [1u32, 2, 511, 514, 1027] {
-        let (n, count) = (values.div_ceil(2), values as usize);
-        let p = params::ToF16 { n, values };
+        let (words_out, count) = (values.div_ceil(2) as usize, values as usize);
+        let p = params::ToF16 { n: values };
         let scale = |i: usize| [1.0, 1e-3, 1e-6, 300.0][i % 4];
         let x: Vec<f32> = random.floats(count).iter().enumerate().map(|(i, x)| x * scale(i)).collect();
         let exact: Vec<f32> = x.iter().map(|x| half::f16::from_f32(*x).to_f32()).collect();
-        check(Kernel::ToF16, &p, &[words(&exact), vec![!0; n as usize]], 0.0);
+        check(Kernel::ToF16, &p, &[words(&exact), vec![!0; words_out]], 0.0);
         for device in devices() {
-            let got = run(device, Kernel::ToF16, &p, &[words(&x), vec![!0; n as usize]]);
+            let got = run(device, Kernel::ToF16, &p, &[words(&x), vec![!0; words_out]]);
             let half = |i: usize| half::f16::from_bits((got[1][i / 2] >> (16 * (i % 2))) as u16).to_f32();
             for (i, x) in x.iter().enumerate() {
                 assert!((half(i) - x).abs() <= x.abs() / 1024.0 + 6e-8, "{x} became {}", half(i));

@@ -116,10 +116,11 @@ pub(super) unsafe fn fill(p: &params::Fill, s: &[Slot], team: &Team<'_>) {
 
 #[inline(always)]
 pub(super) unsafe fn to_f16(p: &params::ToF16, s: &[Slot], team: &Team<'_>) {
-    let r = team.share(p.n as usize);
+    let n = p.n as usize;
+    let r = team.share(n.div_ceil(2));
     // SAFETY: as above.
     unsafe {
-        let values = |words: usize| (2 * words).min(p.values as usize);
+        let values = |words: usize| (2 * words).min(n);
         let x = &s[0].f32()[values(r.start)..values(r.end)];
         let out: &mut [f16] = bytemuck::cast_slice_mut(s[1].u32_mut(r));
         out[x.len()..].fill(f16::ZERO);

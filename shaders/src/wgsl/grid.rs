@@ -76,7 +76,7 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         Kernel::Sample => folded(params::Sample::from_raw(raw).n.into()),
         Kernel::Add => each(params::Add::from_raw(raw).n.into()),
         Kernel::Fill => each(params::Fill::from_raw(raw).n.into()),
-        Kernel::ToF16 => each(params::ToF16::from_raw(raw).n.into()),
+        Kernel::ToF16 => each(params::ToF16::from_raw(raw).n.div_ceil(2).into()),
         Kernel::SquaredNorm => folded(u64::from(params::SquaredNorm::from_raw(raw).n).div_ceil(SQUARES as u64)),
         Kernel::AdamW => each(params::AdamW::from_raw(raw).n.into()),
     }

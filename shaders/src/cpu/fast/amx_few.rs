@@ -376,7 +376,7 @@ unsafe fn low_then_high(p: *const u8) -> __m512i {
 
 /// The half at the bottom of each word, as a float.
 #[inline(always)]
-unsafe fn halves(words: __m512i) -> __m512 {
+pub(super) unsafe fn halves(words: __m512i) -> __m512 {
     // SAFETY: AVX-512 is there.
     unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)) }
 }

@@ -188,6 +188,35 @@ macro_rules! multiply {
     };
 }
 
+/// Adds the products of the first two terms of one side with the three of the other, but for the smallest.
+macro_rules! two_by_three {
+    () => {
+        concat!(
+            load!("a", "4", "5", "0"),
+            "\n",
+            load!("b", "6", "7", "2048"),
+            "\n",
+            multiply!(),
+            "\n",
+            load!("b", "6", "7", "1024"),
+            "\n",
+            multiply!(),
+            "\n",
+            load!("b", "6", "7", "0"),
+            "\n",
+            multiply!(),
+            "\n",
+            load!("a", "4", "5", "1024"),
+            "\n",
+            multiply!(),
+            "\n",
+            load!("b", "6", "7", "1024"),
+            "\n",
+            multiply!()
+        )
+    };
+}
+
 /// Two blocks of rows by two of columns: over the whole depth, by what is said of a step of so many bytes.
 macro_rules! product {
     (($a:ident, $a0:ident, $a_bytes:literal), ($b:ident, $b0:ident, $b_bytes:literal), ($steps:ident, $c:ident),
@@ -249,43 +278,18 @@ impl Configured {
     ) {
         // SAFETY: passed on from the caller.
         unsafe {
-            // The small products come first; nearly every one has one side of the one before it.
+            // Nearly every product of terms has one side of the one before it.
             match (A, B) {
                 (3, 3) => product!(
                     (a, a0, "3072"),
                     (b, b0, "3072"),
                     (steps, c),
-                    load!("a", "4", "5", "0"),
-                    load!("b", "6", "7", "2048"),
-                    multiply!(),
-                    load!("b", "6", "7", "1024"),
-                    multiply!(),
-                    load!("b", "6", "7", "0"),
-                    multiply!(),
-                    load!("a", "4", "5", "1024"),
-                    multiply!(),
-                    load!("b", "6", "7", "1024"),
-                    multiply!(),
+                    two_by_three!(),
                     load!("a", "4", "5", "2048"),
                     load!("b", "6", "7", "0"),
                     multiply!()
                 ),
-                (2, 3) => product!(
-                    (a, a0, "2048"),
-                    (b, b0, "3072"),
-                    (steps, c),
-                    load!("a", "4", "5", "0"),
-                    load!("b", "6", "7", "2048"),
-                    multiply!(),
-                    load!("b", "6", "7", "1024"),
-                    multiply!(),
-                    load!("b", "6", "7", "0"),
-                    multiply!(),
-                    load!("a", "4", "5", "1024"),
-                    multiply!(),
-                    load!("b", "6", "7", "1024"),
-                    multiply!()
-                ),
+                (2, 3) => product!((a, a0, "2048"), (b, b0, "3072"), (steps, c), two_by_three!()),
                 _ => product!(
                     (a, a0, "2048"),
                     (b, b0, "2048"),

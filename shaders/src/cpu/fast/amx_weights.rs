@@ -5,8 +5,9 @@
 
 use std::arch::x86_64::*;
 
-use super::amx_tiles::{TILE, terms};
-use super::few_avx512::{Floats, half};
+use super::amx_few::halves;
+use super::amx_tiles::terms;
+use super::few_avx512::{Floats, half, table};
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, ask_ahead};
 
 /// Terms of a weight. The methods may be called only where AVX-512 and VBMI are there.
@@ -41,7 +42,10 @@ impl Weights<2> for Q40 {
     #[inline(always)]
     unsafe fn pairs(&self, g: usize) -> [__m512; 2] {
         // SAFETY: passed on from the caller.
-        unsafe { looked_up(half(self.0[1].add(2 * g)), -8.0, self.0[0].add(16 * g)) }
+        unsafe {
+            let d = half(self.0[1].add(2 * g));
+            looked_up(table(d, _mm512_mul_ps(d, _mm512_set1_ps(-8.0))), self.0[0].add(16 * g))
+        }
     }
 }
 
@@ -51,29 +55,26 @@ impl Weights<2> for Q41 {
     #[inline(always)]
     unsafe fn pairs(&self, g: usize) -> [__m512; 2] {
         // SAFETY: passed on from the caller.
-        unsafe { looked_up(half(self.0[1].add(4 * g)), 0.0, self.0[0].add(16 * g)) }
+        unsafe { looked_up(table(half(self.0[1].add(4 * g)), _mm512_setzero_ps()), self.0[0].add(16 * g)) }
     }
 
     #[inline(always)]
     unsafe fn minimums(&self, g: usize, there: __mmask16) -> __m512 {
         // SAFETY: passed on from the caller; only pairs that are there are read.
         unsafe {
-            let both = _mm512_maskz_loadu_epi32(there, self.0[1].add(4 * g).cast());
-            _mm512_cvtph_ps(_mm512_cvtepi32_epi16(_mm512_srli_epi32::<16>(both)))
+            let both = _mm512_maskz_loadu_epi32(there, self.0[1].wrapping_add(4 * g).cast());
+            halves(_mm512_srli_epi32::<16>(both))
         }
     }
 }
 
-/// The terms of d (q + first) for the nibbles of the sixteen bytes at `p`, the low ones first: terms are made of the sixteen
-/// values that there can be, and looked up.
+/// The terms of the values at the nibbles of the sixteen bytes at `p`, the low ones first: they are made of the sixteen
+/// values, and looked up.
 #[inline(always)]
-unsafe fn looked_up(d: __m512, first: f32, p: *const u8) -> [__m512; 2] {
-    const PLACES: [f32; TILE] = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0];
+unsafe fn looked_up(values: __m512, p: *const u8) -> [__m512; 2] {
     // SAFETY: AVX-512 and VBMI are there; sixteen bytes are readable.
     unsafe {
         ask_ahead(p);
-        let places = _mm512_add_ps(_mm512_loadu_ps(PLACES.as_ptr()), _mm512_set1_ps(first));
-        let values = _mm512_mul_ps(d, places);
         let upper = _mm512_add_epi32(_mm512_castps_si512(values), _mm512_set1_epi32(0x8000));
         let rounded = _mm512_and_si512(upper, _mm512_set1_epi32(0xffff_0000_u32 as i32));
         // What is left has few enough bits.

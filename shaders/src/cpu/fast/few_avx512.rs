@@ -291,7 +291,7 @@ unsafe fn add_row<R: WideRows>(sums: &mut [__m512; 4], weight: f32, row: *const 
 
 /// `d i + m` of the places of a table.
 #[inline(always)]
-unsafe fn table(d: __m512, m: __m512) -> __m512 {
+pub(super) unsafe fn table(d: __m512, m: __m512) -> __m512 {
     // SAFETY: AVX-512 is there.
     unsafe {
         let places = [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0f32];

@@ -24,7 +24,17 @@ pub(crate) trait Unpack: Copy {
     ///
     /// # Safety
     /// As [`Unpack::expand`].
-    unsafe fn dot(&self, first: usize, x: &Row<'_>) -> f32;
+    #[inline(always)]
+    unsafe fn dot(&self, first: usize, x: &Row<'_>) -> f32 {
+        let mut sum = 0.0;
+        let mut part = [0.0f32; 256];
+        for (i, x) in x.values.chunks(256).enumerate() {
+            // SAFETY: passed on from the caller; 256 is a multiple of every group.
+            unsafe { self.expand(first + i * 256, &mut part[..x.len()]) };
+            sum += crate::math::dot(x, &part[..x.len()]);
+        }
+        sum
+    }
 
     /// Σ w x over a run of weights from flat index `first` on, for several rows of activations of its length.
     ///
@@ -119,18 +129,6 @@ macro_rules! plain {
                 // SAFETY: made from a slice that outlives the dispatch.
                 let words = unsafe { std::slice::from_raw_parts(self.words, self.len) };
                 QuantType::$q.dequantize(words, &self.planes, first / Self::GROUP, out);
-            }
-
-            #[inline(always)]
-            unsafe fn dot(&self, first: usize, x: &Row<'_>) -> f32 {
-                let mut sum = 0.0;
-                let mut part = [0.0f32; 256];
-                for (i, x) in x.values.chunks(256).enumerate() {
-                    // SAFETY: passed on from the caller; 256 is a multiple of every group.
-                    unsafe { self.expand(first + i * 256, &mut part[..x.len()]) };
-                    sum += crate::math::dot(x, &part[..x.len()]);
-                }
-                sum
             }
         }
     )*};
