@@ -103,7 +103,12 @@ pub enum Kernel {
     Attention(KvType),
     /// [`Kernel::QkvHeads`], then [`Kernel::Attention`], for tokens of which none sees another one of the batch.
     /// Bindings: qkv `[T, H + 2 G, D]`, inv_freq, extras, map, q `[T, H, D]`, keys and values of the cache, out `[T, H, D]`.
+    /// Where the keys are divided into `P` parts, out `[T, H, P, D + 2]` has of each part the sum of the values times
+    /// exp(score − top), then top, the largest score, and the sum of exp(score − top); which keys are in which part is the
+    /// device's choice.
     HeadsAttention(KvType),
+    /// From the parts of [`Kernel::HeadsAttention`] to attention. Bindings: parts `[T, H, P, D + 2]`, out `[T, H, D]`.
+    AttentionMerge,
     /// `stats[t, h, 1] = Σ_d dout · out`. Bindings: dout, out, stats.
     AttentionDelta,
     /// Gradient for the queries. Bindings: q, k, v, dout, stats, map, dq `[T, H, D]`.
@@ -183,6 +188,7 @@ impl Kernel {
                 Read qkv F32, Read inv_freq F32, Read extras F32, Read map U32,
                 Write q F32, Write keys U32, Write values U32, Write out F32
             ],
+            Self::AttentionMerge => bind![Read parts F32, Write out F32],
             Self::AttentionDelta => bind![Read dout F32, Read out F32, Write stats F32],
             Self::AttentionBackwardQ => bind![
                 Read q F32, Read k F32, Read v F32, Read dout F32, Read stats F32, Read map U32, Write dq F32
@@ -224,6 +230,7 @@ impl Kernel {
             Self::MoveRows => "move_rows",
             Self::Attention(_) => "attention",
             Self::HeadsAttention(_) => "heads_attention",
+            Self::AttentionMerge => "attention_merge",
             Self::AttentionDelta => "attention_delta",
             Self::AttentionBackwardQ => "attention_backward_q",
             Self::AttentionBackwardKv => "attention_backward_kv",

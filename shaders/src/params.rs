@@ -305,6 +305,18 @@ params! {
         eps: f32,
         /// Factor on turned values.
         factor: f32,
+        /// Into how many parts the keys of a token are divided. With more than one, `out` has what each sums, for
+        /// [`crate::Kernel::AttentionMerge`].
+        parts: u32,
+    }
+    /// For [`crate::Kernel::AttentionMerge`].
+    AttentionMerge {
+        /// Rows: tokens times heads.
+        rows: u32,
+        /// Width `D` of a head.
+        head_dim: u32,
+        /// Parts of a row.
+        parts: u32,
     }
     /// For [`crate::Kernel::GatedActivation`] and its backward.
     GatedActivation {
@@ -383,7 +395,7 @@ params! {
 }
 
 impl HeadsAttention {
-    /// Both in one.
+    /// Both in one, of one part.
     pub fn new(h: &QkvHeads, a: &Attention) -> Self {
         Self {
             n_tokens: a.n_tokens,
@@ -400,6 +412,7 @@ impl HeadsAttention {
             norm: h.norm,
             eps: h.eps,
             factor: h.factor,
+            parts: 1,
         }
     }
 

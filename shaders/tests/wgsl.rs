@@ -13,6 +13,7 @@ fn kernels() -> Vec<Kernel> {
         Kernel::ScatterRows,
         Kernel::GatherRows,
         Kernel::MoveRows,
+        Kernel::AttentionMerge,
         Kernel::AttentionDelta,
         Kernel::AttentionBackwardQ,
         Kernel::AttentionBackwardKv,
@@ -23,6 +24,7 @@ fn kernels() -> Vec<Kernel> {
         Kernel::Sample,
         Kernel::Add,
         Kernel::Fill,
+        Kernel::ToF16,
         Kernel::SquaredNorm,
         Kernel::AdamW,
     ];

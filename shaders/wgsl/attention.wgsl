@@ -21,26 +21,25 @@ var<workgroup> weights: array<f32, LANES>;
 var<workgroup> parts: array<f32, LANES * STRIDE>;
 var<workgroup> totals: array<f32, SLICES>;
 
-// A workgroup takes the i-th head of all tokens and walks the keys with a running softmax (Milakov & Gimelshein,
-// arXiv 1805.02867). Heads wider than SPAN take several walks.
-fn attend(i: u32, lane: u32) {
+// A workgroup takes the i-th head of all tokens and walks the keys at positions `begin` .. `end` with a running softmax
+// (Milakov & Gimelshein, arXiv 1805.02867). Heads wider than SPAN take several walks.
+fn attend(i: u32, lane: u32, begin: u32, end: u32) {
     let t = i / p.n_heads;
     let g = i % p.n_heads / (p.n_heads / p.n_kv_heads);
     let seq = sequence(t);
-    let pos = position(t);
     let query = i * p.head_dim;
     let column = lane % COLUMNS;
     let slice = lane / COLUMNS;
     for (var d0 = 0u; d0 < p.head_dim; d0 += SPAN) {
         var top = LOWEST;
-        let end = min(SPAN, p.head_dim - d0);
+        let width = min(SPAN, p.head_dim - d0);
         var total = 0.0;
         var sums: array<vec2<f32>, PAIRS>;
         for (var c = 0u; c < PAIRS; c += 1u) {
             sums[c] = vec2(0.0);
         }
-        for (var start = first_visible(pos); start <= pos; start += LANES) {
-            let count = min(LANES, pos + 1u - start);
+        for (var start = begin; start < end; start += LANES) {
+            let count = min(LANES, end - start);
             // Places beyond the last key take it again, with a weight of zero.
             rows[lane] = (cell(seq, start + min(lane, count - 1u)) * p.n_kv_heads + g) * row_words();
             workgroupBarrier();
@@ -71,7 +70,7 @@ fn attend(i: u32, lane: u32) {
             total *= kept;
             for (var c = 0u; c < PAIRS; c += 1u) {
                 let d = 2u * (c * COLUMNS + column);
-                if c * 2u * COLUMNS >= end {
+                if c * 2u * COLUMNS >= width {
                     break;
                 }
                 var pair = sums[c] * kept;
@@ -100,15 +99,15 @@ fn attend(i: u32, lane: u32) {
         for (var j = 0u; j < SLICES; j += 1u) {
             sum += totals[j];
         }
-        for (var d = lane; d < end; d += LANES) {
+        for (var d = lane; d < width; d += LANES) {
             var value = 0.0;
             for (var j = 0u; j < SLICES; j += 1u) {
                 value += parts[j * SPAN + d];
             }
-            out[query + d0 + d] = value / sum;
+            leave(i, d0 + d, value, sum);
         }
         if lane == 0u && d0 == 0u {
-            note(i, top + log(sum));
+            note(i, top, sum);
         }
         workgroupBarrier();
     }

@@ -38,6 +38,15 @@ impl Absent {
         match *self {}
     }
 
+    pub(super) fn run_and_read(
+        &self,
+        _recording: &Recording,
+        _buffer: &Buffer,
+        _range: Range<usize>,
+    ) -> Result<Vec<u32>, DeviceError> {
+        match *self {}
+    }
+
     pub(super) fn start_profile(&self) {
         match *self {}
     }

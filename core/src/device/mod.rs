@@ -59,6 +59,9 @@ pub enum DeviceChoice {
     Gpu,
 }
 
+/// Positions that a workgroup walks before it is worth another one, and a dispatch that merges them.
+const PART_POSITIONS: usize = 256;
+
 /// Where passes run. Cheap to clone.
 #[derive(Clone, Debug)]
 pub enum Device {
@@ -148,6 +151,25 @@ impl Device {
             Self::Cpu(d) => d.max_buffer_words(),
             Self::Gpu(d) => d.max_buffer_words(),
             Self::Rehearsal(d) => d.max_buffer_words(),
+        }
+    }
+
+    /// Into how many parts attention divides the keys of `rows` tokens' heads that see up to `positions` each: one where the
+    /// device has enough to do without. Times `rows` it is at most [`Device::attention_rows`].
+    pub fn attention_parts(&self, rows: usize, positions: usize) -> usize {
+        match self {
+            Self::Gpu(_) if positions > 2 * PART_POSITIONS => {
+                positions.div_ceil(PART_POSITIONS).min(self.attention_rows() / rows.max(1)).max(1)
+            }
+            _ => 1,
+        }
+    }
+
+    /// The most parts of rows that [`Device::attention_parts`] makes of any where it makes more than one of a row.
+    pub fn attention_rows(&self) -> usize {
+        match self {
+            Self::Gpu(_) => 512,
+            _ => 0,
         }
     }
 
@@ -250,6 +272,26 @@ impl Device {
             Self::Cpu(d) => d.run(recording),
             Self::Gpu(d) => d.run(recording),
             Self::Rehearsal(d) => d.run(recording),
+        }
+    }
+
+    /// Runs a recorded pass, then reads words back: on a GPU in one go, which is what a token at a time needs.
+    ///
+    /// # Errors
+    /// As [`Device::run`] and [`Device::read`].
+    pub fn run_and_read(
+        &self,
+        recording: &Recording,
+        buffer: &Buffer,
+        range: Range<usize>,
+    ) -> Result<Vec<u32>, DeviceError> {
+        buffer.check_range(range.clone())?;
+        match self {
+            Self::Gpu(d) => d.run_and_read(recording, buffer, range),
+            _ => {
+                self.run(recording)?;
+                self.read(buffer, range)
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use super::head::Head;
 use super::layer::{Group, Pass};
 use super::workspace::{Activations, Gradients, Inputs, Kept, Scratch};
 use super::{Adapter, KvCache, Model, ModelError, SeqId, workspace};
-use crate::device::{Buffer, Device, RehearsalDevice};
+use crate::device::{Device, RehearsalDevice};
 
 /// How much a [`Context`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -238,7 +238,8 @@ impl Context {
         moves: &[(u32, u32)],
     ) -> Result<(Pass, Inputs, usize), ModelError> {
         let size = self.cache.block_size();
-        let max_blocks = spans.iter().map(|s| self.cache.table(s.seq).len()).max().unwrap_or(1);
+        // Rounded, so that passes of one token are the same for many tokens.
+        let max_blocks = spans.iter().map(|s| self.cache.table(s.seq).len()).max().unwrap_or(1).next_multiple_of(8);
         let (mut ids, mut positions, mut cells) = (Vec::new(), Vec::new(), Vec::new());
         let (mut map, mut tables) = (Vec::new(), Vec::new());
         let mut groups: Vec<Group> = Vec::new();
@@ -265,23 +266,16 @@ impl Context {
         }
         map.extend(tables);
         let d = &self.model.device;
-        let upload = |scratch: &mut Scratch, words: &[u32]| -> Result<Buffer, ModelError> {
-            let b = scratch.ensure(d, words.len().next_power_of_two())?;
-            d.write(&b, 0, words)?;
-            Ok(b)
-        };
+        let moves: Vec<u32> = moves.iter().flat_map(|m| [m.0, m.1]).collect();
         let inputs = Inputs {
-            ids: upload(&mut self.ids, &ids)?,
-            positions: upload(&mut self.positions, &positions)?,
-            cells: upload(&mut self.cells, &cells)?,
-            map: upload(&mut self.map, &map)?,
-            moves: upload(
-                &mut self.moves,
-                bytemuck::cast_slice(&moves.iter().map(|m| [m.0, m.1]).collect::<Vec<_>>()),
-            )?,
-            iota: upload(&mut self.iota, &(0..n_tokens as u32).collect::<Vec<_>>())?,
+            ids: self.ids.upload(d, &ids)?,
+            positions: self.positions.upload(d, &positions)?,
+            cells: self.cells.upload(d, &cells)?,
+            map: self.map.upload(d, &map)?,
+            moves: self.moves.upload(d, &moves)?,
+            iota: self.iota.upload(d, &(0..n_tokens as u32).collect::<Vec<_>>())?,
         };
-        Ok((Pass { n_tokens, max_blocks, block_size: size, alone, groups }, inputs, moves.len()))
+        Ok((Pass { n_tokens, max_blocks, block_size: size, alone, groups }, inputs, moves.len() / 2))
     }
 
     /// Makes room for the activations of a batch before the cache changes.

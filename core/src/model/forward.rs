@@ -50,16 +50,20 @@ impl Context {
             [] => None,
             draws => Some(self.head.draw(&model, &mut rec, &logits, draws)?),
         };
-        model.device.run(&rec)?;
+        let (device, vocab) = (&model.device, model.config.vocab);
+        let asked = (rows - wanted.logits) * vocab..rows * vocab;
+        let (mut words, mut logit_words) = (Vec::new(), Vec::new());
+        match &drawn {
+            Some(drawn) => words = device.run_and_read(&rec, drawn, 0..2 * wanted.draws.len())?,
+            None => logit_words = device.run_and_read(&rec, &logits, asked.clone())?,
+        }
         self.pass = Some((pass, inputs));
         self.kept = false;
-        let drawn = drawn.map(|d| model.device.read(&d, 0..2 * wanted.draws.len())).transpose()?.unwrap_or_default();
-        let drawn = drawn.chunks_exact(2).map(|d| Drawn { id: d[0], log_prob: f32::from_bits(d[1]) }).collect();
-        let vocab = model.config.vocab;
-        let logits = match wanted.logits {
-            0 => Vec::new(),
-            n => model.device.read_f32(&logits, (rows - n) * vocab..rows * vocab)?,
-        };
+        if drawn.is_some() && wanted.logits > 0 {
+            logit_words = device.read(&logits, asked)?;
+        }
+        let drawn = words.chunks_exact(2).map(|d| Drawn { id: d[0], log_prob: f32::from_bits(d[1]) }).collect();
+        let logits = bytemuck::cast_vec(logit_words);
         Ok(Decoded { drawn, logits })
     }
 
@@ -137,8 +141,9 @@ impl Context {
         let mut pending = None;
         for index in 0..model.config.n_layers {
             let own = index.checked_sub(first).and_then(|i| kept.get(i));
-            let act = own.map_or_else(|| act.clone(), |kept| kept.forward(&act));
-            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act: &act, cache: &self.cache };
+            let its_own = own.map(|kept| kept.forward(&act));
+            let act = its_own.as_ref().unwrap_or(&act);
+            let layer = Layer { model: &model, index, pass: &pass, inputs: &inputs, act, cache: &self.cache };
             let extent = if own.is_some_and(Kept::whole) { Extent::Keep } else { Extent::Full };
             layer.before(&mut rec, extent, pending.as_ref())?;
             if let Some(kept) = own {

@@ -84,8 +84,7 @@ impl Head {
         draws: &[Draw],
     ) -> Result<Buffer, DeviceError> {
         let (d, n) = (&model.device, draws.len());
-        let how = self.draws.ensure(d, Draw::WORDS * n)?;
-        d.write(&how, 0, bytemuck::cast_slice(draws))?;
+        let how = self.draws.upload(d, bytemuck::cast_slice(draws))?;
         let drawn = self.drawn.ensure(d, 2 * n)?;
         let p = params::Sample { n: n as u32, vocab: model.config.vocab as u32 };
         rec.push(Kernel::Sample, &p, &[logits, &how, &drawn])?;

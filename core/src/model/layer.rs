@@ -80,9 +80,14 @@ impl Layer<'_> {
         let (keys, values) = &self.cache.layers[self.index];
         let (kv, inputs) = (self.cache.kv(), self.inputs);
         if self.pass.alone && extent == Extent::Full {
-            let p = params::HeadsAttention::new(&self.heads(), &self.attention());
-            let bound = [&a.qkv, self.frequencies(), &w.heads, &inputs.map, &a.q, keys, values, &a.attn];
+            let p = self.heads_attention();
+            let out = if p.parts > 1 { &a.attn_parts } else { &a.attn };
+            let bound = [&a.qkv, self.frequencies(), &w.heads, &inputs.map, &a.q, keys, values, out];
             rec.push(Kernel::HeadsAttention(kv), &p, &bound)?;
+            if p.parts > 1 {
+                let p = params::AttentionMerge { rows: p.n_tokens * p.n_heads, head_dim: p.head_dim, parts: p.parts };
+                rec.push(Kernel::AttentionMerge, &p, &[out, &a.attn])?;
+            }
         } else {
             let turned = [&a.qkv, &inputs.positions, &inputs.cells, self.frequencies(), &w.heads, &a.q, keys, values];
             rec.push(Kernel::QkvHeads(kv), &self.heads(), &turned)?;
@@ -279,6 +284,15 @@ impl Layer<'_> {
             window: c.window_of(self.index) as u32,
             scale: c.attention_scale,
         }
+    }
+
+    /// Both in one, in as many parts as the device likes.
+    fn heads_attention(&self) -> params::HeadsAttention {
+        let p = params::HeadsAttention::new(&self.heads(), &self.attention());
+        let table = (p.max_blocks * p.block_size) as usize;
+        let positions = if p.window > 0 { table.min(p.window as usize) } else { table };
+        let rows = (p.n_tokens * p.n_heads) as usize;
+        params::HeadsAttention { parts: self.model.device.attention_parts(rows, positions) as u32, ..p }
     }
 
     pub(super) fn gated(&self) -> params::GatedActivation {

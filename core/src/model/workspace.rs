@@ -6,7 +6,7 @@ use crate::device::{Buffer, Device, DeviceError};
 
 /// A buffer that grows.
 #[derive(Debug, Default)]
-pub(super) struct Scratch(Option<Buffer>);
+pub(super) struct Scratch(Option<Buffer>, Vec<u32>);
 
 impl Scratch {
     /// At least `words` words; what it held is lost when it grows.
@@ -15,12 +15,24 @@ impl Scratch {
             Some(b) if b.len() >= words => Ok(b.clone()),
             _ => {
                 // Freed before the larger one is asked for.
-                self.0 = None;
+                (self.0, self.1) = (None, Vec::new());
                 let b = device.alloc(words.max(1))?;
                 self.0 = Some(b.clone());
                 Ok(b)
             }
         }
+    }
+
+    /// Has the buffer begin with these words, which no kernel changes; they are written only where they are others than
+    /// the last ones.
+    pub(super) fn upload(&mut self, device: &Device, words: &[u32]) -> Result<Buffer, DeviceError> {
+        let b = self.ensure(device, words.len().next_power_of_two())?;
+        if self.1 != words {
+            self.1.clear();
+            device.write(&b, 0, words)?;
+            self.1.extend(words);
+        }
+        Ok(b)
     }
 }
 
@@ -36,6 +48,8 @@ pub(super) struct Activations {
     /// Queries as attention takes them.
     pub(super) q: Buffer,
     pub(super) attn: Buffer,
+    /// Parts of attention that are merged into it.
+    pub(super) attn_parts: Buffer,
     pub(super) stats: Buffer,
     pub(super) attn_out: Buffer,
     pub(super) ffn_in: Buffer,
@@ -86,6 +100,7 @@ pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) ->
         qkv: alloc(c.q_dim() + 2 * c.kv_dim())?,
         q: alloc(c.q_dim())?,
         attn: alloc(c.q_dim())?,
+        attn_parts: d.alloc((d.attention_rows() * (c.head_dim + 2)).max(1))?,
         stats: alloc(2 * c.n_heads)?,
         attn_out: post()?,
         ffn_in: alloc(c.dim)?,

@@ -196,6 +196,58 @@ fn heads_with_attention() {
     }
 }
 
+/// Keys divided into parts, some without keys, and merged.
+#[test]
+fn attention_in_parts() {
+    let mut random = Random::new(5);
+    for tokens in [&[(0, 0)][..], &[(1, 70)], &[(0, 130), (1, 1200)]] {
+        for (heads, window) in [((4, 2, 16), 0), ((9, 3, 64), 0), ((3, 1, 10), 0), ((1, 1, 300), 0), ((2, 2, 96), 700)]
+        {
+            let case = Case::new(&mut random, tokens, heads, (8, 1), window);
+            let (rows, dim) = (tokens.len() * heads.0 as usize, heads.2 as usize);
+            let turns = params::QkvHeads { rope_dim: heads.2 / 4 * 2, factor: 1.0, ..Default::default() };
+            let one = params::HeadsAttention::new(&turns, &case.p);
+            let qkv = random.values(tokens.len() * (heads.0 + 2 * heads.1) as usize * dim);
+            let freq = crate::harness::words(&vec![0.5; dim]);
+            let bound = [qkv, freq, vec![0], case.map, case.q, case.k, case.v, case.dout];
+            let kernel = Kernel::HeadsAttention(KvType::F32);
+            let want = run(plain(), kernel, &one, &bound).pop().unwrap();
+            for parts in [2, 3, 8, 13] {
+                let merge = params::AttentionMerge { rows: rows as u32, head_dim: heads.2, parts };
+                for device in crate::harness::product_devices() {
+                    let mut bound = bound.clone();
+                    bound[7] = vec![0; rows * parts as usize * (dim + 2)];
+                    let own = run(device, kernel, &params::HeadsAttention { parts, ..one }, &bound).pop().unwrap();
+                    let got = run(device, Kernel::AttentionMerge, &merge, &[own, vec![0; rows * dim]]).pop().unwrap();
+                    let place = || format!("{parts} parts of {tokens:?}, {heads:?} on {}", device.name());
+                    let [got, want] = [&got, &want].map(|words| crate::harness::floats(words));
+                    crate::harness::close(&got, &want, 1e-5, 0.0, &place);
+                }
+            }
+        }
+    }
+}
+
+/// Parts with all that they may be, on devices against the twin.
+#[test]
+fn merging_parts() {
+    let mut random = Random::new(6);
+    for (rows, head_dim, parts) in [(1, 1, 1), (5, 64, 2), (9, 7, 8), (3, 300, 9), (4, 16, 31)] {
+        let mut words = random.values((rows * parts * (head_dim + 2)) as usize);
+        for (i, part) in words.chunks_exact_mut(head_dim as usize + 2).enumerate() {
+            // Sums are positive; a part without keys has none.
+            let empty = parts > 1 && i as u32 % parts == 1;
+            let (top, sum) = if empty { (-1e30, 0.0) } else { (random.below(20) as f32 - 10.0, 1.5) };
+            if empty {
+                part.fill(0);
+            }
+            part[head_dim as usize..].copy_from_slice(&crate::harness::words(&[top, sum]));
+        }
+        let p = params::AttentionMerge { rows, head_dim, parts };
+        check(Kernel::AttentionMerge, &p, &[words, vec![0; (rows * head_dim) as usize]], 1e-5);
+    }
+}
+
 /// As [`check`], of a packed cache.
 fn check_packed(kv: KvType, p: &params::HeadsAttention, bound: &[Vec<u32>]) {
     let unpacked = |words: &[u32]| {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use unspoken::device::{CpuDevice, Device, DeviceError, Recording};
+use unspoken::device::{Buffer, CpuDevice, Device, DeviceError, Recording};
 use unspoken_kernels::{Kernel, params};
 
 use crate::harness::{Random, devices, floats, plain};
@@ -86,6 +86,58 @@ fn dispatches_see_what_earlier_ones_wrote() {
 }
 
 /// A kernel that would write past its buffer stops all threads of the team, says so, and leaves a device that works.
+/// The third time on, a GPU runs what it encoded ahead: that must see new inputs, and be no other pass.
+#[test]
+fn passes_come_again_with_other_inputs() {
+    for device in devices() {
+        let add = |alpha: f32, x: &Buffer, y: &Buffer| {
+            let mut rec = Recording::new();
+            rec.push(Kernel::Add, &params::Add { n: 4, alpha }, &[x, y]).unwrap();
+            rec
+        };
+        let (x, y, z) = (device.alloc(4).unwrap(), device.alloc(4).unwrap(), device.alloc(4).unwrap());
+        let run = |rec: &Recording, seen: &Buffer, range: std::ops::Range<usize>| {
+            let words = device.run_and_read(rec, seen, range).unwrap();
+            floats(&words).to_vec()
+        };
+        device.write_f32(&z, 0, &[0.5; 4]).unwrap();
+        for i in 0..5 {
+            device.write_f32(&x, 0, &[i as f32; 4]).unwrap();
+            device.write_f32(&y, 0, &[1.0, 2.0, 3.0, 4.0]).unwrap();
+            // Alike but for what is read, a parameter, a buffer.
+            for _ in 0..3 {
+                device.write_f32(&x, 0, &[i as f32; 4]).unwrap();
+                assert_eq!(run(&add(2.0, &x, &y), &x, 1..3), [i as f32 + 4.0, i as f32 + 6.0], "{}", device.name());
+            }
+            assert_eq!(run(&add(2.0, &x, &y), &x, 3..4), [i as f32 + 16.0]);
+            assert_eq!(run(&add(3.0, &x, &y), &x, 3..4), [i as f32 + 28.0]);
+            assert_eq!(run(&add(3.0, &x, &z), &x, 3..4), [i as f32 + 29.5]);
+            for _ in 0..3 {
+                device.run(&add(-1.0, &x, &z)).unwrap();
+            }
+            assert_eq!(floats(&device.read(&x, 3..4).unwrap()), [i as f32 + 28.0]);
+        }
+        // Longer readings and recordings than ever move what the commands of before are bound to.
+        let rec = add(1.0, &x, &y);
+        (0..3).for_each(|_| drop(run(&rec, &x, 0..1)));
+        let long = device.alloc(1 << 16).unwrap();
+        assert!(device.read(&long, 0..1 << 16).unwrap().iter().all(|word| *word == 0));
+        device.write_f32(&x, 0, &[1.0; 4]).unwrap();
+        assert_eq!(run(&rec, &x, 0..1), [2.0], "{}", device.name());
+        let mut many = Recording::new();
+        (0..1000).for_each(|_| many.push(Kernel::Add, &params::Add { n: 4, alpha: 0.25 }, &[&x, &y]).unwrap());
+        (0..3).for_each(|_| drop(run(&rec, &x, 0..1)));
+        device.write_f32(&x, 0, &[0.0; 4]).unwrap();
+        assert_eq!(run(&many, &x, 0..1), [250.0]);
+        assert_eq!(run(&rec, &x, 0..1), [251.0]);
+        // What no pass uses any more is gone, and another buffer is another one.
+        (0..3).for_each(|_| drop(run(&rec, &x, 0..1)));
+        drop((rec, x));
+        let x = device.alloc(4).unwrap();
+        assert_eq!(run(&add(1.0, &x, &y), &x, 0..4), [1.0, 2.0, 3.0, 4.0], "{}", device.name());
+    }
+}
+
 #[test]
 fn a_kernel_that_fails_stops_all_threads() {
     let fill = |n| params::Fill { n, offset: 0, value: 2.0 };

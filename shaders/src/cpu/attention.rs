@@ -125,3 +125,26 @@ pub(super) unsafe fn delta(p: &params::Attention, s: &[Slot], team: &Team<'_>) {
         }
     }
 }
+
+/// The parts of attention as one.
+#[inline(always)]
+pub(super) unsafe fn merge(p: &params::AttentionMerge, s: &[Slot], team: &Team<'_>) {
+    let dim = p.head_dim as usize;
+    // SAFETY: as above.
+    unsafe {
+        let parts = s[0].f32();
+        for i in team.share(p.rows as usize) {
+            let row = parts[i * p.parts as usize * (dim + 2)..].chunks_exact(dim + 2).take(p.parts as usize);
+            let top = row.clone().map(|part| part[dim]).fold(f32::NEG_INFINITY, f32::max);
+            let out = s[1].f32_mut(i * dim..(i + 1) * dim);
+            out.fill(0.0);
+            let mut sum = 0.0;
+            for part in row {
+                let weight = exp(part[dim] - top);
+                sum += weight * part[dim + 1];
+                out.iter_mut().zip(part).for_each(|(out, value)| *out += weight * value);
+            }
+            out.iter_mut().for_each(|out| *out /= sum);
+        }
+    }
+}

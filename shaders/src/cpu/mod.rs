@@ -135,7 +135,11 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
                 } else {
                     attention::forward(kv, &p, &bound, team)
                 }
+                if let Kernel::HeadsAttention(_) = kernel {
+                    heads_attention::spread(&params::HeadsAttention::from_raw(raw), slots, team);
+                }
             }
+            Kernel::AttentionMerge => attention::merge(&params::AttentionMerge::from_raw(raw), slots, team),
             Kernel::AttentionDelta => attention::delta(&params::Attention::from_raw(raw), slots, team),
             Kernel::AttentionBackwardQ => {
                 let p = params::Attention::from_raw(raw);

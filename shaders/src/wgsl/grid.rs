@@ -54,7 +54,7 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         }
         Kernel::HeadsAttention(_) => {
             let p = params::HeadsAttention::from_raw(raw);
-            folded(u64::from(p.n_tokens) * u64::from(p.n_heads))
+            folded(u64::from(p.n_tokens) * u64::from(p.n_heads) * u64::from(p.parts))
         }
         Kernel::AttentionBackwardKv => {
             let p = params::Attention::from_raw(raw);
@@ -63,6 +63,10 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         Kernel::AttentionDelta => {
             let p = params::Attention::from_raw(raw);
             each(u64::from(p.n_tokens) * u64::from(p.n_heads))
+        }
+        Kernel::AttentionMerge => {
+            let p = params::AttentionMerge::from_raw(raw);
+            each(u64::from(p.rows) * u64::from(p.head_dim))
         }
         Kernel::GatedActivation | Kernel::GatedActivationBackward => {
             let p = params::GatedActivation::from_raw(raw);

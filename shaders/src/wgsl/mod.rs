@@ -88,7 +88,7 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         Kernel::AttentionBackwardKv => &[GRID, MATH, REDUCE, PAGED, WALK],
         Kernel::GatedActivation | Kernel::GatedActivationBackward => &[GRID, MATH, ACTIVATION],
         Kernel::LogitsReduce | Kernel::Sample => &[GRID, MATH, REDUCE],
-        Kernel::LogitsBackward => &[GRID, MATH],
+        Kernel::LogitsBackward | Kernel::AttentionMerge => &[GRID, MATH],
         Kernel::SquaredNorm => &[GRID, REDUCE],
         Kernel::ScatterRows
         | Kernel::GatherRows
@@ -195,6 +195,7 @@ const fn fields(kernel: Kernel) -> &'static str {
             params::Attention::WGSL
         }
         Kernel::HeadsAttention(_) => params::HeadsAttention::WGSL,
+        Kernel::AttentionMerge => params::AttentionMerge::WGSL,
         Kernel::GatedActivation | Kernel::GatedActivationBackward => params::GatedActivation::WGSL,
         Kernel::LogitsReduce | Kernel::LogitsBackward => params::Logits::WGSL,
         Kernel::Sample => params::Sample::WGSL,
@@ -240,6 +241,7 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::Sample => file!("sample"),
         Kernel::Add => file!("add"),
         Kernel::Fill => file!("fill"),
+        Kernel::AttentionMerge => file!("attention_merge"),
         Kernel::ToF16 => file!("to_f16"),
         Kernel::SquaredNorm => file!("squared_norm"),
         Kernel::AdamW => file!("adamw"),

@@ -11,17 +11,40 @@ fn cell_of(t: u32) -> u32 {
     return cell(sequence(t), position(t));
 }
 
-// No backward pass follows.
-fn note(i: u32, value: f32) {}
+// The part of the keys that this workgroup takes.
+var<private> part: u32;
 
-// All workgroups of a group of heads bring the same key and value, so that none waits for another.
+// Where its sums go.
+fn own_part(i: u32) -> u32 {
+    return (i * p.parts + part) * (p.head_dim + 2u);
+}
+
+fn leave(i: u32, d: u32, value: f32, sum: f32) {
+    if p.parts == 1u {
+        out[i * p.head_dim + d] = value / sum;
+    } else {
+        out[own_part(i) + d] = value;
+    }
+}
+
+// No backward pass follows that would need more.
+fn note(i: u32, top: f32, sum: f32) {
+    if p.parts > 1u {
+        out[own_part(i) + p.head_dim] = top;
+        out[own_part(i) + p.head_dim + 1u] = sum;
+    }
+}
+
+// All workgroups of a group of heads bring the same key and value, and all of a head the same query, so that none waits
+// for another.
 @compute @workgroup_size(LANES)
 fn main(
     @builtin(workgroup_id) group: vec3<u32>,
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) lane: u32,
 ) {
-    let i = flat(group, groups);
+    let i = flat(group, groups) / p.parts;
+    part = flat(group, groups) % p.parts;
     if i >= p.n_tokens * p.n_heads {
         return;
     }
@@ -54,5 +77,9 @@ fn main(
     }
     storageBarrier();
     workgroupBarrier();
-    attend(i, lane);
+    let end = position(t) + 1u;
+    let first = first_visible(position(t));
+    // Whole rounds of the lanes, so that the last parts of few keys have none.
+    let each = (end - first + p.parts * LANES - 1u) / (p.parts * LANES) * LANES;
+    attend(i, lane, first + part * each, min(first + (part + 1u) * each, end));
 }

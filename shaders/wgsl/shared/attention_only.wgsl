@@ -1,6 +1,10 @@
+fn leave(i: u32, d: u32, value: f32, sum: f32) {
+    out[i * p.head_dim + d] = value / sum;
+}
+
 // The log-sum-exp of the i-th head of all tokens.
-fn note(i: u32, value: f32) {
-    stats[2u * i] = value;
+fn note(i: u32, top: f32, sum: f32) {
+    stats[2u * i] = top + log(sum);
 }
 
 @compute @workgroup_size(LANES)
@@ -11,6 +15,7 @@ fn main(
 ) {
     let i = flat(group, groups);
     if i < p.n_tokens * p.n_heads {
-        attend(i, lane);
+        let pos = position(i / p.n_heads);
+        attend(i, lane, first_visible(pos), pos + 1u);
     }
 }

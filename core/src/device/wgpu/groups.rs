@@ -1,7 +1,9 @@
 //! Bind groups, kept for as long as their buffers live.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::ahead::Ahead;
 
 /// Where words are.
 #[derive(Debug)]
@@ -18,13 +20,29 @@ pub(in crate::device) struct GpuWords {
     pub(super) store: Store,
     /// A number that no other buffer of the process has.
     pub(super) id: u64,
-    pub(super) groups: std::sync::Arc<Groups>,
+    pub(super) kept: Arc<Kept>,
 }
 
 impl Drop for GpuWords {
     fn drop(&mut self) {
-        // A bind group would keep the memory.
-        self.groups.forget(self.id);
+        // Bind groups and commands would keep the memory.
+        self.kept.groups.forget(self.id);
+        self.kept.ahead.forget(self.id);
+    }
+}
+
+/// What is kept from pass to pass, for as long as the buffers that it binds live.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    pub(super) groups: Groups,
+    pub(super) ahead: Ahead,
+}
+
+impl Kept {
+    /// Lets go of all, after an error.
+    pub(super) fn clear(&self) {
+        self.groups.clear();
+        self.ahead.clear();
     }
 }
 
@@ -69,8 +87,7 @@ impl Groups {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(_, ids), _| !ids.contains(&id));
     }
 
-    /// Drops all, after an error.
-    pub(super) fn clear(&self) {
+    fn clear(&self) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 }

@@ -1,11 +1,14 @@
 //! A GPU as a device, by way of wgpu.
 
 mod adapter;
+mod ahead;
+mod arena;
 mod cache;
 mod clock;
 mod groups;
 mod pass;
 mod pipelines;
+mod staging;
 mod tune;
 
 pub use adapter::{AdapterInfo, AdapterKind, adapters};
@@ -15,21 +18,21 @@ pub use unspoken_kernels::wgsl::{Few, Forms, Many};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use self::cache::Cache;
 use self::clock::Clock;
 use unspoken_kernels::wgsl;
 
-use self::groups::{Groups, Store};
-use self::pass::Arena;
+use self::arena::Arena;
+use self::groups::{Kept, Store};
+use self::pass::Reading;
 use self::pipelines::Pipelines;
+use self::staging::{READ_BYTES, Staging};
 use super::buffer::Memory;
 use super::profile::{KernelTime, Profile};
 use super::{Buffer, DeviceError, Recording};
 
-/// Bytes read back at a time.
-const READ_BYTES: u64 = 16 << 20;
 /// Bytes written before the device must have taken them: bounds the memory that loading a model needs.
 const WRITE_BYTES: u64 = 64 << 20;
 
@@ -53,7 +56,7 @@ pub struct WgpuDevice {
     /// An error that no scope was there for.
     stray: Arc<Mutex<Option<wgpu::Error>>>,
     pipelines: Pipelines,
-    groups: Arc<Groups>,
+    kept: Arc<Kept>,
     /// Lanes of a subgroup, where there are such operations.
     subgroups: Option<(u32, u32)>,
     /// Measured when the first weights come.
@@ -68,7 +71,7 @@ struct Work {
     arena: Arena,
     /// Where times are counted.
     profile: Option<(Clock, Profile)>,
-    staging: Option<wgpu::Buffer>,
+    staging: Staging,
     /// Bytes written since the device was last waited for.
     written: u64,
 }
@@ -167,11 +170,11 @@ impl WgpuDevice {
             lost,
             stray,
             pipelines,
-            groups: Arc::default(),
+            kept: Arc::default(),
             subgroups,
             forms: OnceLock::new(),
             cache,
-            work: Mutex::new(Work { arena, profile: None, staging: None, written: 0 }),
+            work: Mutex::new(Work { arena, profile: None, staging: Staging::default(), written: 0 }),
         })
     }
 
@@ -303,7 +306,7 @@ impl WgpuDevice {
     fn buffer(&self, store: Store, words: usize) -> Buffer {
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let id = NEXT.fetch_add(1, Ordering::Relaxed);
-        Buffer { words, memory: Memory::Gpu(Arc::new(GpuWords { store, id, groups: self.groups.clone() })) }
+        Buffer { words, memory: Memory::Gpu(Arc::new(GpuWords { store, id, kept: self.kept.clone() })) }
     }
 
     pub(super) fn write(&self, buffer: &Buffer, offset: usize, words: &[u32]) -> Result<(), DeviceError> {
@@ -333,53 +336,54 @@ impl WgpuDevice {
         let (mut at, end) = (range.start as u64 * 4, range.end as u64 * 4);
         while at < end {
             let bytes = READ_BYTES.min(end - at);
-            let mapped = self.watched("read", bytes, || self.read_piece(&mut work, memory, at, bytes, &mut words))?;
-            if !mapped {
-                self.check()?;
-                return Err(DeviceError::Kernel { kernel: "read", message: "the buffer could not be mapped".into() });
-            }
+            let mapped = self.watched("read", bytes, || {
+                work.staging.ensure(self, bytes);
+                let desc = wgpu::CommandEncoderDescriptor { label: Some("read") };
+                let mut encoder = self.device.create_command_encoder(&desc);
+                work.staging.copy(&mut encoder, memory, at, bytes);
+                self.queue.submit([encoder.finish()]);
+                work.staging.collect(bytes, || self.wait(), &mut words)
+            })?;
+            self.mapped(mapped)?;
             at += bytes;
         }
         work.written = 0;
         Ok(words)
     }
 
-    /// Appends a piece of a buffer to `words`; false where it could not be mapped.
-    fn read_piece(&self, work: &mut Work, from: &wgpu::Buffer, at: u64, bytes: u64, words: &mut Vec<u32>) -> bool {
-        if work.staging.as_ref().is_none_or(|s| s.size() < bytes) {
-            work.staging = Some(self.device.create_buffer(&wgpu::BufferDescriptor {
-                label: Some("staging"),
-                size: bytes.next_power_of_two().max(1 << 12),
-                usage: wgpu::BufferUsages::COPY_DST | wgpu::BufferUsages::MAP_READ,
-                mapped_at_creation: false,
-            }));
-        }
-        let Some(staging) = &work.staging else { return false };
-        let mut encoder = self.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("read") });
-        encoder.copy_buffer_to_buffer(from, at, staging, 0, bytes);
-        self.queue.submit([encoder.finish()]);
-        let (done, mapped) = mpsc::channel();
-        staging.map_async(wgpu::MapMode::Read, 0..bytes, move |result| {
-            let _ = done.send(result.is_ok());
-        });
-        self.wait();
-        // Where the device is gone the callback may never come.
-        let ok = mapped.try_recv().unwrap_or(false)
-            && staging.get_mapped_range(0..bytes).is_ok_and(|view| {
-                words.extend_from_slice(bytemuck::cast_slice(&view));
-                true
-            });
-        if ok {
-            staging.unmap();
-        } else {
-            work.staging = None;
-        }
-        ok
+    /// Turns what could not be mapped into an error.
+    fn mapped(&self, mapped: bool) -> Result<(), DeviceError> {
+        self.check()?;
+        let unmapped = || DeviceError::Kernel { kernel: "read", message: "the buffer could not be mapped".into() };
+        mapped.then_some(()).ok_or_else(unmapped)
     }
 
     pub(super) fn run(&self, recording: &Recording) -> Result<(), DeviceError> {
         let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
-        pass::run(self, &mut work, recording, &self.forms())
+        pass::run(self, &mut work, recording, &self.forms(), None)
+    }
+
+    /// As [`WgpuDevice::run`], then [`WgpuDevice::read`], in one submission where there is little to read.
+    pub(super) fn run_and_read(
+        &self,
+        recording: &Recording,
+        buffer: &Buffer,
+        range: Range<usize>,
+    ) -> Result<Vec<u32>, DeviceError> {
+        let bytes = range.len() as u64 * 4;
+        if bytes == 0 || bytes > READ_BYTES {
+            self.run(recording)?;
+            return self.read(buffer, range);
+        }
+        let (from, id) = (self.own_buffer(buffer, "read")?, self.own(buffer)?.id);
+        let mut work = self.work.lock().unwrap_or_else(PoisonError::into_inner);
+        let reading = Reading { id, from, at: range.start as u64 * 4, bytes };
+        pass::run(self, &mut work, recording, &self.forms(), Some(reading))?;
+        let mut words = Vec::with_capacity(range.len());
+        let mapped = self.watched("read", bytes, || work.staging.collect(bytes, || self.wait(), &mut words))?;
+        self.mapped(mapped)?;
+        work.written = 0;
+        Ok(words)
     }
 
     pub(super) fn start_profile(&self) {
@@ -395,7 +399,7 @@ impl WgpuDevice {
     /// The memory of a buffer of this device.
     fn own<'a>(&self, buffer: &'a Buffer) -> Result<&'a GpuWords, DeviceError> {
         match &buffer.memory {
-            Memory::Gpu(words) if Arc::ptr_eq(&words.groups, &self.groups) => Ok(words),
+            Memory::Gpu(words) if Arc::ptr_eq(&words.kept, &self.kept) => Ok(words),
             _ => Err(DeviceError::ForeignBuffer),
         }
     }

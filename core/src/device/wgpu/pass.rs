@@ -2,65 +2,22 @@
 
 use std::ops::Range;
 
-use unspoken_kernels::params::PARAM_WORDS;
 use unspoken_kernels::wgsl::{self, Forms, Variant};
 
+use super::ahead::Standing;
+use super::arena::Arena;
 use super::clock::Clock;
 use super::groups::Store;
 use super::pipelines::Key;
+use super::staging::Staging;
 use super::{GpuWords, WgpuDevice, Work};
 use crate::device::{DeviceError, Dispatch, Recording};
 
-/// Bytes from the parameters of one dispatch to the next: the alignment that every device accepts.
-const SLOT_BYTES: usize = 256;
 /// Multiplications that one submission may cost, so that none runs for seconds: drivers take a device away that
 /// does not answer. For a GPU that manages 50 billion in a second, and for drivers
 /// that compute on the CPU.
 const WORK: u64 = 50_000_000_000;
 const WORK_SOFTWARE: u64 = 300_000_000;
-
-/// The parameters of a recording's dispatches, in one uniform buffer that is used again and again.
-#[derive(Debug)]
-pub(super) struct Arena {
-    buffer: wgpu::Buffer,
-    group: wgpu::BindGroup,
-    slots: usize,
-    bytes: Vec<u8>,
-}
-
-impl Arena {
-    pub(super) fn new(device: &wgpu::Device, layout: &wgpu::BindGroupLayout) -> Self {
-        Self::with_slots(device, layout, 256)
-    }
-
-    fn with_slots(device: &wgpu::Device, layout: &wgpu::BindGroupLayout, slots: usize) -> Self {
-        let label = Some("params");
-        let buffer = device.create_buffer(&wgpu::BufferDescriptor {
-            label,
-            size: (slots * SLOT_BYTES) as u64,
-            usage: wgpu::BufferUsages::UNIFORM | wgpu::BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let window =
-            wgpu::BufferBinding { buffer: &buffer, offset: 0, size: wgpu::BufferSize::new(4 * PARAM_WORDS as u64) };
-        let entries = &[wgpu::BindGroupEntry { binding: 0, resource: wgpu::BindingResource::Buffer(window) }];
-        let group = device.create_bind_group(&wgpu::BindGroupDescriptor { label, layout, entries });
-        Self { buffer, group, slots, bytes: Vec::new() }
-    }
-
-    /// Writes the parameters; passes submitted before still see those before.
-    fn fill(&mut self, gpu: &WgpuDevice, dispatches: &[Dispatch]) {
-        if dispatches.len() > self.slots {
-            *self = Self::with_slots(&gpu.device, &gpu.pipelines.params, dispatches.len().next_power_of_two());
-        }
-        self.bytes.clear();
-        self.bytes.resize(dispatches.len() * SLOT_BYTES, 0);
-        for (slot, dispatch) in self.bytes.chunks_exact_mut(SLOT_BYTES).zip(dispatches) {
-            slot[..4 * PARAM_WORDS].copy_from_slice(bytemuck::cast_slice(&dispatch.params));
-        }
-        gpu.queue.write_buffer(&self.buffer, 0, &self.bytes);
-    }
-}
 
 /// A dispatch with what it needs on this device.
 struct Ready<'a> {
@@ -69,9 +26,51 @@ struct Ready<'a> {
     memory: Vec<&'a GpuWords>,
 }
 
-/// Runs the dispatches in order: one submission where the work is little, several where it is much.
-pub(super) fn run(gpu: &WgpuDevice, work: &mut Work, recording: &Recording, forms: &Forms) -> Result<(), DeviceError> {
+/// Words that a pass leaves for the host to read: so many bytes of a buffer from a place on.
+#[derive(Clone, Copy)]
+pub(super) struct Reading<'a> {
+    pub(super) id: u64,
+    pub(super) from: &'a wgpu::Buffer,
+    pub(super) at: u64,
+    pub(super) bytes: u64,
+}
+
+impl Reading<'_> {
+    /// The buffer's number and the bytes.
+    pub(super) fn place(&self) -> (u64, Range<u64>) {
+        (self.id, self.at..self.at + self.bytes)
+    }
+}
+
+/// Runs the dispatches in order: one submission where the work is little, several where it is much. The last one also
+/// copies what is to be read to the staging buffer.
+pub(super) fn run(
+    gpu: &WgpuDevice,
+    work: &mut Work,
+    recording: &Recording,
+    forms: &Forms,
+    reading: Option<Reading<'_>>,
+) -> Result<(), DeviceError> {
     let dispatches = recording.dispatches();
+    let result = gpu.watched("pass", 0, || match work.profile {
+        None => gpu.kept.ahead.submit(gpu, forms, dispatches, reading.as_ref()),
+        Some(_) => {
+            gpu.kept.ahead.clear();
+            Standing::New
+        }
+    });
+    let result = result.and_then(|standing| {
+        let ready = ready(gpu, dispatches, forms)?;
+        gpu.watched("pass", 0, || Pass { gpu, forms, dispatches, ready: &ready, reading }.run(work, standing))
+    });
+    if result.is_err() {
+        gpu.kept.clear();
+    }
+    result
+}
+
+/// The dispatches with what they need, compiled where that was not done yet.
+fn ready<'a>(gpu: &'a WgpuDevice, dispatches: &'a [Dispatch], forms: &Forms) -> Result<Vec<Ready<'a>>, DeviceError> {
     let mut ready = Vec::with_capacity(dispatches.len());
     for dispatch in dispatches {
         let memory = dispatch.buffers.iter().map(|b| gpu.own(b)).collect::<Result<Vec<_>, _>>()?;
@@ -80,28 +79,94 @@ pub(super) fn run(gpu: &WgpuDevice, work: &mut Work, recording: &Recording, form
         compile(gpu, key, forms)?;
         ready.push(Ready { dispatch, key, memory });
     }
-    let result = gpu.watched("pass", 0, || {
-        work.arena.fill(gpu, dispatches);
-        let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
-        let cost = |d: &Dispatch| wgsl::work(d.kernel, &d.params, forms);
-        for range in pieces(&dispatches.iter().map(cost).collect::<Vec<_>>(), limit) {
-            match &mut work.profile {
-                None => submit(gpu, &work.arena, &ready[range.clone()], range.start, forms, None),
-                Some((clock, profile)) => {
-                    for (i, part) in ready[range.clone()].chunks(Clock::DISPATCHES).enumerate() {
-                        let first = range.start + i * Clock::DISPATCHES;
-                        submit(gpu, &work.arena, part, first, forms, Some(clock));
-                        let times = clock.times(part.len() as u32 + 1, || gpu.wait());
-                        part.iter().zip(times).for_each(|(r, time)| profile.add(r.dispatch, time));
-                    }
-                }
+    Ok(ready)
+}
+
+/// A pass on its way.
+struct Pass<'a> {
+    gpu: &'a WgpuDevice,
+    forms: &'a Forms,
+    dispatches: &'a [Dispatch],
+    ready: &'a [Ready<'a>],
+    reading: Option<Reading<'a>>,
+}
+
+impl Pass<'_> {
+    fn run(&self, work: &mut Work, standing: Standing) {
+        let (gpu, all) = (self.gpu, 0..self.ready.len());
+        if standing != Standing::Submitted {
+            work.arena.fill(gpu, self.dispatches);
+            if let Some(r) = self.reading {
+                work.staging.ensure(gpu, r.bytes);
             }
         }
-    });
-    if result.is_err() {
-        gpu.groups.clear();
+        if let Some((clock, profile)) = &mut work.profile {
+            for (i, part) in self.ready.chunks(Clock::DISPATCHES).enumerate() {
+                let first = i * Clock::DISPATCHES;
+                let range = first..first + part.len();
+                gpu.queue.submit([self.encode((&work.arena, &work.staging), range, Some(clock))]);
+                let times = clock.times(part.len() as u32 + 1, || gpu.wait());
+                part.iter().zip(times).for_each(|(r, time)| profile.add(r.dispatch, time));
+            }
+            return;
+        }
+        let work = (&work.arena, &work.staging);
+        if standing != Standing::Submitted {
+            let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
+            let cost = |d: &Dispatch| wgsl::work(d.kernel, &d.params, self.forms);
+            let pieces = pieces(&self.dispatches.iter().map(cost).collect::<Vec<_>>(), limit);
+            let whole = pieces.len() == 1;
+            for piece in pieces {
+                gpu.queue.submit([self.encode(work, piece, None)]);
+            }
+            if !whole {
+                return gpu.kept.ahead.clear();
+            }
+        }
+        // What came twice is expected a third time.
+        let next = (standing != Standing::New).then(|| self.encode(work, all, None));
+        gpu.kept.ahead.note(gpu, (self.forms, self.dispatches, self.reading.as_ref()), next);
     }
-    result
+
+    /// Encodes a part of the dispatches; with a clock, one reading more than there are dispatches is taken.
+    fn encode(
+        &self,
+        (arena, staging): (&Arena, &Staging),
+        part: Range<usize>,
+        clock: Option<&Clock>,
+    ) -> wgpu::CommandBuffer {
+        let gpu = self.gpu;
+        let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("pass") });
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
+        for (i, Ready { dispatch, key, memory }) in self.ready[part.clone()].iter().enumerate() {
+            if let Some(clock) = clock {
+                clock.reading(&mut pass, i as u32);
+            }
+            let [x, y, z] = wgsl::workgroups(dispatch.kernel, &dispatch.params, self.forms);
+            if x == 0 || y == 0 || z == 0 {
+                continue;
+            }
+            let pipeline = gpu.pipelines.get(&gpu.device, *key, self.forms);
+            let (number, layout) = &pipeline.bindings;
+            let group = gpu.kept.groups.get(&gpu.device, (*number, layout), memory);
+            pass.set_pipeline(&pipeline.pipeline);
+            pass.set_bind_group(0, &group, &[]);
+            arena.bind(&mut pass, part.start + i);
+            // wgpu puts a barrier before a dispatch that uses what an earlier one wrote.
+            pass.dispatch_workgroups(x, y, z);
+        }
+        if let Some(clock) = clock {
+            clock.reading(&mut pass, part.len() as u32);
+        }
+        drop(pass);
+        if let Some(clock) = clock {
+            clock.collect(&mut encoder, part.len() as u32 + 1);
+        }
+        if let Some(r) = self.reading.filter(|_| part.end == self.ready.len()) {
+            staging.copy(&mut encoder, r.from, r.at, r.bytes);
+        }
+        encoder.finish()
+    }
 }
 
 /// Cuts a list of costs into runs of at most `limit`, or of one where a single cost is over it.
@@ -131,38 +196,6 @@ fn compile(gpu: &WgpuDevice, key: Key, forms: &Forms) -> Result<(), DeviceError>
         gpu.pipelines.forget(key);
     }
     result.map(drop)
-}
-
-/// Submits dispatches whose parameters lie in the arena from slot `first` on; with a clock, one reading more than there
-/// are dispatches is taken.
-fn submit(gpu: &WgpuDevice, arena: &Arena, ready: &[Ready<'_>], first: usize, forms: &Forms, clock: Option<&Clock>) {
-    let mut encoder = gpu.device.create_command_encoder(&wgpu::CommandEncoderDescriptor { label: Some("pass") });
-    let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor::default());
-    for (i, Ready { dispatch, key, memory }) in ready.iter().enumerate() {
-        if let Some(clock) = clock {
-            clock.reading(&mut pass, i as u32);
-        }
-        let [x, y, z] = wgsl::workgroups(dispatch.kernel, &dispatch.params, forms);
-        if x == 0 || y == 0 || z == 0 {
-            continue;
-        }
-        let pipeline = gpu.pipelines.get(&gpu.device, *key, forms);
-        let (number, layout) = &pipeline.bindings;
-        let group = gpu.groups.get(&gpu.device, (*number, layout), memory);
-        pass.set_pipeline(&pipeline.pipeline);
-        pass.set_bind_group(0, &group, &[]);
-        pass.set_bind_group(1, &arena.group, &[((first + i) * SLOT_BYTES) as u32]);
-        // wgpu puts a barrier before a dispatch that uses what an earlier one wrote.
-        pass.dispatch_workgroups(x, y, z);
-    }
-    if let Some(clock) = clock {
-        clock.reading(&mut pass, ready.len() as u32);
-    }
-    drop(pass);
-    if let Some(clock) = clock {
-        clock.collect(&mut encoder, ready.len() as u32 + 1);
-    }
-    gpu.queue.submit([encoder.finish()]);
 }
 
 #[cfg(test)]

@@ -103,7 +103,7 @@ impl Bench<'_> {
             let start = Instant::now();
             {
                 let mut work = self.gpu.work.lock().unwrap_or_else(PoisonError::into_inner);
-                pass::run(self.gpu, &mut work, &rec, forms)?;
+                pass::run(self.gpu, &mut work, &rec, forms, None)?;
             }
             self.gpu.wait();
             self.gpu.check()?;
