@@ -61,6 +61,8 @@ pub enum DeviceChoice {
 
 /// Positions that a workgroup walks before it is worth another one, and a dispatch that merges them.
 const PART_POSITIONS: usize = 256;
+/// Workgroups that keep a large GPU busy with attention.
+const ATTENTION_ROWS: usize = 512;
 
 /// Where passes run. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -154,21 +156,17 @@ impl Device {
         }
     }
 
-    /// Into how many parts attention divides the keys of `rows` tokens' heads that see up to `positions` each: one where the
-    /// device has enough to do without. Times `rows` it is at most [`Device::attention_rows`].
-    pub fn attention_parts(&self, rows: usize, positions: usize) -> usize {
-        match self {
-            Self::Gpu(_) if positions > 2 * PART_POSITIONS => {
-                positions.div_ceil(PART_POSITIONS).min(self.attention_rows() / rows.max(1)).max(1)
-            }
-            _ => 1,
-        }
+    /// Into how many parts attention divides the keys of `rows` heads of tokens that see up to `positions` each: one where
+    /// the device has enough to do without. A part takes `width` words.
+    pub fn attention_parts(&self, rows: usize, positions: usize, width: usize) -> usize {
+        let most = self.attention_rows(width) / rows.max(1);
+        if positions > 2 * PART_POSITIONS { positions.div_ceil(PART_POSITIONS).min(most).max(1) } else { 1 }
     }
 
-    /// The most parts of rows that [`Device::attention_parts`] makes of any where it makes more than one of a row.
-    pub fn attention_rows(&self) -> usize {
+    /// The most parts that [`Device::attention_parts`] makes of all rows together, where it makes more than one of a row.
+    pub fn attention_rows(&self, width: usize) -> usize {
         match self {
-            Self::Gpu(_) => 512,
+            Self::Gpu(_) => ATTENTION_ROWS.min(self.max_buffer_words() / width.max(1)),
             _ => 0,
         }
     }

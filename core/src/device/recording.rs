@@ -1,5 +1,7 @@
 //! A pass: dispatches in order, recorded once, run by either device.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use unspoken_kernels::{Access, Kernel, Params, RawParams};
 
 use super::{Buffer, DeviceError};
@@ -19,17 +21,27 @@ pub struct Dispatch {
 }
 
 /// Dispatches in order; each sees what those before it wrote.
-#[derive(Clone, Debug, Default)]
+#[derive(Debug)]
 pub struct Recording {
+    /// A number that no other recording of the process has.
+    #[cfg_attr(not(feature = "gpu"), allow(dead_code))]
+    pub(super) id: u64,
     dispatches: Vec<Dispatch>,
     /// Where the dispatches begin that may run beside each other, while such are recorded.
     together: Option<usize>,
 }
 
+impl Default for Recording {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Recording {
     /// An empty one.
     pub fn new() -> Self {
-        Self::default()
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self { id: NEXT.fetch_add(1, Ordering::Relaxed), dispatches: Vec::new(), together: None }
     }
 
     /// Adds a dispatch.

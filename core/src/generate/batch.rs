@@ -306,7 +306,7 @@ fn run<'a>(
 pub(super) fn same(a: Option<&Adapter>, b: Option<&Adapter>) -> bool {
     match (a, b) {
         (None, None) => true,
-        (Some(a), Some(b)) => a.weights.same(&b.weights),
+        (Some(a), Some(b)) => a.same(b),
         _ => false,
     }
 }

@@ -238,6 +238,11 @@ impl Adapter {
         rec.push(Kernel::ToF16, &params::ToF16 { n: self.shape.words as u32 }, &[&self.weights, &self.halves])
     }
 
+    /// Whether both are one, on the same weights.
+    pub(crate) fn same(&self, other: &Self) -> bool {
+        self.weights.same(&other.weights) && self.alpha == other.alpha
+    }
+
     /// Bytes on the device.
     pub(crate) fn bytes(&self) -> usize {
         4 * (self.weights.len() + self.halves.len())

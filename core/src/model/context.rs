@@ -9,7 +9,7 @@ use super::head::Head;
 use super::layer::{Group, Pass};
 use super::workspace::{Activations, Gradients, Inputs, Kept, Scratch};
 use super::{Adapter, KvCache, Model, ModelError, SeqId, workspace};
-use crate::device::{Device, RehearsalDevice};
+use crate::device::{Buffer, Device, Recording, RehearsalDevice};
 
 /// How much a [`Context`] holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,18 @@ pub struct Decoded {
     pub logits: Vec<f32>,
 }
 
+/// A pass of [`Context::decode`] as it was recorded: the same for one token after the other.
+#[derive(Debug)]
+pub(super) struct Recorded {
+    pub(super) pass: Pass,
+    pub(super) inputs: Inputs,
+    pub(super) rows: Vec<u32>,
+    pub(super) draws: usize,
+    pub(super) recording: Recording,
+    pub(super) logits: Buffer,
+    pub(super) drawn: Option<Buffer>,
+}
+
 /// Tokens of a tree of sequences with shared beginnings.
 #[derive(Clone, Copy, Debug)]
 pub struct TreeNode<'a> {
@@ -99,6 +111,8 @@ pub struct Context {
     pub(super) pass: Option<(Pass, Inputs)>,
     /// Dispatches of the last pass.
     pub(super) dispatches: usize,
+    /// The last [`Context::decode`], until anything else is recorded.
+    pub(super) recorded: Option<Recorded>,
     group: Vec<SeqId>,
     ids: Scratch,
     positions: Scratch,
@@ -134,6 +148,7 @@ impl Context {
             kept: false,
             pass: None,
             dispatches: 0,
+            recorded: None,
             group: Vec::new(),
             ids: Scratch::default(),
             positions: Scratch::default(),
@@ -154,9 +169,9 @@ impl Context {
         &self.model
     }
 
-    /// Checks a batch, makes room in the cache and writes its inputs to the device.
+    /// Checks a batch, makes room in the cache and writes its inputs to the device; `keep` where a backward pass follows.
     /// Returns the pass, its inputs and how many cells must be copied first.
-    pub(super) fn begin(&mut self, spans: &[Span<'_>]) -> Result<(Pass, Inputs, usize), ModelError> {
+    pub(super) fn begin(&mut self, spans: &[Span<'_>], keep: bool) -> Result<(Pass, Inputs, usize), ModelError> {
         let n_tokens = self.check(spans)?;
         let rank = spans.iter().filter_map(|s| s.adapter).map(|a| a.shape.rank).max().unwrap_or(0);
         self.reserve(n_tokens, rank)?;
@@ -168,7 +183,7 @@ impl Context {
             }
         }
         let moves = self.cache.extend(&wanted)?;
-        let alone = spans.len() == n_tokens;
+        let alone = spans.len() == n_tokens && !keep;
         self.write_inputs(spans, &starts, (n_tokens, alone), &moves)
     }
 
@@ -178,6 +193,7 @@ impl Context {
         &mut self,
         nodes: &[TreeNode<'_>],
         adapter: Option<&Adapter>,
+        keep: bool,
     ) -> Result<(Pass, Inputs, usize), ModelError> {
         if self.cache.block_size() != 1 {
             return Err(ModelError::Batch("a tree needs a context with blocks of one position".into()));
@@ -210,7 +226,7 @@ impl Context {
         }
         let n_tokens = self.check(&spans)?;
         // Nodes see those that they go on from.
-        self.write_inputs(&spans, &starts, (n_tokens, n_tokens == 1), &[])
+        self.write_inputs(&spans, &starts, (n_tokens, n_tokens == 1 && !keep), &[])
     }
 
     /// Checks tokens and adapters; returns how many tokens there are.
@@ -255,10 +271,9 @@ impl Context {
             }
             tables.extend(table);
             tables.resize((i + 1) * max_blocks, 0);
-            let same = |a: &Adapter, b: &Adapter| a.weights.same(&b.weights);
             match groups.last_mut() {
                 Some(g) if g.adapter.is_none() && span.adapter.is_none() => g.n += span.tokens.len(),
-                Some(g) if g.adapter.as_ref().zip(span.adapter).is_some_and(|(a, b)| same(a, b)) => {
+                Some(g) if g.adapter.as_ref().zip(span.adapter).is_some_and(|(a, b)| a.same(b)) => {
                     g.n += span.tokens.len();
                 }
                 _ => groups.push(Group { row0, n: span.tokens.len(), adapter: span.adapter.cloned() }),
@@ -269,8 +284,9 @@ impl Context {
         let moves: Vec<u32> = moves.iter().flat_map(|m| [m.0, m.1]).collect();
         let inputs = Inputs {
             ids: self.ids.upload(d, &ids)?,
-            positions: self.positions.upload(d, &positions)?,
-            cells: self.cells.upload(d, &cells)?,
+            // Tokens that are alone have theirs in the map.
+            positions: self.positions.upload(d, if alone { &[] } else { &positions })?,
+            cells: self.cells.upload(d, if alone { &[] } else { &cells })?,
             map: self.map.upload(d, &map)?,
             moves: self.moves.upload(d, &moves)?,
             iota: self.iota.upload(d, &(0..n_tokens as u32).collect::<Vec<_>>())?,

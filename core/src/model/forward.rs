@@ -3,6 +3,7 @@
 use unspoken_kernels::sample::Drawn;
 use unspoken_kernels::{Kernel, KvType, params};
 
+use super::context::Recorded;
 use super::layer::{Extent, Layer, Pass};
 use super::workspace::{Inputs, Kept};
 use super::{Adapter, Context, Decoded, ModelError, Span, TreeNode, Wanted};
@@ -24,7 +25,7 @@ impl Context {
     /// A token outside of the vocabulary, a full cache, an adapter of another base: nothing has changed
     /// then. A lost device.
     pub fn forward(&mut self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
-        let begun = self.begin(spans)?;
+        let begun = self.begin(spans, false)?;
         self.run_forward(begun, false)
     }
 
@@ -41,30 +42,45 @@ impl Context {
         if wanted.logits > rows || wanted.draws.iter().any(|d| d.row as usize >= rows) {
             return Err(ModelError::Batch(format!("tokens are drawn, and logits read, of the {rows} rows asked for")));
         }
-        let begun = self.begin(spans)?;
-        let (mut rec, pass, inputs) = self.record_forward(begun, false)?;
-        let model = self.model.clone();
-        let x = self.activations(&pass)?.x;
-        let logits = self.head.record(&model, &mut rec, &x, wanted.rows)?;
-        let drawn = match wanted.draws {
-            [] => None,
-            draws => Some(self.head.draw(&model, &mut rec, &logits, draws)?),
-        };
-        let (device, vocab) = (&model.device, model.config.vocab);
+        let begun = self.begin(spans, false)?;
+        let recorded = self.recorded(begun, wanted)?;
+        let (device, vocab) = (&self.model.device, self.model.config.vocab);
         let asked = (rows - wanted.logits) * vocab..rows * vocab;
         let (mut words, mut logit_words) = (Vec::new(), Vec::new());
-        match &drawn {
-            Some(drawn) => words = device.run_and_read(&rec, drawn, 0..2 * wanted.draws.len())?,
-            None => logit_words = device.run_and_read(&rec, &logits, asked.clone())?,
+        match &recorded.drawn {
+            Some(drawn) => words = device.run_and_read(&recorded.recording, drawn, 0..2 * wanted.draws.len())?,
+            None => logit_words = device.run_and_read(&recorded.recording, &recorded.logits, asked.clone())?,
         }
-        self.pass = Some((pass, inputs));
+        if recorded.drawn.is_some() && wanted.logits > 0 {
+            logit_words = device.read(&recorded.logits, asked)?;
+        }
+        self.pass = Some((recorded.pass.clone(), recorded.inputs.clone()));
         self.kept = false;
-        if drawn.is_some() && wanted.logits > 0 {
-            logit_words = device.read(&logits, asked)?;
-        }
+        self.recorded = Some(recorded);
         let drawn = words.chunks_exact(2).map(|d| Drawn { id: d[0], log_prob: f32::from_bits(d[1]) }).collect();
         let logits = bytemuck::cast_vec(logit_words);
         Ok(Decoded { drawn, logits })
+    }
+
+    /// The pass of [`Context::decode`]: the last one, where that was the same.
+    fn recorded(&mut self, begun: (Pass, Inputs, usize), wanted: Wanted<'_>) -> Result<Recorded, ModelError> {
+        let model = self.model.clone();
+        let same = |r: &Recorded| {
+            begun.2 == 0 && r.pass.same(&begun.0) && r.rows == wanted.rows && r.draws == wanted.draws.len()
+        };
+        if let Some(last) = self.recorded.take().filter(same) {
+            self.head.write_draws(&model, wanted.draws)?;
+            return Ok(last);
+        }
+        let (mut recording, pass, inputs) = self.record_forward(begun, false)?;
+        let x = self.activations(&pass)?.x;
+        let logits = self.head.record(&model, &mut recording, &x, wanted.rows)?;
+        let drawn = match wanted.draws {
+            [] => None,
+            draws => Some(self.head.draw(&model, &mut recording, &logits, draws)?),
+        };
+        let (rows, draws) = (wanted.rows.to_vec(), wanted.draws.len());
+        Ok(Recorded { pass, inputs, rows, draws, recording, logits, drawn })
     }
 
     /// As [`Context::forward`], and keeps for [`Context::backward`] the input of every block, and the
@@ -74,7 +90,7 @@ impl Context {
     /// As [`Context::forward`]; a cache of other than floats.
     pub fn forward_kept(&mut self, spans: &[Span<'_>]) -> Result<usize, ModelError> {
         self.check_backward()?;
-        let begun = self.begin(spans)?;
+        let begun = self.begin(spans, true)?;
         self.run_forward(begun, true)
     }
 
@@ -93,7 +109,7 @@ impl Context {
         if keep {
             self.check_backward()?;
         }
-        let begun = self.begin_tree(nodes, adapter)?;
+        let begun = self.begin_tree(nodes, adapter, keep)?;
         self.run_forward(begun, keep)
     }
 
@@ -125,6 +141,7 @@ impl Context {
         keep: bool,
     ) -> Result<(Recording, Pass, Inputs), ModelError> {
         let (pass, inputs, moves) = begun;
+        self.recorded = None;
         let act = self.activations(&pass)?;
         let model = self.model.clone();
         let first = first(&pass);
@@ -205,6 +222,7 @@ impl Context {
     /// Rows outside of it; a lost device.
     pub fn logits(&mut self, rows: &[u32]) -> Result<Vec<f32>, ModelError> {
         let x = self.hidden(rows)?;
+        self.recorded = None;
         self.head.logits(&self.model, &x, rows)
     }
 
@@ -221,6 +239,7 @@ impl Context {
             return Err(ModelError::Batch(format!("{} rows for {} targets", rows.len(), targets.len())));
         }
         let x = self.hidden(rows)?;
+        self.recorded = None;
         // What the blocks have left of the room for activations.
         let keep = if self.kept {
             let blocks = self.kept_of.iter().filter(|k| k.whole()).count();

@@ -83,12 +83,17 @@ impl Head {
         logits: &Buffer,
         draws: &[Draw],
     ) -> Result<Buffer, DeviceError> {
-        let (d, n) = (&model.device, draws.len());
-        let how = self.draws.upload(d, bytemuck::cast_slice(draws))?;
-        let drawn = self.drawn.ensure(d, 2 * n)?;
+        let n = draws.len();
+        let how = self.write_draws(model, draws)?;
+        let drawn = self.drawn.ensure(&model.device, 2 * n)?;
         let p = params::Sample { n: n as u32, vocab: model.config.vocab as u32 };
         rec.push(Kernel::Sample, &p, &[logits, &how, &drawn])?;
         Ok(drawn)
+    }
+
+    /// Writes how tokens are drawn to where what [`Head::draw`] recorded reads it.
+    pub(super) fn write_draws(&mut self, model: &Model, draws: &[Draw]) -> Result<Buffer, DeviceError> {
+        self.draws.upload(&model.device, bytemuck::cast_slice(draws))
     }
 
     /// The logits `[rows, vocab]` of hidden states.

@@ -26,12 +26,25 @@ pub(super) struct Pass {
     pub(super) n_tokens: usize,
     pub(super) max_blocks: usize,
     pub(super) block_size: usize,
-    /// Whether each token has a sequence of its own, so that none sees another one of the batch.
+    /// Whether each token has a sequence of its own, so that none sees another one of the batch, and no backward pass
+    /// follows.
     pub(super) alone: bool,
     pub(super) groups: Vec<Group>,
 }
 
 impl Pass {
+    /// Whether the same is recorded for both, on the same inputs.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        let adapters = |(a, b): (&Group, &Group)| match (&a.adapter, &b.adapter) {
+            (None, None) => true,
+            (Some(a), Some(b)) => a.same(b),
+            _ => false,
+        };
+        let rows = |p: &Self| p.groups.iter().map(|g| (g.row0, g.n)).collect::<Vec<_>>();
+        let shape = |p: &Self| (p.n_tokens, p.max_blocks, p.block_size, p.alone);
+        shape(self) == shape(other) && rows(self) == rows(other) && self.groups.iter().zip(&other.groups).all(adapters)
+    }
+
     /// The largest rank of its adapters, or 0.
     pub(super) fn rank(&self) -> usize {
         self.groups.iter().filter_map(|g| g.adapter.as_ref()).map(|a| a.shape.rank).max().unwrap_or(0)
@@ -292,7 +305,8 @@ impl Layer<'_> {
         let table = (p.max_blocks * p.block_size) as usize;
         let positions = if p.window > 0 { table.min(p.window as usize) } else { table };
         let rows = (p.n_tokens * p.n_heads) as usize;
-        params::HeadsAttention { parts: self.model.device.attention_parts(rows, positions) as u32, ..p }
+        let parts = self.model.device.attention_parts(rows, positions, p.head_dim as usize + 2);
+        params::HeadsAttention { parts: parts as u32, ..p }
     }
 
     pub(super) fn gated(&self) -> params::GatedActivation {

@@ -100,7 +100,7 @@ pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) ->
         qkv: alloc(c.q_dim() + 2 * c.kv_dim())?,
         q: alloc(c.q_dim())?,
         attn: alloc(c.q_dim())?,
-        attn_parts: d.alloc((d.attention_rows() * (c.head_dim + 2)).max(1))?,
+        attn_parts: d.alloc((d.attention_rows(c.head_dim + 2) * (c.head_dim + 2)).max(1))?,
         stats: alloc(2 * c.n_heads)?,
         attn_out: post()?,
         ffn_in: alloc(c.dim)?,

@@ -101,22 +101,26 @@ fn passes_come_again_with_other_inputs() {
             floats(&words).to_vec()
         };
         device.write_f32(&z, 0, &[0.5; 4]).unwrap();
+        let (twice, thrice, other) = (add(2.0, &x, &y), add(3.0, &x, &y), add(3.0, &x, &z));
+        let less = add(-1.0, &x, &z);
         for i in 0..5 {
-            device.write_f32(&x, 0, &[i as f32; 4]).unwrap();
             device.write_f32(&y, 0, &[1.0, 2.0, 3.0, 4.0]).unwrap();
-            // Alike but for what is read, a parameter, a buffer.
             for _ in 0..3 {
                 device.write_f32(&x, 0, &[i as f32; 4]).unwrap();
-                assert_eq!(run(&add(2.0, &x, &y), &x, 1..3), [i as f32 + 4.0, i as f32 + 6.0], "{}", device.name());
+                assert_eq!(run(&twice, &x, 1..3), [i as f32 + 4.0, i as f32 + 6.0], "{}", device.name());
             }
-            assert_eq!(run(&add(2.0, &x, &y), &x, 3..4), [i as f32 + 16.0]);
-            assert_eq!(run(&add(3.0, &x, &y), &x, 3..4), [i as f32 + 28.0]);
-            assert_eq!(run(&add(3.0, &x, &z), &x, 3..4), [i as f32 + 29.5]);
-            for _ in 0..3 {
-                device.run(&add(-1.0, &x, &z)).unwrap();
-            }
+            // Another reading, other parameters, other buffers.
+            assert_eq!(run(&twice, &x, 3..4), [i as f32 + 16.0]);
+            assert_eq!(run(&thrice, &x, 3..4), [i as f32 + 28.0]);
+            assert_eq!(run(&other, &x, 3..4), [i as f32 + 29.5]);
+            (0..3).for_each(|_| device.run(&less).unwrap());
             assert_eq!(floats(&device.read(&x, 3..4).unwrap()), [i as f32 + 28.0]);
         }
+        // One that has grown since is not what was encoded.
+        let mut grows = add(1.0, &x, &y);
+        (0..3).for_each(|_| drop(run(&grows, &x, 0..1)));
+        grows.push(Kernel::Fill, &params::Fill { n: 4, offset: 0, value: 7.0 }, &[&x]).unwrap();
+        assert_eq!(run(&grows, &x, 0..1), [7.0], "{}", device.name());
         // Longer readings and recordings than ever move what the commands of before are bound to.
         let rec = add(1.0, &x, &y);
         (0..3).for_each(|_| drop(run(&rec, &x, 0..1)));
@@ -132,7 +136,7 @@ fn passes_come_again_with_other_inputs() {
         assert_eq!(run(&rec, &x, 0..1), [251.0]);
         // What no pass uses any more is gone, and another buffer is another one.
         (0..3).for_each(|_| drop(run(&rec, &x, 0..1)));
-        drop((rec, x));
+        drop((rec, twice, thrice, other, less, grows, x));
         let x = device.alloc(4).unwrap();
         assert_eq!(run(&add(1.0, &x, &y), &x, 0..4), [1.0, 2.0, 3.0, 4.0], "{}", device.name());
     }

@@ -10,6 +10,9 @@ const NARROW_TOKENS: u32 = 16;
 const TILED_TOKENS: u32 = 64;
 /// Sides of the tiles of [`Variant::Split`], for few and for many.
 const SPLIT_SIDES: (u32, u32) = (16, 32);
+/// Dimensions of a head that [`Variant::Spans`] holds at a time, and queries that a workgroup takes.
+const SPAN: u32 = 64;
+pub(super) const SPAN_QUERIES: u32 = 16;
 /// Depth that keeps the lanes of [`Variant::Vector`] busy.
 const DEEP: u32 = 64;
 /// Workgroups that keep a large GPU busy: with fewer, [`Many::Split`] splits.
@@ -22,6 +25,8 @@ pub enum Variant {
     Single,
     /// Attention with large workgroups, for GPUs that small ones don't fill.
     Wide,
+    /// Attention of many tokens by tiles of keys, for heads of this many spans of [`SPAN`] dimensions.
+    Spans(u32),
     /// A product for a few tokens: many lanes share a row of W, which is read once for all of them.
     Vector,
     /// The same for rows of x that begin at quads and fill runs of 32: the lanes share two rows of W.
@@ -135,10 +140,12 @@ impl Variant {
             ],
             Kernel::MatmulFew(..) => &[Self::Quads, Self::Subgroups, Self::Lanes(1), Self::Lanes(4)],
             Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)],
-            Kernel::Attention(_)
-            | Kernel::HeadsAttention(_)
-            | Kernel::AttentionBackwardQ
-            | Kernel::AttentionBackwardKv => &[Self::Single, Self::Wide],
+            Kernel::Attention(_) => {
+                &[Self::Single, Self::Wide, Self::Spans(1), Self::Spans(2), Self::Spans(3), Self::Spans(4)]
+            }
+            Kernel::HeadsAttention(_) | Kernel::AttentionBackwardQ | Kernel::AttentionBackwardKv => {
+                &[Self::Single, Self::Wide]
+            }
             Kernel::MatmulF32 => &[Self::Vector, Self::Column, Self::Split(16), Self::Split(32)],
             _ => &[Self::Single],
         };
@@ -195,10 +202,11 @@ impl Variant {
             Kernel::Attention(_)
             | Kernel::HeadsAttention(_)
             | Kernel::AttentionBackwardQ
-            | Kernel::AttentionBackwardKv
-                if forms.many == Many::Split =>
-            {
-                return Self::Wide;
+            | Kernel::AttentionBackwardKv => {
+                let walk = if forms.many == Many::Split { Self::Wide } else { Self::Single };
+                let tiles = matches!(kernel, Kernel::Attention(_)) && forms.many != Many::Lanes;
+                let spans = tiles.then(|| Self::spans(&params::Attention::from_raw(raw))).flatten();
+                return spans.unwrap_or(walk);
             }
             _ => return Self::Single,
         };
@@ -223,6 +231,12 @@ impl Variant {
         }
     }
 
+    /// The tiled form for attention of many tokens.
+    fn spans(p: &params::Attention) -> Option<Self> {
+        let fits = p.n_tokens > FEW_TOKENS && p.head_dim % 4 == 0 && p.head_dim <= 4 * SPAN;
+        fits.then(|| Self::Spans(p.head_dim.div_ceil(SPAN)))
+    }
+
     /// The split form for a product with this many rows or columns.
     const fn split(few: u32) -> Self {
         Self::Split(if few <= SPLIT_SIDES.0 { SPLIT_SIDES.0 } else { SPLIT_SIDES.1 })
@@ -231,7 +245,7 @@ impl Variant {
     /// Tokens that a workgroup takes.
     pub(super) const fn tokens(self) -> u32 {
         match self {
-            Self::Single | Self::Wide => 1,
+            Self::Single | Self::Wide | Self::Spans(_) => 1,
             Self::Vector | Self::Quads | Self::Subgroups | Self::Column => FEW_TOKENS,
             Self::Narrow => NARROW_TOKENS,
             Self::Tiled => TILED_TOKENS,

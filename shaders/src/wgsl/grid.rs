@@ -1,5 +1,6 @@
 //! How many workgroups a dispatch takes, and roughly what it costs.
 
+use super::forms::SPAN_QUERIES;
 use super::{FEW_LANES, Forms, TILE, VECTOR_ROWS, Variant, lanes};
 use crate::{Kernel, Params, RawParams, SQUARES, params};
 
@@ -47,6 +48,10 @@ pub fn workgroups(kernel: Kernel, raw: &RawParams, forms: &Forms) -> [u32; 3] {
         Kernel::ScatterRows | Kernel::GatherRows | Kernel::MoveRows => {
             let p = params::Rows::from_raw(raw);
             each(u64::from(p.n) * u64::from(p.width))
+        }
+        Kernel::Attention(_) if matches!(Variant::of(kernel, raw, forms), Variant::Spans(_)) => {
+            let p = params::Attention::from_raw(raw);
+            [p.n_tokens.div_ceil(SPAN_QUERIES), p.n_heads, 1]
         }
         Kernel::Attention(_) | Kernel::AttentionBackwardQ => {
             let p = params::Attention::from_raw(raw);

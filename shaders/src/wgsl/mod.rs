@@ -82,6 +82,7 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         Kernel::RmsNorm | Kernel::RmsNormBackward | Kernel::AddNorm => &[GRID, REDUCE],
         Kernel::QkvHeads(_) => &[GRID, REDUCE, TURN, HEADS, PUT_HEAD],
         Kernel::QkvHeadsBackward => &[GRID, REDUCE, TURN, HEADS],
+        Kernel::Attention(_) if matches!(variant, Variant::Spans(_)) => &[MATH, PAGED],
         Kernel::Attention(_) => &[GRID, MATH, REDUCE, PAGED, ATTENTION_ONLY],
         Kernel::HeadsAttention(_) => &[GRID, MATH, REDUCE, PAGED, TURN, HEADS, PUT_HEAD, ATTENTION_HEADS],
         Kernel::AttentionBackwardQ => &[GRID, MATH, PAGED, WALK],
@@ -102,6 +103,7 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
     shared.iter().for_each(|part| add(part));
     match (kernel, variant) {
         // Lanes of a workgroup, and the keys or queries that it takes at a time.
+        (Kernel::Attention(_), Variant::Spans(spans)) => add(&format!("const SPANS = {spans}u;\n")),
         (Kernel::Attention(_) | Kernel::HeadsAttention(_), Variant::Wide) => add("const LANES = 256u;\n"),
         (Kernel::Attention(_) | Kernel::HeadsAttention(_), _) => add("const LANES = 64u;\n"),
         (Kernel::AttentionBackwardQ, Variant::Wide) => add("const LANES = 256u;\nconst KEYS = 64u;\n"),
@@ -128,6 +130,9 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         add(SPLIT);
     }
     cache_access(kernel).iter().for_each(|part| add(part));
+    if let (Kernel::Attention(kv) | Kernel::HeadsAttention(kv), Variant::Single | Variant::Wide) = (kernel, variant) {
+        add(walk_keys(kv));
+    }
     if let Some(q) = kernel.quant() {
         add(if texture { TEXTURE } else { WORDS });
         add(WEIGHTS);
@@ -230,6 +235,7 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::ScatterRows => file!("scatter_rows"),
         Kernel::GatherRows => file!("gather_rows"),
         Kernel::MoveRows => file!("move_rows"),
+        Kernel::Attention(_) if matches!(variant, Variant::Spans(_)) => file!("attention_tiled"),
         Kernel::Attention(_) | Kernel::HeadsAttention(_) => file!("attention"),
         Kernel::AttentionDelta => file!("attention_delta"),
         Kernel::AttentionBackwardQ => file!("attention_backward_q"),
@@ -265,6 +271,15 @@ const fn cache_access(kernel: Kernel) -> &'static [&'static str] {
             &[file!("kv/q8_0"), file!("kv/read_q8_0"), file!("kv/stage"), file!("kv/write_q8_0")]
         }
         _ => &[],
+    }
+}
+
+/// How attention that walks key by key takes their products.
+const fn walk_keys(kv: KvType) -> &'static str {
+    match kv {
+        KvType::F32 => file!("kv/walk_f32"),
+        KvType::F16 => file!("kv/walk_f16"),
+        KvType::Q8_0 => file!("kv/walk_q8_0"),
     }
 }
 

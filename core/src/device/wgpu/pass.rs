@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use unspoken_kernels::wgsl::{self, Forms, Variant};
 
-use super::ahead::Standing;
+use super::ahead::{Name, Standing};
 use super::arena::Arena;
 use super::clock::Clock;
 use super::groups::Store;
@@ -51,17 +51,17 @@ pub(super) fn run(
     forms: &Forms,
     reading: Option<Reading<'_>>,
 ) -> Result<(), DeviceError> {
-    let dispatches = recording.dispatches();
-    let result = gpu.watched("pass", 0, || match work.profile {
-        None => gpu.kept.ahead.submit(gpu, forms, dispatches, reading.as_ref()),
-        Some(_) => {
+    let name = Name::new(recording, forms, reading.as_ref());
+    let result = gpu.watched("pass", 0, || {
+        if work.profile.is_some() {
             gpu.kept.ahead.clear();
-            Standing::New
         }
+        gpu.kept.ahead.submit(gpu, &name)
     });
     let result = result.and_then(|standing| {
+        let dispatches = recording.dispatches();
         let ready = ready(gpu, dispatches, forms)?;
-        gpu.watched("pass", 0, || Pass { gpu, forms, dispatches, ready: &ready, reading }.run(work, standing))
+        gpu.watched("pass", 0, || Pass { gpu, forms, dispatches, ready: &ready, reading }.run(work, name, standing))
     });
     if result.is_err() {
         gpu.kept.clear();
@@ -92,7 +92,7 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn run(&self, work: &mut Work, standing: Standing) {
+    fn run(&self, work: &mut Work, name: Name, standing: Standing) {
         let (gpu, all) = (self.gpu, 0..self.ready.len());
         if standing != Standing::Submitted {
             work.arena.fill(gpu, self.dispatches);
@@ -122,10 +122,13 @@ impl Pass<'_> {
             if !whole {
                 return gpu.kept.ahead.clear();
             }
+            let buffers = self.ready.iter().flat_map(|r| r.memory.iter().map(|m| m.id));
+            gpu.kept.ahead.note(name, buffers);
         }
         // What came twice is expected a third time.
-        let next = (standing != Standing::New).then(|| self.encode(work, all, None));
-        gpu.kept.ahead.note(gpu, (self.forms, self.dispatches, self.reading.as_ref()), next);
+        if standing != Standing::New {
+            gpu.kept.ahead.keep(self.encode(work, all, None));
+        }
     }
 
     /// Encodes a part of the dispatches; with a clock, one reading more than there are dispatches is taken.
