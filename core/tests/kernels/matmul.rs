@@ -261,6 +261,12 @@ fn several_tiles() {
         product(QuantType::Q8_0, &mut random, 96, (70, 130, 0), transposed);
         product(QuantType::Q4_K, &mut random, 256, (130, 70, 1), transposed);
     }
+    // Enough tiles for the largest blocks.
+    product(QuantType::Q4_1, &mut random, 96, (140, 2050, 1), false);
+    let (t, k, n) = (70, 160, 1601);
+    let (w, planes) = weights(&mut random, QuantType::Q5_0, 2 * n, k, false);
+    let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 0 };
+    check(Kernel::MatmulGated(QuantType::Q5_0), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
     // More workgroups than one dimension of a grid holds, in the form for few tokens.
     product(QuantType::F32, &mut random, 1, (1, 4 * 65535 + 9, 0), false);
 }

@@ -16,7 +16,9 @@ pub(super) const SPAN_QUERIES: u32 = 16;
 /// Depth that keeps the lanes of [`Variant::Vector`] busy.
 const DEEP: u32 = 64;
 /// Workgroups that keep a large GPU busy: with fewer, [`Many::Split`] splits.
-const ENOUGH_GROUPS: u32 = 256;
+const ENOUGH_GROUPS: u64 = 256;
+/// Workgroups of [`Variant::Block`]'s largest side that do.
+const BUSY_GROUPS: u64 = 96;
 
 /// One of a kernel's WGSL forms; the CPU twins are the same for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -41,6 +43,8 @@ pub enum Variant {
     Tiled,
     /// A product in tiles of this side (16 or 32) whose lanes share the depth, too: many short workgroups.
     Split(u32),
+    /// The same for products with W that take x by quads, with more sums a lane; also of side 64.
+    Block(u32),
     /// A product for this many tokens (1, 4 or 8) at a time: a lane has rows of W of its own, and x goes round by
     /// subgroup broadcasts. It takes rows of x that begin at quads and fill runs of 32.
     Lanes(u32),
@@ -64,7 +68,8 @@ pub enum Many {
     /// [`Variant::Narrow`] and [`Variant::Tiled`].
     #[default]
     Tiles,
-    /// [`Variant::Split`], and [`Variant::Tiled`] where there are enough tiles; for attention [`Variant::Wide`].
+    /// [`Variant::Block`] and [`Variant::Split`], and the forms of [`Many::Tiles`] where there are enough tiles; for attention
+    /// [`Variant::Wide`].
     Split,
     /// [`Variant::Lanes`].
     Lanes,
@@ -132,8 +137,9 @@ impl Variant {
                 Self::Subgroups,
                 Self::Narrow,
                 Self::Tiled,
-                Self::Split(16),
-                Self::Split(32),
+                Self::Block(16),
+                Self::Block(32),
+                Self::Block(64),
                 Self::Lanes(1),
                 Self::Lanes(4),
                 Self::Lanes(8),
@@ -159,7 +165,16 @@ impl Variant {
 
     /// Whether it takes x by quads.
     pub(super) const fn by_quads(self) -> bool {
-        matches!(self, Self::Quads | Self::Subgroups | Self::Lanes(_))
+        matches!(self, Self::Quads | Self::Subgroups | Self::Block(_) | Self::Lanes(_))
+    }
+
+    /// Tokens and rows that a lane of [`Variant::Block`] sums.
+    pub(super) const fn block(side: u32) -> (u32, u32) {
+        match side {
+            ..32 => (4, 4),
+            32..64 => (4, 8),
+            _ => (8, 8),
+        }
     }
 
     /// Whether it needs the operations of subgroups.
@@ -212,6 +227,7 @@ impl Variant {
         };
         let forward = !matches!(kernel, Kernel::MatmulQT(_));
         let lanes = forward && aligned && forms.lanes();
+        let tiles = u64::from(columns.div_ceil(TILE)) * u64::from(tokens.div_ceil(TILED_TOKENS));
         match tokens {
             ..=FEW_TOKENS if forward => match forms.few {
                 _ if !aligned => Self::Vector,
@@ -220,11 +236,12 @@ impl Variant {
                 _ => Self::Quads,
             },
             _ if lanes && forms.many == Many::Lanes => Self::Lanes(8),
-            _ if forms.many == Many::Split
-                && u64::from(columns.div_ceil(TILE)) * u64::from(tokens.div_ceil(TILED_TOKENS))
-                    < u64::from(ENOUGH_GROUPS) =>
-            {
-                Self::split(tokens)
+            _ if forms.many == Many::Split && !forward && tiles < ENOUGH_GROUPS => Self::split(tokens),
+            ..=NARROW_TOKENS if forms.many == Many::Split && aligned && tiles < ENOUGH_GROUPS => {
+                Self::Block(SPLIT_SIDES.0)
+            }
+            _ if tokens > NARROW_TOKENS && forms.many == Many::Split && aligned => {
+                Self::Block(if tiles < BUSY_GROUPS { 32 } else { 64 })
             }
             ..=NARROW_TOKENS => Self::Narrow,
             _ => Self::Tiled,
@@ -249,7 +266,7 @@ impl Variant {
             Self::Vector | Self::Quads | Self::Subgroups | Self::Column => FEW_TOKENS,
             Self::Narrow => NARROW_TOKENS,
             Self::Tiled => TILED_TOKENS,
-            Self::Split(tokens) | Self::Lanes(tokens) => tokens,
+            Self::Split(tokens) | Self::Block(tokens) | Self::Lanes(tokens) => tokens,
         }
     }
 }

@@ -106,7 +106,7 @@ fn product(variant: Variant, tokens: u32, n: u32, forms: &Forms) -> [u32; 3] {
 const fn columns(variant: Variant) -> u32 {
     match variant {
         Variant::Vector => VECTOR_ROWS,
-        Variant::Split(side) => side,
+        Variant::Split(side) | Variant::Block(side) => side,
         _ => TILE,
     }
 }

@@ -40,7 +40,9 @@ const ACTIVATION: &str = file!("shared/activation");
 const WORDS: &str = file!("shared/words");
 const TEXTURE: &str = file!("shared/texels");
 const PROBLEM: &str = file!("shared/problem");
-const LOADS: &str = file!("shared/loads");
+const LOAD_X: &str = file!("shared/load_x");
+const LOAD_X_QUADS: &str = file!("shared/load_x_quads");
+const LOAD_W: &str = file!("shared/load_w");
 const LOADS_TRANSPOSED: &str = file!("shared/loads_transposed");
 const SPLIT: &str = file!("shared/split");
 const PRODUCT: &str = file!("shared/product");
@@ -111,11 +113,11 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         (Kernel::AttentionBackwardKv, Variant::Wide) => add("const LANES = 256u;\nconst QUERIES = 64u;\n"),
         (Kernel::AttentionBackwardKv, _) => add("const LANES = 64u;\nconst QUERIES = 64u;\n"),
         (Kernel::MatmulQT(_), _) => add(LOADS_TRANSPOSED),
-        (_, Variant::Narrow | Variant::Tiled) => add(LOADS),
-        (Kernel::MatmulQ(_) | Kernel::MatmulGated(_), Variant::Split(_)) => add(LOADS),
+        (_, Variant::Narrow | Variant::Tiled) => [LOAD_X, LOAD_W].iter().for_each(|part| add(part)),
+        (_, Variant::Block(_)) => [LOAD_X_QUADS, LOAD_W].iter().for_each(|part| add(part)),
         _ => {}
     }
-    if variant.by_quads() {
+    if variant.by_quads() && !matches!(variant, Variant::Block(_)) {
         let along = along(kernel);
         add(if along.norm { NORMED } else { NOT_NORMED });
         add(if along.adapter { ADAPTED } else { NOT_ADAPTED });
@@ -124,6 +126,10 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         add(&format!("const LANES = {FEW_LANES}u;\nconst PLACES = {}u;\n", forms.places(variant)));
         add(parts(along(kernel)));
         add(if variant == Variant::Quads { TOTALS } else { SUBGROUP_TOTALS });
+    }
+    if let Variant::Block(side) = variant {
+        let (tokens, rows) = Variant::block(side);
+        add(&format!("const SIDE = {side}u;\nconst TOKENS = {tokens}u;\nconst ROWS = {rows}u;\n"));
     }
     if let Variant::Split(side) = variant {
         add(&format!("const SIDE = {side}u;\n"));
@@ -216,11 +222,11 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
     match kernel {
         Kernel::EmbedRows(_) => file!("embed_rows"),
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if variant == Variant::Vector => file!("matmul_q_vector"),
+        Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if matches!(variant, Variant::Block(_)) => {
+            file!("matmul_q_block")
+        }
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if variant.by_quads() => file!("matmul_few"),
         Kernel::MatmulFew(..) => file!("matmul_few"),
-        Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if matches!(variant, Variant::Split(_)) => {
-            file!("matmul_q_split")
-        }
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => file!("matmul_q_tiled"),
         Kernel::MatmulQT(_) if matches!(variant, Variant::Split(_)) => file!("matmul_q_transposed_split"),
         Kernel::MatmulQT(_) => file!("matmul_q_transposed"),

@@ -1,4 +1,4 @@
-// What the tiled forms of a product load: four values of x, eight weights; zeros beyond the ends.
+// What the tiled forms of a product load of x: four values; zeros beyond the ends.
 fn load_x(t: u32, k: u32) -> vec4<f32> {
     var v = vec4(0.0);
     if t < p.n_tokens {
@@ -12,11 +12,4 @@ fn load_x(t: u32, k: u32) -> vec4<f32> {
         }
     }
     return v;
-}
-
-fn load_w(n: u32, k: u32) -> Oct {
-    if n < row_count() && k < p.k {
-        return first_of(unpack8(weights_row(n) + k), p.k - k);
-    }
-    return Oct(vec4(0.0), vec4(0.0));
 }
