@@ -221,7 +221,7 @@ fn attention_in_parts() {
                     let got = run(device, Kernel::AttentionMerge, &merge, &[own, vec![0; rows * dim]]).pop().unwrap();
                     let place = || format!("{parts} parts of {tokens:?}, {heads:?} on {}", device.name());
                     let [got, want] = [&got, &want].map(|words| crate::harness::floats(words));
-                    crate::harness::close(&got, &want, 1e-5, 0.0, &place);
+                    crate::harness::close(got, want, 1e-5, 0.0, &place);
                 }
             }
         }

@@ -262,6 +262,7 @@ fn several_tiles() {
         product(QuantType::Q4_K, &mut random, 256, (130, 70, 1), transposed);
     }
     // Enough tiles for the largest blocks.
+    product(QuantType::Q4_1, &mut random, 3104, (140, 36, 1), true);
     product(QuantType::Q4_1, &mut random, 96, (140, 2050, 1), false);
     let (t, k, n) = (70, 160, 1601);
     let (w, planes) = weights(&mut random, QuantType::Q5_0, 2 * n, k, false);
