@@ -155,7 +155,7 @@ impl Kernel {
                     Read x Quads, Read w Weights, Read norm Quads, Read ax F32, Read adapter U32, Write y F32
                 ],
             },
-            Self::MatmulQT(_) => bind![Read dy Quads, Read w Weights, Write dx F32],
+            Self::MatmulQT(_) => bind![Read dy F32, Read w Weights, Write dx F32],
             Self::MatmulF32 => bind![Read a F32, Read b F32, Write c F32],
             Self::RmsNorm => bind![Read x F32, Read weight F32, Write out F32],
             Self::RmsNormBackward => bind![Read x F32, Read weight F32, Read dy F32, Write dx F32],

@@ -41,9 +41,9 @@ pub enum Variant {
     Narrow,
     /// A product for many tokens, in tiles of workgroup memory.
     Tiled,
-    /// A product of floats in tiles of this side (16 or 32) whose lanes share the depth, too: many short workgroups.
+    /// A product in tiles of this side (16 or 32) whose lanes share the depth, too: many short workgroups.
     Split(u32),
-    /// The same for products with W (16, 32 or 64), with more sums a lane; rows of tokens are quads.
+    /// The same for products with W that take x by quads, with more sums a lane; also of side 64.
     Block(u32),
     /// A product for this many tokens (1, 4 or 8) at a time: a lane has rows of W of its own, and x goes round by
     /// subgroup broadcasts. It takes rows of x that begin at quads and fill runs of 32.
@@ -145,7 +145,7 @@ impl Variant {
                 Self::Lanes(8),
             ],
             Kernel::MatmulFew(..) => &[Self::Quads, Self::Subgroups, Self::Lanes(1), Self::Lanes(4)],
-            Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled, Self::Block(16), Self::Block(32), Self::Block(64)],
+            Kernel::MatmulQT(_) => &[Self::Narrow, Self::Tiled, Self::Split(16), Self::Split(32)],
             Kernel::Attention(_) => {
                 &[Self::Single, Self::Wide, Self::Spans(1), Self::Spans(2), Self::Spans(3), Self::Spans(4)]
             }
@@ -191,7 +191,7 @@ impl Variant {
             }
             Kernel::MatmulQT(_) => {
                 let p = params::MatmulQ::from_raw(raw);
-                (p.n_tokens, p.k, p.n % 4 == 0 && (p.y_offset | p.y_stride) % 4 == 0)
+                (p.n_tokens, p.k, false)
             }
             Kernel::MatmulGated(_) => {
                 let p = params::MatmulGated::from_raw(raw);
@@ -236,6 +236,7 @@ impl Variant {
                 _ => Self::Quads,
             },
             _ if lanes && forms.many == Many::Lanes => Self::Lanes(8),
+            _ if forms.many == Many::Split && !forward && tiles < ENOUGH_GROUPS => Self::split(tokens),
             ..=NARROW_TOKENS if forms.many == Many::Split && aligned && tiles < ENOUGH_GROUPS => {
                 Self::Block(SPLIT_SIDES.0)
             }

@@ -43,10 +43,7 @@ const PROBLEM: &str = file!("shared/problem");
 const LOAD_X: &str = file!("shared/load_x");
 const LOAD_X_QUADS: &str = file!("shared/load_x_quads");
 const LOAD_W: &str = file!("shared/load_w");
-const LOAD_DY: &str = file!("shared/load_dy");
-const LOAD_DY_QUADS: &str = file!("shared/load_dy_quads");
-const LOAD_W_TRANSPOSED: &str = file!("shared/load_w_transposed");
-const BLOCK: &str = file!("shared/block");
+const LOADS_TRANSPOSED: &str = file!("shared/loads_transposed");
 const SPLIT: &str = file!("shared/split");
 const PRODUCT: &str = file!("shared/product");
 const GATED_PRODUCT: &str = file!("shared/gated_product");
@@ -115,10 +112,7 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
         (Kernel::AttentionBackwardQ, _) => add("const LANES = 64u;\nconst KEYS = 64u;\n"),
         (Kernel::AttentionBackwardKv, Variant::Wide) => add("const LANES = 256u;\nconst QUERIES = 64u;\n"),
         (Kernel::AttentionBackwardKv, _) => add("const LANES = 64u;\nconst QUERIES = 64u;\n"),
-        (Kernel::MatmulQT(_), Variant::Block(_)) => {
-            [LOAD_DY_QUADS, LOAD_W_TRANSPOSED].iter().for_each(|part| add(part))
-        }
-        (Kernel::MatmulQT(_), _) => [LOAD_DY, LOAD_W_TRANSPOSED].iter().for_each(|part| add(part)),
+        (Kernel::MatmulQT(_), _) => add(LOADS_TRANSPOSED),
         (_, Variant::Narrow | Variant::Tiled) => [LOAD_X, LOAD_W].iter().for_each(|part| add(part)),
         (_, Variant::Block(_)) => [LOAD_X_QUADS, LOAD_W].iter().for_each(|part| add(part)),
         _ => {}
@@ -136,7 +130,6 @@ pub fn source(kernel: Kernel, variant: Variant, forms: &Forms, texture: bool) ->
     if let Variant::Block(side) = variant {
         let (tokens, rows) = Variant::block(side);
         add(&format!("const SIDE = {side}u;\nconst TOKENS = {tokens}u;\nconst ROWS = {rows}u;\n"));
-        add(BLOCK);
     }
     if let Variant::Split(side) = variant {
         add(&format!("const SIDE = {side}u;\n"));
@@ -235,7 +228,7 @@ fn own(kernel: Kernel, variant: Variant) -> &'static str {
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) if variant.by_quads() => file!("matmul_few"),
         Kernel::MatmulFew(..) => file!("matmul_few"),
         Kernel::MatmulQ(_) | Kernel::MatmulGated(_) => file!("matmul_q_tiled"),
-        Kernel::MatmulQT(_) if matches!(variant, Variant::Block(_)) => file!("matmul_q_transposed_block"),
+        Kernel::MatmulQT(_) if matches!(variant, Variant::Split(_)) => file!("matmul_q_transposed_split"),
         Kernel::MatmulQT(_) => file!("matmul_q_transposed"),
         Kernel::MatmulF32 if variant == Variant::Vector => file!("matmul_f32_vector"),
         Kernel::MatmulF32 if variant == Variant::Column => file!("matmul_f32_column"),

@@ -1,4 +1,4 @@
-// What the tiled form of a transposed product loads of dy: four values; zeros beyond the ends.
+// What the forms of a transposed product load: four values of dy, eight weights; zeros beyond the ends.
 fn load_dy(t: u32, n: u32) -> vec4<f32> {
     var v = vec4(0.0);
     if t < p.n_tokens {
@@ -12,4 +12,11 @@ fn load_dy(t: u32, n: u32) -> vec4<f32> {
         }
     }
     return v;
+}
+
+fn load_w(n: u32, k: u32) -> Oct {
+    if n < p.n && k < p.k {
+        return first_of(unpack8((p.w_row0 + n) * p.k + k), p.k - k);
+    }
+    return Oct(vec4(0.0), vec4(0.0));
 }
