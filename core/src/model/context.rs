@@ -70,6 +70,8 @@ pub struct Decoded {
 pub(super) struct Recorded {
     pub(super) pass: Pass,
     pub(super) inputs: Inputs,
+    /// Cells that it copies first: with any it runs once.
+    pub(super) moves: usize,
     pub(super) rows: Vec<u32>,
     pub(super) draws: usize,
     pub(super) recording: Recording,
@@ -183,7 +185,7 @@ impl Context {
             }
         }
         let moves = self.cache.extend(&wanted)?;
-        let alone = spans.len() == n_tokens && !keep;
+        let alone = spans.iter().all(|s| s.tokens.len() == 1) && !keep;
         self.write_inputs(spans, &starts, (n_tokens, alone), &moves)
     }
 
@@ -325,7 +327,8 @@ impl Context {
                     });
                     return Err(ModelError::BatchTooLarge { tokens, limit });
                 }
-                self.act = None;
+                // Nothing that binds the smaller ones outlives them.
+                (self.act, self.recorded) = (None, None);
                 let act = workspace::activations(device, c, tokens, rank)?;
                 self.act = Some((tokens, rank, act.clone()));
                 Ok(act)

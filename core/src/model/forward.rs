@@ -56,7 +56,7 @@ impl Context {
         }
         self.pass = Some((recorded.pass.clone(), recorded.inputs.clone()));
         self.kept = false;
-        self.recorded = Some(recorded);
+        self.recorded = Some(recorded).filter(|r| r.moves == 0);
         let drawn = words.chunks_exact(2).map(|d| Drawn { id: d[0], log_prob: f32::from_bits(d[1]) }).collect();
         let logits = bytemuck::cast_vec(logit_words);
         Ok(Decoded { drawn, logits })
@@ -65,8 +65,10 @@ impl Context {
     /// The pass of [`Context::decode`]: the last one, where that was the same.
     fn recorded(&mut self, begun: (Pass, Inputs, usize), wanted: Wanted<'_>) -> Result<Recorded, ModelError> {
         let model = self.model.clone();
+        let moves = begun.2;
         let same = |r: &Recorded| {
-            begun.2 == 0 && r.pass.same(&begun.0) && r.rows == wanted.rows && r.draws == wanted.draws.len()
+            let pass = moves == 0 && r.pass.same(&begun.0) && r.inputs.same(&begun.1);
+            pass && r.rows == wanted.rows && r.draws == wanted.draws.len()
         };
         if let Some(last) = self.recorded.take().filter(same) {
             self.head.write_draws(&model, wanted.draws)?;
@@ -80,7 +82,7 @@ impl Context {
             draws => Some(self.head.draw(&model, &mut recording, &logits, draws)?),
         };
         let (rows, draws) = (wanted.rows.to_vec(), wanted.draws.len());
-        Ok(Recorded { pass, inputs, rows, draws, recording, logits, drawn })
+        Ok(Recorded { pass, inputs, moves, rows, draws, recording, logits, drawn })
     }
 
     /// As [`Context::forward`], and keeps for [`Context::backward`] the input of every block, and the

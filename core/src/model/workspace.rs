@@ -87,6 +87,14 @@ pub(super) struct Inputs {
     pub(super) iota: Buffer,
 }
 
+impl Inputs {
+    /// Whether both are in the same buffers.
+    pub(super) fn same(&self, other: &Self) -> bool {
+        let all = |i: &Self| [&i.ids, &i.positions, &i.cells, &i.map, &i.moves, &i.iota].map(Clone::clone);
+        all(self).iter().zip(&all(other)).all(|(a, b)| a.same(b))
+    }
+}
+
 /// Activations for `tokens` tokens.
 pub(super) fn activations(d: &Device, c: &Config, tokens: usize, rank: usize) -> Result<Activations, DeviceError> {
     let alloc = |width: usize| d.alloc((tokens * width).max(1));

@@ -44,7 +44,8 @@ fn main(
     @builtin(local_invocation_index) lane: u32,
 ) {
     let i = flat(group, groups) / p.parts;
-    part = flat(group, groups) % p.parts;
+    let own_keys = flat(group, groups) % p.parts;
+    part = own_keys;
     if i >= p.n_tokens * p.n_heads {
         return;
     }
@@ -81,5 +82,5 @@ fn main(
     let first = first_visible(position(t));
     // Whole rounds of the lanes, so that the last parts of few keys have none.
     let each = (end - first + p.parts * LANES - 1u) / (p.parts * LANES) * LANES;
-    attend(i, lane, first + part * each, min(first + (part + 1u) * each, end));
+    attend(i, lane, first + own_keys * each, min(first + (own_keys + 1u) * each, end));
 }

@@ -354,8 +354,12 @@ impl WgpuDevice {
     /// Turns what could not be mapped into an error.
     fn mapped(&self, mapped: bool) -> Result<(), DeviceError> {
         self.check()?;
-        let unmapped = || DeviceError::Kernel { kernel: "read", message: "the buffer could not be mapped".into() };
-        mapped.then_some(()).ok_or_else(unmapped)
+        if !mapped {
+            // Commands encoded ahead copy to the buffer that is let go.
+            self.kept.ahead.clear();
+            return Err(DeviceError::Kernel { kernel: "read", message: "the buffer could not be mapped".into() });
+        }
+        Ok(())
     }
 
     pub(super) fn run(&self, recording: &Recording) -> Result<(), DeviceError> {
@@ -371,7 +375,7 @@ impl WgpuDevice {
         range: Range<usize>,
     ) -> Result<Vec<u32>, DeviceError> {
         let bytes = range.len() as u64 * 4;
-        if bytes == 0 || bytes > READ_BYTES {
+        if bytes == 0 || bytes > READ_BYTES || recording.dispatches().is_empty() {
             self.run(recording)?;
             return self.read(buffer, range);
         }

@@ -65,6 +65,7 @@ pub(super) fn run(
     });
     if result.is_err() {
         gpu.kept.clear();
+        work.staging = Staging::default();
     }
     result
 }
@@ -100,21 +101,23 @@ impl Pass<'_> {
                 work.staging.ensure(gpu, r.bytes);
             }
         }
+        let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
+        let cost = |d: &Dispatch| wgsl::work(d.kernel, &d.params, self.forms);
+        let pieces = || pieces(&self.dispatches.iter().map(cost).collect::<Vec<_>>(), limit);
         if let Some((clock, profile)) = &mut work.profile {
-            for (i, part) in self.ready.chunks(Clock::DISPATCHES).enumerate() {
-                let first = i * Clock::DISPATCHES;
-                let range = first..first + part.len();
-                gpu.queue.submit([self.encode((&work.arena, &work.staging), range, Some(clock))]);
-                let times = clock.times(part.len() as u32 + 1, || gpu.wait());
-                part.iter().zip(times).for_each(|(r, time)| profile.add(r.dispatch, time));
+            for piece in pieces() {
+                for first in piece.clone().step_by(Clock::DISPATCHES) {
+                    let part = first..piece.end.min(first + Clock::DISPATCHES);
+                    gpu.queue.submit([self.encode((&work.arena, &work.staging), part.clone(), Some(clock))]);
+                    let times = clock.times(part.len() as u32 + 1, || gpu.wait());
+                    self.ready[part].iter().zip(times).for_each(|(r, time)| profile.add(r.dispatch, time));
+                }
             }
             return;
         }
         let work = (&work.arena, &work.staging);
         if standing != Standing::Submitted {
-            let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
-            let cost = |d: &Dispatch| wgsl::work(d.kernel, &d.params, self.forms);
-            let pieces = pieces(&self.dispatches.iter().map(cost).collect::<Vec<_>>(), limit);
+            let pieces = pieces();
             let whole = pieces.len() == 1;
             for piece in pieces {
                 gpu.queue.submit([self.encode(work, piece, None)]);

@@ -1,0 +1,118 @@
+//! Decoding reuses what it recorded for the tokens before: that must never show.
+#![allow(missing_docs)]
+
+use unspoken::device::Device;
+use unspoken::model::{Adapter, Context, ContextParams, KvType, Model, SeqId, Span, Wanted};
+use unspoken_tests::{cpu, gpus, tiny_file, uniform};
+
+/// A sequence that lives in the context at hand.
+struct Chat {
+    seq: SeqId,
+    tokens: Vec<u32>,
+    adapted: bool,
+}
+
+/// Many decoding steps of one, two or three chats that come, branch and go, with other passes in between; each against a
+/// context that has seen nothing else.
+fn chats_on(device: &Device) {
+    let model = Model::open(&tiny_file("qwen3"), device).unwrap();
+    let adapter = Adapter::load(&model, &tiny_file("qwen3.lora")).unwrap();
+    let params = ContextParams { cache_tokens: 256, max_sequence: 128, block_size: 8, kv: KvType::F32 };
+    let vocab = model.config.vocab;
+    let mut context = Context::new(&model, params).unwrap();
+    let mut fresh = Context::new(&model, params).unwrap();
+    let mut at = 0;
+    let mut below = |n: usize| {
+        at += 1;
+        (uniform(at, 7) * n as f64) as usize
+    };
+    let mut chats: Vec<Chat> = Vec::new();
+    for step in 0..120 {
+        if chats.len() > 3 || (chats.len() > 1 && below(6) == 0) {
+            let gone = chats.swap_remove(below(chats.len()));
+            context.cache.remove(gone.seq);
+        }
+        match below(8) {
+            0 => {
+                let seq = context.cache.create();
+                chats.push(Chat { seq, tokens: Vec::new(), adapted: below(2) == 1 });
+            }
+            1 if !chats.is_empty() => {
+                let from = &chats[below(chats.len())];
+                let seq = context.cache.fork(from.seq);
+                chats.push(Chat { seq, tokens: from.tokens.clone(), adapted: from.adapted });
+            }
+            2 if !chats.is_empty() => {
+                // Several tokens at once, whose logits or log-probabilities take scratch of their own.
+                let n = 2 + below(5);
+                let more: Vec<u32> = (0..n).map(|_| below(vocab) as u32).collect();
+                let i = below(chats.len());
+                let chat = &mut chats[i];
+                let span = Span { seq: chat.seq, tokens: &more, adapter: chat.adapted.then_some(&adapter) };
+                context.forward(&[span]).unwrap();
+                chat.tokens.extend(&more);
+                let rows: Vec<u32> = (0..n as u32).collect();
+                match below(3) {
+                    0 => drop(context.logits(&rows).unwrap()),
+                    1 => drop(context.log_probs(&rows, &more).unwrap()),
+                    _ => {}
+                }
+            }
+            3 if !chats.is_empty() => {
+                // What is refused changes nothing.
+                let long = vec![0; 300];
+                let span = Span { seq: chats[0].seq, tokens: &long, adapter: None };
+                assert!(context.forward(&[span]).is_err());
+            }
+            _ => {}
+        }
+        if chats.is_empty() {
+            continue;
+        }
+        // The same chats for some steps.
+        let n = 1 + below(chats.len().min(3));
+        for _ in 0..1 + below(4) {
+            let next: Vec<u32> = (0..n).map(|_| below(vocab) as u32).collect();
+            for (chat, token) in chats.iter_mut().zip(&next) {
+                chat.tokens.push(*token);
+            }
+            let adapter_of = |chat: &Chat| chat.adapted.then_some(&adapter);
+            let span = |(chat, token): (&Chat, &u32)| (chat.seq, *token, chat.adapted);
+            let spans: Vec<_> = chats.iter().zip(&next).map(span).collect();
+            let spans: Vec<Span<'_>> = (0..n)
+                .map(|i| Span { seq: spans[i].0, tokens: &next[i..=i], adapter: adapter_of(&chats[i]) })
+                .collect();
+            let rows: Vec<u32> = (0..n as u32).collect();
+            let got = context.decode(&spans, Wanted { rows: &rows, draws: &[], logits: n }).unwrap().logits;
+            for (chat, got) in chats.iter().zip(got.chunks_exact(vocab)) {
+                let seq = fresh.cache.create();
+                fresh.forward(&[Span { seq, tokens: &chat.tokens, adapter: adapter_of(chat) }]).unwrap();
+                let want = fresh.logits(&[chat.tokens.len() as u32 - 1]).unwrap();
+                fresh.cache.remove(seq);
+                let worst = want.iter().zip(got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                let size = want.iter().map(|x| x.abs()).fold(0.0, f32::max);
+                // Adapters are read as halves where there are few tokens.
+                let bound = if chat.adapted { 2e-3 } else { 1e-4 };
+                assert!(worst <= bound * size, "{}, step {step}: {worst} of {size}", device.name());
+            }
+        }
+        // Room for more.
+        chats.retain(|chat| {
+            let long = chat.tokens.len() > 40;
+            if long {
+                context.cache.remove(chat.seq);
+            }
+            !long
+        });
+    }
+}
+
+#[test]
+fn what_was_recorded_never_shows() {
+    chats_on(&cpu());
+}
+
+#[test]
+fn what_was_recorded_never_shows_on_the_gpus() {
+    gpus().iter().for_each(chats_on);
+}
