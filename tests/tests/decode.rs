@@ -12,7 +12,7 @@ struct Chat {
     adapted: bool,
 }
 
-/// Many decoding steps of one, two or three chats that come, branch and go, with other passes in between; each against a
+/// Many decoding steps of one or two chats that come, branch and go, with other passes in between; each against a
 /// context that has seen nothing else.
 fn chats_on(device: &Device) {
     let model = Model::open(&tiny_file("qwen3"), device).unwrap();
@@ -28,11 +28,11 @@ fn chats_on(device: &Device) {
     };
     let mut chats: Vec<Chat> = Vec::new();
     for step in 0..120 {
-        if chats.len() > 3 || (chats.len() > 1 && below(6) == 0) {
+        if chats.len() > 3 || (chats.len() > 1 && below(4) == 0) {
             let gone = chats.swap_remove(below(chats.len()));
             context.cache.remove(gone.seq);
         }
-        match below(8) {
+        match below(6) {
             0 => {
                 let seq = context.cache.create();
                 chats.push(Chat { seq, tokens: Vec::new(), adapted: below(2) == 1 });
@@ -69,9 +69,11 @@ fn chats_on(device: &Device) {
         if chats.is_empty() {
             continue;
         }
-        // The same chats for some steps.
-        let n = 1 + below(chats.len().min(3));
-        for _ in 0..1 + below(4) {
+        // Any of them, for some steps.
+        let first = below(chats.len());
+        chats.rotate_left(first);
+        let n = 1 + below(chats.len().min(2));
+        for _ in 0..1 + below(3) {
             let next: Vec<u32> = (0..n).map(|_| below(vocab) as u32).collect();
             for (chat, token) in chats.iter_mut().zip(&next) {
                 chat.tokens.push(*token);
@@ -105,6 +107,41 @@ fn chats_on(device: &Device) {
             !long
         });
     }
+}
+
+/// A branch copies the cells of the block that it goes on in once, and not again when others live where they came from.
+fn branches_on(device: &Device) {
+    let model = Model::open(&tiny_file("qwen3"), device).unwrap();
+    let params = ContextParams { cache_tokens: 64, max_sequence: 32, block_size: 8, kv: KvType::F32 };
+    let mut c = Context::new(&model, params).unwrap();
+    let vocab = model.config.vocab as u32;
+    let tokens: Vec<u32> = (0..12).map(|i| i * 5 % vocab).collect();
+    let next = |c: &mut Context, seq: SeqId, token: u32| {
+        let span = Span { seq, tokens: &[token], adapter: None };
+        c.decode(&[span], Wanted { rows: &[0], draws: &[], logits: 1 }).unwrap().logits
+    };
+    let trunk = c.cache.create();
+    c.forward(&[Span { seq: trunk, tokens: &tokens[..5], adapter: None }]).unwrap();
+    let branch = c.cache.fork(trunk);
+    next(&mut c, branch, tokens[5]);
+    c.cache.remove(trunk);
+    let other = c.cache.create();
+    for token in [9, 8, 7, 6, 5, 4] {
+        next(&mut c, other, token);
+    }
+    let got = next(&mut c, branch, tokens[6]);
+    let mut fresh = Context::new(&model, params).unwrap();
+    let seq = fresh.cache.create();
+    fresh.forward(&[Span { seq, tokens: &tokens[..7], adapter: None }]).unwrap();
+    let want = fresh.logits(&[6]).unwrap();
+    let worst = want.iter().zip(&got).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+    assert!(worst < 1e-4, "{}: {worst}", device.name());
+}
+
+#[test]
+fn cells_are_copied_once() {
+    branches_on(&cpu());
+    gpus().iter().for_each(branches_on);
 }
 
 #[test]
