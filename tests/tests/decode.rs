@@ -79,11 +79,9 @@ fn chats_on(device: &Device) {
                 chat.tokens.push(*token);
             }
             let adapter_of = |chat: &Chat| chat.adapted.then_some(&adapter);
-            let span = |(chat, token): (&Chat, &u32)| (chat.seq, *token, chat.adapted);
-            let spans: Vec<_> = chats.iter().zip(&next).map(span).collect();
-            let spans: Vec<Span<'_>> = (0..n)
-                .map(|i| Span { seq: spans[i].0, tokens: &next[i..=i], adapter: adapter_of(&chats[i]) })
-                .collect();
+            let span =
+                |(chat, tokens): (&Chat, _)| Span { seq: chat.seq, tokens, adapter: chat.adapted.then_some(&adapter) };
+            let spans: Vec<Span<'_>> = chats.iter().zip(next.chunks(1)).map(span).collect();
             let rows: Vec<u32> = (0..n as u32).collect();
             let got = context.decode(&spans, Wanted { rows: &rows, draws: &[], logits: n }).unwrap().logits;
             for (chat, got) in chats.iter().zip(got.chunks_exact(vocab)) {

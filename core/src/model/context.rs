@@ -25,6 +25,9 @@ pub struct ContextParams {
     pub kv: KvType,
 }
 
+/// Blocks to which the tables of a pass are rounded: passes of one token are the same for many tokens then.
+const TABLE_ROUND: usize = 8;
+
 /// What [`Context::activation_bytes`] is at first.
 const ACTIVATION_BYTES: usize = 256 << 20;
 
@@ -256,8 +259,8 @@ impl Context {
         moves: &[(u32, u32)],
     ) -> Result<(Pass, Inputs, usize), ModelError> {
         let size = self.cache.block_size();
-        // Rounded, so that passes of one token are the same for many tokens.
-        let max_blocks = spans.iter().map(|s| self.cache.table(s.seq).len()).max().unwrap_or(1).next_multiple_of(8);
+        let longest = spans.iter().map(|s| self.cache.table(s.seq).len()).max().unwrap_or(1);
+        let max_blocks = longest.next_multiple_of(TABLE_ROUND);
         let (mut ids, mut positions, mut cells) = (Vec::new(), Vec::new(), Vec::new());
         let (mut map, mut tables) = (Vec::new(), Vec::new());
         let mut groups: Vec<Group> = Vec::new();

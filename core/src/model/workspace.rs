@@ -90,8 +90,11 @@ pub(super) struct Inputs {
 impl Inputs {
     /// Whether both are in the same buffers.
     pub(super) fn same(&self, other: &Self) -> bool {
-        let all = |i: &Self| [&i.ids, &i.positions, &i.cells, &i.map, &i.moves, &i.iota].map(Clone::clone);
-        all(self).iter().zip(&all(other)).all(|(a, b)| a.same(b))
+        self.all().into_iter().zip(other.all()).all(|(a, b)| a.same(b))
+    }
+
+    fn all(&self) -> [&Buffer; 6] {
+        [&self.ids, &self.positions, &self.cells, &self.map, &self.moves, &self.iota]
     }
 }
 

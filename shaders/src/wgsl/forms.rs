@@ -65,11 +65,11 @@ pub enum Few {
 /// How a device does products of many tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Many {
-    /// [`Variant::Narrow`] and [`Variant::Tiled`].
+    /// [`Variant::Narrow`] and [`Variant::Tiled`]; for attention of many tokens [`Variant::Spans`].
     #[default]
     Tiles,
     /// [`Variant::Block`] and [`Variant::Split`], and the forms of [`Many::Tiles`] where there are enough tiles; for attention
-    /// [`Variant::Wide`].
+    /// that walks key by key [`Variant::Wide`].
     Split,
     /// [`Variant::Lanes`].
     Lanes,

@@ -103,9 +103,9 @@ impl Pass<'_> {
         }
         let limit = if gpu.is_software() { WORK_SOFTWARE } else { WORK };
         let cost = |d: &Dispatch| wgsl::work(d.kernel, &d.params, self.forms);
-        let pieces = || pieces(&self.dispatches.iter().map(cost).collect::<Vec<_>>(), limit);
+        let cut = || pieces(&self.dispatches.iter().map(cost).collect::<Vec<_>>(), limit);
         if let Some((clock, profile)) = &mut work.profile {
-            for piece in pieces() {
+            for piece in cut() {
                 for first in piece.clone().step_by(Clock::DISPATCHES) {
                     let part = first..piece.end.min(first + Clock::DISPATCHES);
                     gpu.queue.submit([self.encode((&work.arena, &work.staging), part.clone(), Some(clock))]);
@@ -117,7 +117,7 @@ impl Pass<'_> {
         }
         let work = (&work.arena, &work.staging);
         if standing != Standing::Submitted {
-            let pieces = pieces();
+            let pieces = cut();
             let whole = pieces.len() == 1;
             for piece in pieces {
                 gpu.queue.submit([self.encode(work, piece, None)]);
