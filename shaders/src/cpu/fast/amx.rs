@@ -1,16 +1,17 @@
 //! `matmul_q`, `matmul_gated` and `matmul_q_transposed` with AMX, for many tokens.
 //!
-//! The forward product, which makes logits, is as exact as one of floats: tokens have three terms, weights two or three
-//! ([`super::amx_weights`]). Where weights have minimums, these make a step of their own, against the sums of the tokens'
-//! groups.
+//! The forward product, which makes logits, is as exact as one of floats: tokens have three terms, and quants are one or two
+//! ([`super::amx_quants`]). What a group adds is scaled after. Where groups have minimums, these make a step of their own,
+//! against the sums of the tokens' groups.
 //!
 //! The transposed product makes gradients only, and takes two terms of both: that is exact to 2^-16.
 
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
-use super::amx_tiles::{Configured, DEPTH, Product, TILE, Tiles, terms};
-use super::amx_weights::Weights;
+use super::amx_quants::Quants;
+use super::amx_scales::SCALES;
+use super::amx_tiles::{Configured, DEPTH, Product, TILE, Tiles, terms, turned};
 use super::few_avx512::Floats;
 use super::matmul_q::{Job, gate_rows};
 use super::pack;
@@ -21,7 +22,7 @@ use crate::{QuantType, params};
 const TOKENS: usize = 24;
 /// What is multiplied at once in each direction.
 const PAIR: usize = 2 * TILE;
-/// Terms of a token's value in the forward product.
+/// Terms of a token's value, and of a minimum, in the forward product.
 const EXACT: usize = 3;
 /// Terms in the transposed one.
 const GRADIENT: usize = 2;
@@ -42,22 +43,28 @@ struct Cut {
 impl Cut {
     /// Of `tokens` and `steps` in all; as few pieces as there can be, all alike.
     fn of<const TERMS: usize>(tokens: usize, steps: usize, whole_depth: bool, minimums: bool) -> Self {
-        let each = if whole_depth { steps } else { steps.div_ceil(steps.div_ceil(STEPS)) };
+        // Super-blocks are eight groups.
+        let each = if whole_depth { steps } else { steps.div_ceil(steps.div_ceil(STEPS)).next_multiple_of(8) };
         let minimums = if minimums { each.div_ceil(DEPTH) } else { 0 };
         let most = (BATCH_WORDS / Tiles::<TERMS>::words(1, each + minimums) * TILE / PAIR * PAIR).max(PAIR);
         let tokens = tokens.div_ceil(tokens.div_ceil(most)).next_multiple_of(PAIR);
         Self { tokens, steps: each, minimums }
     }
 
-    /// Room for the tokens' tiles, which the team shares, and for those of 32 rows or columns of W, this thread's own.
+    /// Room for the tokens' tiles, which the team shares, and for this thread's own: those of 32 rows or columns of W, and of
+    /// the minimums of as many rows.
     #[inline(always)]
-    unsafe fn tiles<const X: usize, const W: usize>(&self, team: &Team<'_>) -> (Tiles<X>, Tiles<W>) {
-        let steps = self.steps + self.minimums;
-        let (shared, own) = (Tiles::<X>::words(self.tokens / TILE, steps), Tiles::<W>::words(2, steps));
-        let all = team.scratch(shared + team.count * own);
+    unsafe fn tiles<const X: usize, const W: usize>(&self, team: &Team<'_>) -> (Tiles<X>, Tiles<W>, Tiles<X>) {
+        let shared = Tiles::<X>::words(self.tokens / TILE, self.steps + self.minimums);
+        let (of_w, of_minimums) = (Tiles::<W>::words(2, self.steps), Tiles::<X>::words(2, self.minimums));
+        let all = team.scratch(shared + team.count * (of_w + of_minimums));
         // SAFETY: that many words are there.
-        let own = unsafe { all.add(shared + team.index * own) };
-        (Tiles { at: all, steps }, Tiles { at: own, steps })
+        let (w, minimums) = unsafe {
+            let own = all.add(shared + team.index * (of_w + of_minimums));
+            (own, own.add(of_w))
+        };
+        let x = Tiles { at: all, steps: self.steps + self.minimums };
+        (x, Tiles { at: w, steps: self.steps }, Tiles { at: minimums, steps: self.minimums })
     }
 }
 
@@ -70,12 +77,12 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Tea
     // SAFETY: passed on from the caller.
     unsafe {
         match q {
-            QuantType::Q4_0 => rows_of::<2, Q40>(job, s, team),
-            QuantType::Q4_1 => rows_of::<2, Q41>(job, s, team),
-            QuantType::Q5_0 => rows_of::<2, Q50>(job, s, team),
-            QuantType::Q8_0 => rows_of::<3, Q80>(job, s, team),
-            QuantType::Q4_K => rows_of::<3, Q4K>(job, s, team),
-            QuantType::Q6_K => rows_of::<3, Q6K>(job, s, team),
+            QuantType::Q4_0 => rows_of::<1, Q40>(job, s, team),
+            QuantType::Q4_1 => rows_of::<1, Q41>(job, s, team),
+            QuantType::Q5_0 => rows_of::<1, Q50>(job, s, team),
+            QuantType::Q8_0 => rows_of::<1, Q80>(job, s, team),
+            QuantType::Q4_K => rows_of::<1, Q4K>(job, s, team),
+            QuantType::Q6_K => rows_of::<2, Q6K>(job, s, team),
             _ => return false,
         }
     }
@@ -94,16 +101,18 @@ pub(super) unsafe fn transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], t
 
 /// Rows of W on the left, tokens on the right.
 #[inline(always)]
-unsafe fn rows_of<const W: usize, R: Weights<W>>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
+unsafe fn rows_of<const W: usize, R: Quants<W>>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     let (n, groups) = (p.n as usize, p.k as usize / DEPTH);
     let cut = Cut::of::<EXACT>(job.tokens(), groups, job.gate.is_some(), R::MINIMUMS);
     let mut c = Product::new();
+    let mut under_way = [Product::new(), Product::new()];
+    let mut scales = vec![[0.0f32; PAIR]; cut.steps];
     let mut gates = vec![0.0f32; if job.gate.is_some() { 2 * cut.tokens * PAIR } else { 0 }];
     // SAFETY: the contract of `cpu::run`; 32 columns of y are written by one thread.
     unsafe {
         let r = R::over(p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
-        let (x, w) = cut.tiles::<EXACT, W>(team);
+        let (x, w, lowest) = cut.tiles::<EXACT, W>(team);
         let configured = Configured::new();
         for t0 in (0..job.tokens()).step_by(cut.tokens) {
             let tokens = cut.tokens.min(job.tokens() - t0);
@@ -130,15 +139,16 @@ unsafe fn rows_of<const W: usize, R: Weights<W>>(job: &Job<'_>, s: &[Slot], team
                                 w.write(i / TILE, step, i % TILE, r.pairs(row + step));
                             }
                         }
-                        for i in 0..minimums * PAIR {
-                            let (i, part) = (i % PAIR, i / PAIR * DEPTH);
-                            let g = (first + i.min(cols - 1)) * groups + g0 + part;
-                            let low = r.minimums(g, there(steps - part));
-                            let high = r.minimums(g + TILE, there(steps.saturating_sub(part + TILE)));
-                            w.write(i / TILE, steps + part / DEPTH, i % TILE, terms(low, high));
+                        for block in 0..2 {
+                            let row = |i: usize| (first + (block * TILE + i).min(cols - 1)) * groups + g0;
+                            write_scales(&r, std::array::from_fn(row), block, &mut scales[..steps], &lowest);
                         }
                         for pair in 0..pairs {
-                            configured.multiply(&w, 0, &x, 2 * pair, steps + minimums, &mut c);
+                            c.clear();
+                            if R::MINIMUMS {
+                                configured.multiply(&lowest, 0, &x.from(steps), 2 * pair, minimums, &mut c);
+                            }
+                            configured.multiply_scaled(&w, 0, &x, 2 * pair, &scales[..steps], &mut under_way, &mut c);
                             let t = pair * PAIR;
                             let here = PAIR.min(tokens - t);
                             if job.gate.is_some() {
@@ -166,6 +176,41 @@ unsafe fn rows_of<const W: usize, R: Weights<W>>(job: &Job<'_>, s: &[Slot], team
     }
 }
 
+/// Writes the scales of sixteen rows, which begin at these groups, and the tiles of their minimums.
+#[inline(always)]
+unsafe fn write_scales<const W: usize, R: Quants<W>>(
+    r: &R,
+    first: [usize; TILE],
+    block: usize,
+    scales: &mut [[f32; PAIR]],
+    lowest: &Tiles<EXACT>,
+) {
+    // SAFETY: the caller's rows are inside of W; AVX-512 is there.
+    unsafe {
+        let zeros = [_mm512_setzero_ps(); TILE];
+        let mut pairs = [zeros; 2];
+        let parts = scales.len().div_ceil(SCALES);
+        for (part, scales) in scales.chunks_mut(SCALES).enumerate() {
+            let mut all = [[_mm512_setzero_ps(); 2]; SCALES];
+            r.scales(first.map(|g| g + part * SCALES), scales.len(), &mut all);
+            let mut minimums = zeros;
+            for (i, scales) in scales.iter_mut().enumerate() {
+                _mm512_storeu_ps(scales[block * TILE..].as_mut_ptr(), all[i][0]);
+                minimums[i] = all[i][1];
+            }
+            if R::MINIMUMS {
+                pairs[part % 2] = turned(minimums);
+                if part % 2 == 1 || part + 1 == parts {
+                    for i in 0..TILE {
+                        lowest.write(block, part / 2, i, terms(pairs[0][i], pairs[1][i]));
+                    }
+                    pairs = [zeros; 2];
+                }
+            }
+        }
+    }
+}
+
 /// Tokens on the left, columns of W on the right: a group of 32 at a time.
 #[inline(always)]
 unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>) {
@@ -176,7 +221,7 @@ unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>
     // SAFETY: the contract of `cpu::run`; 32 columns of dx are written by one thread.
     unsafe {
         let r = R::over(p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
-        let (dy, w) = cut.tiles::<GRADIENT, GRADIENT>(team);
+        let (dy, w, _) = cut.tiles::<GRADIENT, GRADIENT>(team);
         let configured = Configured::new();
         for t0 in (0..all).step_by(cut.tokens) {
             let tokens = cut.tokens.min(all - t0);

@@ -9,11 +9,11 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
+use super::amx_scales::{SCALES, Scales};
 use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, turned};
 use super::dot;
 use super::matmul_q::Job;
-use super::unpack_avx2::{Q4K, Q40, Q41, Registers};
-use super::vnni::scales_of_q4_k;
+use super::unpack_avx2::{Q4K, Q40, Q41};
 use crate::QuantType;
 
 /// Tokens that this form takes: of more, products of floats are as fast.
@@ -22,8 +22,6 @@ const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
 const BLOCK: usize = TILE / 2;
 /// Blocks that there may be.
 const BLOCKS: usize = TOKENS.end().div_ceil(BLOCK);
-/// Groups whose scales are unpacked at a time.
-const SCALES: usize = TILE;
 /// Groups that are multiplied before others are unpacked: what is multiplied shall lie in a first-level cache.
 const STEPS: usize = 6;
 /// Products that are on their way or wait to be scaled.
@@ -33,13 +31,9 @@ const MOST: f32 = (2047 * 4096) as f32;
 
 /// Types whose weights are a nibble times the scale of their group, plus a minimum. The methods may be called only where
 /// AVX-512 and VBMI are there.
-trait Nibbles: Registers {
+trait Nibbles: Scales {
     /// The nibbles of group `g` as bytes, then sixteen times the same.
     unsafe fn bytes(&self, g: usize) -> __m512i;
-
-    /// For each of `n` groups, at most [`SCALES`], the scales of sixteen rows and their minimums; `first` are the first
-    /// groups of the rows. What is written after the `n` is anything.
-    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]);
 }
 
 /// Whether it has done the product: types of nibbles with a scale for 32, and a few tokens it does.
@@ -374,36 +368,11 @@ unsafe fn low_then_high(p: *const u8) -> __m512i {
     }
 }
 
-/// The half at the bottom of each word, as a float.
-#[inline(always)]
-pub(super) unsafe fn halves(words: __m512i) -> __m512 {
-    // SAFETY: AVX-512 is there.
-    unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)) }
-}
-
-/// d (q − 8) = d q − 8 d.
 impl Nibbles for Q40 {
     #[inline(always)]
     unsafe fn bytes(&self, g: usize) -> __m512i {
         // SAFETY: passed on from the caller.
         unsafe { low_then_high(self.0[0].add(16 * g)) }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
-        let there = ((1u32 << n) - 1) as __mmask16;
-        // SAFETY: passed on from the caller; only halves that are there are read.
-        unsafe {
-            let mut rows = [_mm512_setzero_ps(); TILE];
-            for (row, g) in rows.iter_mut().zip(first) {
-                let d = _mm256_maskz_loadu_epi16(there, self.0[1].add(2 * g).cast());
-                *row = _mm512_castsi512_ps(_mm512_cvtepu16_epi32(d));
-            }
-            for (to, d) in to.iter_mut().zip(turned(rows)) {
-                let d = halves(_mm512_castps_si512(d));
-                *to = [d, _mm512_mul_ps(d, _mm512_set1_ps(-8.0))];
-            }
-        }
     }
 }
 
@@ -412,22 +381,6 @@ impl Nibbles for Q41 {
     unsafe fn bytes(&self, g: usize) -> __m512i {
         // SAFETY: passed on from the caller.
         unsafe { low_then_high(self.0[0].add(16 * g)) }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
-        let there = ((1u32 << n) - 1) as __mmask16;
-        // SAFETY: passed on from the caller; only pairs that are there are read.
-        unsafe {
-            let mut rows = [_mm512_setzero_ps(); TILE];
-            for (row, g) in rows.iter_mut().zip(first) {
-                *row = _mm512_maskz_loadu_ps(there, self.0[1].add(4 * g).cast());
-            }
-            for (to, both) in to.iter_mut().zip(turned(rows)) {
-                let both = _mm512_castps_si512(both);
-                *to = [halves(both), halves(_mm512_srli_epi32::<16>(both))];
-            }
-        }
     }
 }
 
@@ -441,24 +394,6 @@ impl Nibbles for Q4K {
             let q = self.0[0].add(128 * (g / 8) + g % 8 / 2 * 32);
             let v = _mm512_broadcast_i64x4(_mm256_loadu_si256(q.cast()));
             nibbles(v, if g.is_multiple_of(2) { LOW } else { HIGH })
-        }
-    }
-
-    #[inline(always)]
-    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
-        // SAFETY: passed on from the caller; a row is whole super-blocks of eight groups, of which one or two are asked for.
-        unsafe {
-            for (half, to) in to.chunks_exact_mut(8).enumerate().take(n / 8) {
-                let mut rows = [_mm512_setzero_ps(); TILE];
-                for (row, g) in rows.iter_mut().zip(first) {
-                    *row = scales_of_q4_k(self.0[1].add(16 * (g / 8 + half)));
-                }
-                // Scales and minimums take turns.
-                let all = turned(rows);
-                for (i, to) in to.iter_mut().enumerate() {
-                    *to = [all[2 * i], all[2 * i + 1]];
-                }
-            }
         }
     }
 }

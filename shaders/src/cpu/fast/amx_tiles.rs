@@ -1,5 +1,6 @@
 //! Tiles of AMX that hold bf16 numbers. A float is the sum of three of them, its terms, and a product of floats is the sum of
-//! products of terms: 16 × 16 × 32 at a time. Four such products are on their way at once, two rows of tiles by two.
+//! products of terms: 16 × 16 × 32 at a time. Four such products are on their way at once, two rows of tiles by two. Where
+//! the rows of one side have a scale for each step, the product of a step is scaled while that of the next one is made.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -23,6 +24,13 @@ impl<const TERMS: usize> Tiles<TERMS> {
     /// Words for `blocks` of sixteen.
     pub(super) const fn words(blocks: usize, steps: usize) -> usize {
         blocks * steps * TERMS * WORDS
+    }
+
+    /// The same from a step on.
+    #[inline(always)]
+    pub(super) unsafe fn from(&self, step: usize) -> Self {
+        // SAFETY: the caller's step is there.
+        Self { at: unsafe { self.at.add(step * TERMS * WORDS) }, ..*self }
     }
 
     /// Row `i` of the first term of a block's step.
@@ -78,6 +86,26 @@ pub(super) struct Product(pub(super) [[f32; WORDS]; 4]);
 impl Product {
     pub(super) fn new() -> Self {
         Self([[0.0; WORDS]; 4])
+    }
+
+    #[inline(always)]
+    pub(super) fn clear(&mut self) {
+        self.0.as_flattened_mut().fill(0.0);
+    }
+
+    /// Adds another, times the scales of its rows.
+    #[inline(always)]
+    pub(super) unsafe fn add_scaled(&mut self, other: &Self, scales: &[f32; 2 * TILE]) {
+        // SAFETY: AVX-512 is there.
+        unsafe {
+            for (i, (c, other)) in self.0.iter_mut().zip(&other.0).enumerate() {
+                for (r, (c, other)) in c.chunks_exact_mut(TILE).zip(other.chunks_exact(TILE)).enumerate() {
+                    let scale = _mm512_set1_ps(scales[i / 2 * TILE + r]);
+                    let (sum, other) = (_mm512_load_ps(c.as_ptr()), _mm512_load_ps(other.as_ptr()));
+                    _mm512_store_ps(c.as_mut_ptr(), _mm512_fmadd_ps(other, scale, sum));
+                }
+            }
+        }
     }
 
     /// Writes the first `n` of 32 rows, `stride` words from one to the next.
@@ -188,9 +216,9 @@ macro_rules! multiply {
     };
 }
 
-/// Adds the products of the first two terms of one side with the three of the other, but for the smallest.
-macro_rules! two_by_three {
-    () => {
+/// Adds the products of the first term of one side with the three of the other, and does something else after each.
+macro_rules! one_by_three {
+    ($first:expr, $second:expr, $third:expr) => {
         concat!(
             load!("a", "4", "5", "0"),
             "\n",
@@ -198,21 +226,84 @@ macro_rules! two_by_three {
             "\n",
             multiply!(),
             "\n",
+            $first,
             load!("b", "6", "7", "1024"),
             "\n",
             multiply!(),
             "\n",
+            $second,
             load!("b", "6", "7", "0"),
             "\n",
             multiply!(),
             "\n",
+            $third,
+        )
+    };
+}
+
+/// Adds those of the second term with the first two, the first of which is loaded.
+macro_rules! second_by_three {
+    () => {
+        concat!(
             load!("a", "4", "5", "1024"),
             "\n",
             multiply!(),
             "\n",
             load!("b", "6", "7", "1024"),
             "\n",
-            multiply!()
+            multiply!(),
+            "\n",
+        )
+    };
+}
+
+/// Adds rows of a tile of the product before, times their scales, to the same rows of `c`: all by where they begin.
+macro_rules! scale {
+    ($tile:literal, $rows:literal, $scales:literal, $(($row:literal, $scale:literal)),*) => {
+        concat!($(
+            "vmovaps zmm0, [{before} + ", $tile, " + ", $rows, " + ", $row, "]\n",
+            "vmovaps zmm1, [{c} + ", $tile, " + ", $rows, " + ", $row, "]\n",
+            "vfmadd231ps zmm1, zmm0, dword ptr [{scales} + ", $scales, " + ", $scale, "]{{1to16}}\n",
+            "vmovaps [{c} + ", $tile, " + ", $rows, " + ", $row, "], zmm1\n",
+        )*)
+    };
+    ($tile:literal, $rows:literal, $scales:literal) => {
+        scale!(
+            $tile, $rows, $scales,
+            ("0", "0"), ("64", "4"), ("128", "8"), ("192", "12"),
+            ("256", "16"), ("320", "20"), ("384", "24"), ("448", "28")
+        )
+    };
+}
+
+/// One step, while the product of the one before is scaled.
+macro_rules! scaled {
+    (($a:ident, $a0:expr), ($b:ident, $b0:expr), $step:expr, $scales:expr, $before:expr, $to:expr, $c:expr, $second:expr) => {
+        asm!(
+            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
+            one_by_three!(
+                concat!(scale!("0", "0", "0"), scale!("0", "512", "32"), scale!("1024", "0", "0")),
+                concat!(scale!("1024", "512", "32"), scale!("2048", "0", "64"), scale!("2048", "512", "96")),
+                concat!(scale!("3072", "0", "64"), scale!("3072", "512", "96"))
+            ),
+            $second,
+            "tilestored [{to} + {row}], tmm0",
+            "tilestored [{to} + {row} + 1024], tmm1",
+            "tilestored [{to} + {row} + 2048], tmm2",
+            "tilestored [{to} + {row} + 3072], tmm3",
+            a0 = in(reg) $a.row($a0, $step, 0),
+            a1 = in(reg) $a.row($a0 + 1, $step, 0),
+            b0 = in(reg) $b.row($b0, $step, 0),
+            b1 = in(reg) $b.row($b0 + 1, $step, 0),
+            scales = in(reg) $scales,
+            before = in(reg) $before,
+            to = in(reg) $to,
+            c = in(reg) $c,
+            row = in(reg) 64usize,
+            out("zmm0") _, out("zmm1") _,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            options(nostack)
         )
     };
 }
@@ -284,12 +375,20 @@ impl Configured {
                     (a, a0, "3072"),
                     (b, b0, "3072"),
                     (steps, c),
-                    two_by_three!(),
+                    one_by_three!("", "", ""),
+                    second_by_three!(),
                     load!("a", "4", "5", "2048"),
                     load!("b", "6", "7", "0"),
                     multiply!()
                 ),
-                (2, 3) => product!((a, a0, "2048"), (b, b0, "3072"), (steps, c), two_by_three!()),
+                (2, 3) => product!(
+                    (a, a0, "2048"),
+                    (b, b0, "3072"),
+                    (steps, c),
+                    one_by_three!("", "", ""),
+                    second_by_three!()
+                ),
+                (1, 3) => product!((a, a0, "1024"), (b, b0, "3072"), (steps, c), one_by_three!("", "", "")),
                 _ => product!(
                     (a, a0, "2048"),
                     (b, b0, "2048"),
@@ -303,6 +402,35 @@ impl Configured {
                     multiply!()
                 ),
             }
+        }
+    }
+
+    /// Adds the products of steps, each times the scales of its 32 rows: those of a step lie one after the other.
+    #[inline(always)]
+    pub(super) unsafe fn multiply_scaled<const A: usize>(
+        &self,
+        a: &Tiles<A>,
+        a0: usize,
+        b: &Tiles<3>,
+        b0: usize,
+        scales: &[[f32; 2 * TILE]],
+        under_way: &mut [Product; 2],
+        c: &mut Product,
+    ) {
+        let steps = scales.len();
+        // SAFETY: passed on from the caller.
+        unsafe {
+            self.multiply(a, a0, b, b0, 1, &mut under_way[0]);
+            let (products, c_at) = (under_way.as_mut_ptr(), c.0.as_mut_ptr());
+            for step in 1..steps {
+                let (before, to) = (products.add((step - 1) % 2), products.add(step % 2));
+                let scales = scales.as_ptr().add(step - 1);
+                match A {
+                    1 => scaled!((a, a0), (b, b0), step, scales, before, to, c_at, ""),
+                    _ => scaled!((a, a0), (b, b0), step, scales, before, to, c_at, second_by_three!()),
+                }
+            }
+            c.add_scaled(&under_way[(steps - 1) % 2], &scales[steps - 1]);
         }
     }
 }

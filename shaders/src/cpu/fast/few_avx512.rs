@@ -341,6 +341,22 @@ impl Floats for Q41 {
     }
 }
 
+impl Q50 {
+    /// The quants of group `g` plus 16.
+    #[inline(always)]
+    pub(super) unsafe fn places(&self, g: usize) -> [__m512i; 2] {
+        // SAFETY: passed on from the caller; AVX-512 is there.
+        unsafe {
+            let bits = self.0[1].add(4 * g).cast::<u32>().read_unaligned();
+            let (sixteen, nibble) = (_mm512_set1_epi32(16), _mm512_set1_epi32(15));
+            let q = _mm512_cvtepu8_epi32(_mm_loadu_si128(self.0[0].add(16 * g).cast()));
+            let (a, b) = (_mm512_and_si512(q, nibble), _mm512_and_si512(_mm512_srli_epi32::<4>(q), nibble));
+            let a = _mm512_mask_or_epi32(a, bits as __mmask16, a, sixteen);
+            [a, _mm512_mask_or_epi32(b, (bits >> 16) as __mmask16, b, sixteen)]
+        }
+    }
+}
+
 impl Floats for Q50 {
     #[inline(always)]
     unsafe fn floats(&self, g: usize) -> [__m512; 2] {
@@ -349,12 +365,7 @@ impl Floats for Q50 {
             let d = half(self.0[2].add(2 * g));
             let low = table(d, _mm512_mul_ps(d, _mm512_set1_ps(-16.0)));
             let high = table(d, _mm512_setzero_ps());
-            let bits = self.0[1].add(4 * g).cast::<u32>().read_unaligned();
-            let (sixteen, nibble) = (_mm512_set1_epi32(16), _mm512_set1_epi32(15));
-            let q = _mm512_cvtepu8_epi32(_mm_loadu_si128(self.0[0].add(16 * g).cast()));
-            let (a, b) = (_mm512_and_si512(q, nibble), _mm512_and_si512(_mm512_srli_epi32::<4>(q), nibble));
-            let a = _mm512_mask_or_epi32(a, bits as __mmask16, a, sixteen);
-            let b = _mm512_mask_or_epi32(b, (bits >> 16) as __mmask16, b, sixteen);
+            let [a, b] = self.places(g);
             [_mm512_permutex2var_ps(low, a, high), _mm512_permutex2var_ps(low, b, high)]
         }
     }

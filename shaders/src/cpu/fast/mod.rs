@@ -11,9 +11,11 @@ mod amx_few;
 #[cfg(target_arch = "x86_64")]
 mod amx_q8;
 #[cfg(target_arch = "x86_64")]
-mod amx_tiles;
+mod amx_quants;
 #[cfg(target_arch = "x86_64")]
-mod amx_weights;
+mod amx_scales;
+#[cfg(target_arch = "x86_64")]
+mod amx_tiles;
 mod attention;
 mod attention_backward;
 mod branches;

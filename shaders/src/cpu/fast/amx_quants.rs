@@ -1,0 +1,122 @@
+//! Quants as bf16 numbers, for the tiles of [`super::amx`]: integers of at most eight bits and their sign are exactly that;
+//! those of Q6_K, times the scales of their halves of a group, are exactly two.
+
+use std::arch::x86_64::*;
+
+use super::amx_scales::Scales;
+use super::amx_tiles::terms;
+use super::few_avx512::{Floats, table};
+use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, ask_ahead, q4_k, q6_k};
+
+/// Terms of a quant. The methods may be called only where AVX-512 and VBMI are there.
+pub(super) trait Quants<const TERMS: usize>: Floats + Scales {
+    /// Whether the groups have minimums that are not in their quants.
+    const MINIMUMS: bool = false;
+
+    /// The terms of group `g` over its scale: pairs of its first sixteen quants and its last ones.
+    unsafe fn pairs(&self, g: usize) -> [__m512; TERMS];
+}
+
+impl Quants<1> for Q40 {
+    #[inline(always)]
+    unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe { [looked_up(-8.0, self.0[0].add(16 * g))] }
+    }
+}
+
+impl Quants<1> for Q41 {
+    const MINIMUMS: bool = true;
+
+    #[inline(always)]
+    unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe { [looked_up(0.0, self.0[0].add(16 * g))] }
+    }
+}
+
+impl Quants<1> for Q50 {
+    #[inline(always)]
+    unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let q = self.places(g);
+            let quants = |q| _mm512_cvtepi32_ps(_mm512_sub_epi32(q, _mm512_set1_epi32(16)));
+            [side_by_side([quants(q[0]), quants(q[1])])]
+        }
+    }
+}
+
+impl Quants<1> for Q80 {
+    #[inline(always)]
+    unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let q = self.0[0].add(32 * g);
+            ask_ahead(q);
+            [side_by_side(signed([_mm_loadu_si128(q.cast()), _mm_loadu_si128(q.add(16).cast())]))]
+        }
+    }
+}
+
+impl Quants<1> for Q4K {
+    const MINIMUMS: bool = true;
+
+    #[inline(always)]
+    unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (low, high, ..) = q4_k(&self.0, g);
+            [side_by_side(signed([low, high]))]
+        }
+    }
+}
+
+impl Quants<2> for Q6K {
+    #[inline(always)]
+    unsafe fn pairs(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (low, high) = q6_k(&self.0, g);
+            let [low, high] = signed([low, high]);
+            let scale = self.0[2].add(2 * g).cast::<i8>();
+            let scales = [_mm512_set1_ps(f32::from(*scale)), _mm512_set1_ps(f32::from(*scale.add(1)))];
+            terms(_mm512_mul_ps(low, scales[0]), _mm512_mul_ps(high, scales[1]))
+        }
+    }
+}
+
+/// Sixteen signed bytes each.
+#[inline(always)]
+unsafe fn signed(q: [__m128i; 2]) -> [__m512; 2] {
+    // SAFETY: AVX-512 is there.
+    unsafe { [_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[0])), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[1]))] }
+}
+
+/// Pairs of floats that are bf16 numbers.
+#[inline(always)]
+unsafe fn side_by_side([low, high]: [__m512; 2]) -> __m512 {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let low = _mm512_srli_epi32::<16>(_mm512_castps_si512(low));
+        _mm512_castsi512_ps(_mm512_or_si512(low, _mm512_castps_si512(high)))
+    }
+}
+
+/// Pairs of the nibbles of the sixteen bytes at `p`, the low ones first, plus `least`: they are looked up.
+#[inline(always)]
+unsafe fn looked_up(least: f32, p: *const u8) -> __m512 {
+    // SAFETY: AVX-512 and VBMI are there; sixteen bytes are readable.
+    unsafe {
+        ask_ahead(p);
+        let table = _mm512_castps_si512(table(_mm512_set1_ps(1.0), _mm512_set1_ps(least)));
+        // A byte a word; of each, four times the low nibble and four times the high one twice: where in the table the upper
+        // halves of the values lie.
+        let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
+        let starts = _mm512_set1_epi64(0x2222_1e1e_0202_3e3e);
+        let places = _mm512_multishift_epi64_epi8(starts, bytes);
+        let (kept, halves) = (_mm512_set1_epi32(0x3c3c_3c3c), _mm512_set1_epi32(0x0302_0302));
+        let places = _mm512_ternarylogic_epi32::<0xea>(places, kept, halves);
+        _mm512_castsi512_ps(_mm512_permutexvar_epi8(places, table))
+    }
+}

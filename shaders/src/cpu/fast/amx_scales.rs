@@ -1,0 +1,138 @@
+//! Scales of sixteen rows of weights at a time, for the tiles of [`super::amx`] and [`super::amx_few`].
+
+use std::arch::x86_64::*;
+
+use super::amx_tiles::{TILE, turned};
+use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers};
+use super::vnni::scales_of_q4_k;
+
+/// Groups whose scales are unpacked at a time.
+pub(super) const SCALES: usize = TILE;
+
+/// The methods may be called only where AVX-512 is there.
+pub(super) trait Scales: Registers {
+    /// For each of `n` groups, at most [`SCALES`], the scales of sixteen rows and their minimums; `first` are the first
+    /// groups of the rows. Super-blocks are asked for whole. What is written after the `n` is anything.
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]);
+}
+
+/// The half at the bottom of each word, as a float.
+#[inline(always)]
+unsafe fn halves(words: __m512i) -> __m512 {
+    // SAFETY: AVX-512 is there.
+    unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)) }
+}
+
+/// The scales of `n` groups of rows, halves at `plane`.
+#[inline(always)]
+unsafe fn of_groups(plane: *const u8, first: [usize; TILE], n: usize) -> [__m512; SCALES] {
+    let there = ((1u32 << n) - 1) as __mmask16;
+    // SAFETY: AVX-512 is there; only halves that are there are read.
+    unsafe {
+        let mut rows = [_mm512_setzero_ps(); TILE];
+        for (row, g) in rows.iter_mut().zip(first) {
+            let d = _mm256_maskz_loadu_epi16(there, plane.add(2 * g).cast());
+            *row = _mm512_castsi512_ps(_mm512_cvtepu16_epi32(d));
+        }
+        let mut scales = turned(rows);
+        for d in &mut scales {
+            *d = halves(_mm512_castps_si512(*d));
+        }
+        scales
+    }
+}
+
+/// d (q − 8) = d q − 8 d.
+impl Scales for Q40 {
+    #[inline(always)]
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            for (to, d) in to.iter_mut().zip(of_groups(self.0[1], first, n)) {
+                *to = [d, _mm512_mul_ps(d, _mm512_set1_ps(-8.0))];
+            }
+        }
+    }
+}
+
+impl Scales for Q41 {
+    #[inline(always)]
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        let there = ((1u32 << n) - 1) as __mmask16;
+        // SAFETY: passed on from the caller; only pairs that are there are read.
+        unsafe {
+            let mut rows = [_mm512_setzero_ps(); TILE];
+            for (row, g) in rows.iter_mut().zip(first) {
+                *row = _mm512_maskz_loadu_ps(there, self.0[1].add(4 * g).cast());
+            }
+            for (to, both) in to.iter_mut().zip(turned(rows)) {
+                let both = _mm512_castps_si512(both);
+                *to = [halves(both), halves(_mm512_srli_epi32::<16>(both))];
+            }
+        }
+    }
+}
+
+/// d (q − 16) = d q − 16 d.
+impl Scales for Q50 {
+    #[inline(always)]
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            for (to, d) in to.iter_mut().zip(of_groups(self.0[2], first, n)) {
+                *to = [d, _mm512_mul_ps(d, _mm512_set1_ps(-16.0))];
+            }
+        }
+    }
+}
+
+/// There are no minimums.
+impl Scales for Q80 {
+    #[inline(always)]
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            for (to, d) in to.iter_mut().zip(of_groups(self.0[1], first, n)) {
+                *to = [d, _mm512_setzero_ps()];
+            }
+        }
+    }
+}
+
+impl Scales for Q4K {
+    #[inline(always)]
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        // SAFETY: passed on from the caller; a row is whole super-blocks of eight groups, of which one or two are asked for.
+        unsafe {
+            for (half, to) in to.chunks_exact_mut(8).enumerate().take(n / 8) {
+                let mut rows = [_mm512_setzero_ps(); TILE];
+                for (row, g) in rows.iter_mut().zip(first) {
+                    *row = scales_of_q4_k(self.0[1].add(16 * (g / 8 + half)));
+                }
+                // Scales and minimums take turns.
+                let all = turned(rows);
+                for (i, to) in to.iter_mut().enumerate() {
+                    *to = [all[2 * i], all[2 * i + 1]];
+                }
+            }
+        }
+    }
+}
+
+/// The scales of the super-blocks; there are no minimums.
+impl Scales for Q6K {
+    #[inline(always)]
+    unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
+        // SAFETY: passed on from the caller; a row is whole super-blocks of eight groups, of which one or two are asked for.
+        unsafe {
+            for (half, to) in to.chunks_exact_mut(8).enumerate().take(n / 8) {
+                let mut words = [0u16; TILE];
+                for (word, g) in words.iter_mut().zip(first) {
+                    *word = self.0[3].add(2 * (g / 8 + half)).cast::<u16>().read_unaligned();
+                }
+                let d = _mm512_cvtph_ps(_mm256_loadu_si256(words.as_ptr().cast()));
+                to.fill([d, _mm512_setzero_ps()]);
+            }
+        }
+    }
+}
