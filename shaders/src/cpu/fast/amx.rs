@@ -144,9 +144,10 @@ unsafe fn rows_of<const W: usize, R: Quants<W>>(job: &Job<'_>, s: &[Slot], team:
                             write_scales(&r, std::array::from_fn(row), block, &mut scales[..steps], &lowest);
                         }
                         for pair in 0..pairs {
-                            c.clear();
                             if R::MINIMUMS {
                                 configured.multiply(&lowest, 0, &x.from(steps), 2 * pair, minimums, &mut c);
+                            } else {
+                                c.clear();
                             }
                             configured.multiply_scaled(&w, 0, &x, 2 * pair, &scales[..steps], &mut under_way, &mut c);
                             let t = pair * PAIR;

@@ -98,12 +98,15 @@ impl Product {
     pub(super) unsafe fn add_scaled(&mut self, other: &Self, scales: &[f32; 2 * TILE]) {
         // SAFETY: AVX-512 is there.
         unsafe {
-            for (i, (c, other)) in self.0.iter_mut().zip(&other.0).enumerate() {
-                for (r, (c, other)) in c.chunks_exact_mut(TILE).zip(other.chunks_exact(TILE)).enumerate() {
-                    let scale = _mm512_set1_ps(scales[i / 2 * TILE + r]);
-                    let (sum, other) = (_mm512_load_ps(c.as_ptr()), _mm512_load_ps(other.as_ptr()));
-                    _mm512_store_ps(c.as_mut_ptr(), _mm512_fmadd_ps(other, scale, sum));
-                }
+            let (c, other) = (self.0.as_flattened_mut().as_mut_ptr(), other.0.as_flattened().as_ptr());
+            for i in 0..4 * TILE {
+                let (row, at) = (i / (2 * TILE) * TILE + i % TILE, i * TILE);
+                let sum = _mm512_fmadd_ps(
+                    _mm512_load_ps(other.add(at)),
+                    _mm512_set1_ps(*scales.as_ptr().add(row)),
+                    _mm512_load_ps(c.add(at)),
+                );
+                _mm512_store_ps(c.add(at), sum);
             }
         }
     }
