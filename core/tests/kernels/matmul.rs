@@ -252,6 +252,10 @@ fn many_tokens() {
     let mut random = Random::new(9);
     product(QuantType::Q4_1, &mut random, 1088, (330, 40, 0), false);
     product(QuantType::Q6_K, &mut random, 256, (330, 1090, 0), true);
+    // The same where groups are super-blocks' parts.
+    for q in [QuantType::Q4_K, QuantType::Q6_K] {
+        product(q, &mut random, 1280, (40, 37, 1), false);
+    }
 }
 
 #[test]

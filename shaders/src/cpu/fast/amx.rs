@@ -202,8 +202,8 @@ unsafe fn write_scales<const W: usize, R: Quants<W>>(
             if R::MINIMUMS {
                 pairs[part % 2] = turned(minimums);
                 if part % 2 == 1 || part + 1 == parts {
-                    for i in 0..TILE {
-                        lowest.write(block, part / 2, i, terms(pairs[0][i], pairs[1][i]));
+                    for (i, (low, high)) in pairs[0].into_iter().zip(pairs[1]).enumerate() {
+                        lowest.write(block, part / 2, i, terms(low, high));
                     }
                     pairs = [zeros; 2];
                 }
