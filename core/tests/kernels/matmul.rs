@@ -252,9 +252,15 @@ fn many_tokens() {
     let mut random = Random::new(9);
     product(QuantType::Q4_1, &mut random, 1088, (330, 40, 0), false);
     product(QuantType::Q6_K, &mut random, 256, (330, 1090, 0), true);
-    // The same where groups are super-blocks' parts.
+    for q in [QuantType::Q4_0, QuantType::Q5_0, QuantType::Q8_0] {
+        product(q, &mut random, 1088, (40, 37, 1), false);
+    }
+    // The same where groups are super-blocks' parts, and at once where gates need whole sums.
     for q in [QuantType::Q4_K, QuantType::Q6_K] {
         product(q, &mut random, 1280, (40, 37, 1), false);
+        let (w, planes) = weights(&mut random, q, 2 * n, 1280, false);
+        let p = params::MatmulGated { n_tokens: t as u32, k: 1280, n: n as u32, planes, kind: 0 };
+        check(Kernel::MatmulGated(q), &p, &[random.values(t * 1280), w, random.values(t * n)], 1e-5);
     }
 }
 

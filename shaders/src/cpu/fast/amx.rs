@@ -1,7 +1,7 @@
 //! `matmul_q`, `matmul_gated` and `matmul_q_transposed` with AMX, for many tokens.
 //!
 //! The forward product, which makes logits, is as exact as one of floats: tokens have three terms, and quants are one or two
-//! ([`super::amx_quants`]). What a group adds is scaled after. Where groups have minimums, these make a step of their own,
+//! ([`super::amx_quants`]). A group's product is scaled after it is summed, in f32. Where groups have minimums, these make a step of their own,
 //! against the sums of the tokens' groups.
 //!
 //! The transposed product makes gradients only, and takes two terms of both: that is exact to 2^-16.
@@ -41,10 +41,11 @@ struct Cut {
 }
 
 impl Cut {
-    /// Of `tokens` and `steps` in all; as few pieces as there can be, all alike.
+    /// Of `tokens` and `steps` in all; as few pieces as there can be, nearly alike.
     fn of<const TERMS: usize>(tokens: usize, steps: usize, whole_depth: bool, minimums: bool) -> Self {
+        let pieces = if whole_depth { 1 } else { steps.div_ceil(STEPS) };
         // Super-blocks are eight groups.
-        let each = if whole_depth { steps } else { steps.div_ceil(steps.div_ceil(STEPS)).next_multiple_of(8) };
+        let each = steps.div_ceil(pieces).next_multiple_of(8).min(steps);
         let minimums = if minimums { each.div_ceil(DEPTH) } else { 0 };
         let most = (BATCH_WORDS / Tiles::<TERMS>::words(1, each + minimums) * TILE / PAIR * PAIR).max(PAIR);
         let tokens = tokens.div_ceil(tokens.div_ceil(most)).next_multiple_of(PAIR);

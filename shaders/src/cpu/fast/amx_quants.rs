@@ -5,11 +5,11 @@ use std::arch::x86_64::*;
 
 use super::amx_scales::Scales;
 use super::amx_tiles::terms;
-use super::few_avx512::{Floats, table};
+use super::few_avx512::{signed, table};
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, ask_ahead, q4_k, q6_k};
 
 /// Terms of a quant. The methods may be called only where AVX-512 and VBMI are there.
-pub(super) trait Quants<const TERMS: usize>: Floats + Scales {
+pub(super) trait Quants<const TERMS: usize>: Scales {
     /// Whether the groups have minimums that are not in their quants.
     const MINIMUMS: bool = false;
 
@@ -84,13 +84,6 @@ impl Quants<2> for Q6K {
             terms(_mm512_mul_ps(low, scales[0]), _mm512_mul_ps(high, scales[1]))
         }
     }
-}
-
-/// Sixteen signed bytes each.
-#[inline(always)]
-unsafe fn signed(q: [__m128i; 2]) -> [__m512; 2] {
-    // SAFETY: AVX-512 is there.
-    unsafe { [_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[0])), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[1]))] }
 }
 
 /// Pairs of floats that are bf16 numbers.

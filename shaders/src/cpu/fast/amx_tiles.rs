@@ -16,7 +16,7 @@ pub(super) const WORDS: usize = TILE * TILE;
 #[derive(Clone, Copy)]
 pub(super) struct Tiles<const TERMS: usize> {
     pub(super) at: *mut f32,
-    /// Steps that a block has room for.
+    /// Steps from a block to the next.
     pub(super) steps: usize,
 }
 
@@ -244,8 +244,8 @@ macro_rules! one_by_three {
     };
 }
 
-/// Adds those of the second term with the first two, the first of which is loaded.
-macro_rules! second_by_three {
+/// Adds those of the second term with the first two of the other, where [`one_by_three`] has left the first in its tiles.
+macro_rules! second_by_two {
     () => {
         concat!(
             load!("a", "4", "5", "1024"),
@@ -359,7 +359,7 @@ impl Configured {
     }
 
     /// Two blocks of rows from `a0` on times two of columns from `b0` on. Products of terms that are too small to count are
-    /// left out: of three by three terms three, of two by three and of two by two one.
+    /// left out: of three by three terms three, of two by three and of two by two one, of one by three none.
     #[inline(always)]
     pub(super) unsafe fn multiply<const A: usize, const B: usize>(
         &self,
@@ -370,6 +370,7 @@ impl Configured {
         steps: usize,
         c: &mut Product,
     ) {
+        const { assert!(matches!((A, B), (3, 3) | (2, 3) | (1, 3) | (2, 2))) };
         // SAFETY: passed on from the caller.
         unsafe {
             // Nearly every product of terms has one side of the one before it.
@@ -379,18 +380,14 @@ impl Configured {
                     (b, b0, "3072"),
                     (steps, c),
                     one_by_three!("", "", ""),
-                    second_by_three!(),
+                    second_by_two!(),
                     load!("a", "4", "5", "2048"),
                     load!("b", "6", "7", "0"),
                     multiply!()
                 ),
-                (2, 3) => product!(
-                    (a, a0, "2048"),
-                    (b, b0, "3072"),
-                    (steps, c),
-                    one_by_three!("", "", ""),
-                    second_by_three!()
-                ),
+                (2, 3) => {
+                    product!((a, a0, "2048"), (b, b0, "3072"), (steps, c), one_by_three!("", "", ""), second_by_two!())
+                }
                 (1, 3) => product!((a, a0, "1024"), (b, b0, "3072"), (steps, c), one_by_three!("", "", "")),
                 _ => product!(
                     (a, a0, "2048"),
@@ -408,7 +405,7 @@ impl Configured {
         }
     }
 
-    /// Adds the products of steps, each times the scales of its 32 rows: those of a step lie one after the other.
+    /// Adds the products of steps, at least one, each times the scales of its 32 rows: those of a step lie one after the other.
     #[inline(always)]
     pub(super) unsafe fn multiply_scaled<const A: usize>(
         &self,
@@ -420,6 +417,7 @@ impl Configured {
         under_way: &mut [Product; 2],
         c: &mut Product,
     ) {
+        const { assert!(A == 1 || A == 2) };
         let steps = scales.len();
         // SAFETY: passed on from the caller.
         unsafe {
@@ -430,7 +428,7 @@ impl Configured {
                 let scales = scales.as_ptr().add(step - 1);
                 match A {
                     1 => scaled!((a, a0), (b, b0), step, scales, before, to, c_at, ""),
-                    _ => scaled!((a, a0), (b, b0), step, scales, before, to, c_at, second_by_three!()),
+                    _ => scaled!((a, a0), (b, b0), step, scales, before, to, c_at, second_by_two!()),
                 }
             }
             c.add_scaled(&under_way[(steps - 1) % 2], &scales[steps - 1]);

@@ -371,13 +371,19 @@ impl Floats for Q50 {
     }
 }
 
+/// Sixteen signed bytes each.
+#[inline(always)]
+pub(super) unsafe fn signed(q: [__m128i; 2]) -> [__m512; 2] {
+    // SAFETY: AVX-512 is there.
+    unsafe { [_mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[0])), _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[1]))] }
+}
+
 /// Signed bytes times their scales.
 #[inline(always)]
 unsafe fn scaled(q: [__m128i; 2], d: [__m512; 2]) -> [__m512; 2] {
     // SAFETY: AVX-512 is there.
     unsafe {
-        let low = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[0]));
-        let high = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(q[1]));
+        let [low, high] = signed(q);
         [_mm512_mul_ps(low, d[0]), _mm512_mul_ps(high, d[1])]
     }
 }
