@@ -12,8 +12,8 @@ struct Chat {
     adapted: bool,
 }
 
-/// Many decoding steps of one or two chats that come, branch and go, with other passes in between; each against a
-/// context that has seen nothing else.
+/// Many decoding steps of one or two chats that come, branch and go, with other passes in between; each against
+/// all its tokens in one pass of another context, which records nothing.
 fn chats_on(device: &Device) {
     let model = Model::open(&tiny_file("qwen3"), device).unwrap();
     let adapter = Adapter::load(&model, &tiny_file("qwen3.lora")).unwrap();

@@ -1,8 +1,8 @@
 //! `matmul_q`, `matmul_gated` and `matmul_q_transposed` with AMX, for many tokens.
 //!
 //! The forward product, which makes logits, is as exact as one of floats: tokens have three terms, and quants are one or two
-//! ([`super::amx_quants`]). A group's product is scaled after it is summed, in f32. Where groups have minimums, these make a step of their own,
-//! against the sums of the tokens' groups.
+//! ([`super::amx_quants`]). A group's product is scaled after it is summed, in f32. Where groups have minimums, these make a
+//! step of their own, against the sums of the tokens' groups.
 //!
 //! The transposed product makes gradients only, and takes two terms of both: that is exact to 2^-16.
 
