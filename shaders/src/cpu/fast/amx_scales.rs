@@ -23,9 +23,9 @@ unsafe fn halves(words: __m512i) -> __m512 {
     unsafe { _mm512_cvtph_ps(_mm512_cvtepi32_epi16(words)) }
 }
 
-/// The scales of `n` groups of rows, halves at `plane`.
+/// Scales that are halves at `plane`, and `least` of each as the minimums.
 #[inline(always)]
-unsafe fn of_groups(plane: *const u8, first: [usize; TILE], n: usize) -> [__m512; SCALES] {
+unsafe fn halves_at(plane: *const u8, least: f32, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
     let there = ((1u32 << n) - 1) as __mmask16;
     // SAFETY: AVX-512 is there; only halves that are there are read.
     unsafe {
@@ -34,24 +34,19 @@ unsafe fn of_groups(plane: *const u8, first: [usize; TILE], n: usize) -> [__m512
             let d = _mm256_maskz_loadu_epi16(there, plane.add(2 * g).cast());
             *row = _mm512_castsi512_ps(_mm512_cvtepu16_epi32(d));
         }
-        let mut scales = turned(rows);
-        for d in &mut scales {
-            *d = halves(_mm512_castps_si512(*d));
+        for (to, d) in to.iter_mut().zip(turned(rows)) {
+            let d = halves(_mm512_castps_si512(d));
+            *to = [d, _mm512_mul_ps(d, _mm512_set1_ps(least))];
         }
-        scales
     }
 }
 
-/// d (q − 8) = d q − 8 d.
+/// d (q − 8) = d q − 8 d, for those that take nibbles as they are.
 impl Scales for Q40 {
     #[inline(always)]
     unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
         // SAFETY: passed on from the caller.
-        unsafe {
-            for (to, d) in to.iter_mut().zip(of_groups(self.0[1], first, n)) {
-                *to = [d, _mm512_mul_ps(d, _mm512_set1_ps(-8.0))];
-            }
-        }
+        unsafe { halves_at(self.0[1], -8.0, first, n, to) }
     }
 }
 
@@ -73,16 +68,12 @@ impl Scales for Q41 {
     }
 }
 
-/// d (q − 16) = d q − 16 d.
+/// Quants have their sign: there are no minimums.
 impl Scales for Q50 {
     #[inline(always)]
     unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
         // SAFETY: passed on from the caller.
-        unsafe {
-            for (to, d) in to.iter_mut().zip(of_groups(self.0[2], first, n)) {
-                *to = [d, _mm512_mul_ps(d, _mm512_set1_ps(-16.0))];
-            }
-        }
+        unsafe { halves_at(self.0[2], 0.0, first, n, to) }
     }
 }
 
@@ -91,11 +82,7 @@ impl Scales for Q80 {
     #[inline(always)]
     unsafe fn scales(&self, first: [usize; TILE], n: usize, to: &mut [[__m512; 2]; SCALES]) {
         // SAFETY: passed on from the caller.
-        unsafe {
-            for (to, d) in to.iter_mut().zip(of_groups(self.0[1], first, n)) {
-                *to = [d, _mm512_setzero_ps()];
-            }
-        }
+        unsafe { halves_at(self.0[1], 0.0, first, n, to) }
     }
 }
 
