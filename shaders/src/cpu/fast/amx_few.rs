@@ -1,43 +1,40 @@
 //! `matmul_q` and `matmul_gated` of a few tokens with AMX. Quants are nibbles times the scale of their group, plus a
-//! minimum; tokens are integers of 24 bits, which is as much as a float holds of the largest value of a group. Tiles
-//! multiply bytes: sixteen rows of a group, with eight tokens, and the scales come after.
-//!
-//! An integer of 24 bits is two of twelve, each a column of its own. One of twelve bits is 16 a + b: the nibbles are
-//! multiplied with b, and sixteen times the nibbles, which are bytes, too, with a.
+//! minimum; tokens are integers. Tiles multiply bytes: eight tokens with a group of sixteen rows, and the scales come after.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
 use super::super::{Slot, Team};
 use super::amx_scales::{SCALES, Scales};
-use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, turned};
+use super::amx_tiles::{Configured, DEPTH, TILE, WORDS};
+use super::amx_tokens::{BLOCK, Integers, TOKENS, Tokens};
 use super::dot;
 use super::matmul_q::Job;
 use super::unpack_avx2::{Q4K, Q40, Q41};
 use crate::QuantType;
 
-/// Tokens that this form takes: of more, products of floats are as fast.
-const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
-/// Tokens of a tile.
-const BLOCK: usize = TILE / 2;
 /// Blocks that there may be.
 const BLOCKS: usize = TOKENS.end().div_ceil(BLOCK);
-/// Groups that are multiplied before others are unpacked: what is multiplied shall lie in a first-level cache.
-const STEPS: usize = 6;
+/// Tiles of rows of W that meet a tile of tokens.
+const HALVES: usize = 2;
+/// Groups that all blocks are multiplied with before others are unpacked: they shall lie in a first-level cache.
+const STEPS: usize = 8;
+/// Groups that are kept where there is one block.
+const KEPT: usize = 2;
 /// Products that are on their way or wait to be scaled.
-const PRODUCTS: usize = 4;
-/// The largest integer: its upper half, in twelve bits, times 4096. Rounding may come out a little above it.
-const MOST: f32 = (2047 * 4096) as f32;
+const PRODUCTS: usize = 2;
 
 /// Types whose weights are a nibble times the scale of their group, plus a minimum. The methods may be called only where
-/// AVX-512 and VBMI are there.
+/// AVX-512 is there.
 trait Nibbles: Scales {
-    /// The nibbles of group `g` as bytes, then sixteen times the same.
-    unsafe fn bytes(&self, g: usize) -> __m512i;
+    /// Group `g` of sixteen rows, whose first groups are given: of each four weights the nibbles of all rows as bytes, then
+    /// sixteen times the same.
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [__m512i; TILE];
 }
 
 /// Whether it has done the product: types of nibbles with a scale for 32, and a few tokens it does.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if !TOKENS.contains(&job.tokens()) {
         return false;
@@ -64,22 +61,25 @@ unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'
     unsafe {
         let planes = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
         let bytes = |i: usize| layout.fields.get(i).map_or(0, |f| f.bytes * TILE * DEPTH / layout.weights);
-        let x = Columns { at: team.scratch(blocks * groups * Columns::WORDS), groups };
+        let at = team.scratch(blocks * groups * Tokens::WORDS);
+        let x = Tokens { at, groups, integers: Integers::of(s[0].f32(), p) };
         for chunk in team.chunks(blocks * groups) {
             let (block, g) = (chunk / groups, chunk % groups);
             let first = p.x_offset as usize + block * BLOCK * p.x_stride as usize + g * DEPTH;
             x.write(block, g, s[0].f32()[first..].as_ptr(), p.x_stride as usize, BLOCK.min(tokens - block * BLOCK));
         }
         team.sync();
-        let mut memory = Memory::EMPTY;
-        let mut scales = vec![[[_mm512_setzero_ps(); 2]; SCALES]; groups.div_ceil(SCALES)];
+        // Nothing of either is read before it is written.
+        let mut memory = MaybeUninit::<Memory>::uninit();
+        let mut scales = Vec::with_capacity(HALVES * groups.div_ceil(SCALES));
         let few = Few {
             r: R::over(planes),
             planes: std::array::from_fn(|i| (planes[i], bytes(i))),
             groups,
             blocks,
+            kept: if blocks == 1 { KEPT } else { STEPS } - 1,
             x,
-            memory: &raw mut memory,
+            memory: memory.as_mut_ptr(),
             scales: scales.as_mut_ptr(),
             _configured: Configured::new(),
         };
@@ -88,91 +88,14 @@ unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'
     }
 }
 
-/// Eight tokens at a time as the columns of tiles: for each block and group a tile, then what its sums are multiplied
-/// with, then the sums of the tokens' values.
-struct Columns {
-    at: *mut f32,
-    groups: usize,
-}
-
-impl Columns {
-    /// Words of a block's group.
-    const WORDS: usize = WORDS + 2 * TILE;
-
-    #[inline(always)]
-    unsafe fn tile(&self, block: usize, g: usize) -> *mut f32 {
-        // SAFETY: the caller's group is there.
-        unsafe { self.at.add((block * self.groups + g) * Self::WORDS) }
-    }
-
-    /// Writes group `g` of tokens at `x`, `stride` from one to the next.
-    #[inline(always)]
-    unsafe fn write(&self, block: usize, g: usize, x: *const f32, stride: usize, tokens: usize) {
-        let (mut scales, mut sums) = ([0.0f32; TILE], [0.0f32; TILE]);
-        // SAFETY: the caller's tokens; AVX-512 is there, and there is room for a group.
-        unsafe {
-            let mut columns = [_mm512_setzero_ps(); TILE];
-            for t in 0..tokens {
-                let at = x.add(t * stride);
-                let halves = [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE))];
-                let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(halves[0]), _mm512_abs_ps(halves[1])));
-                sums[t] = _mm512_reduce_add_ps(_mm512_add_ps(halves[0], halves[1]));
-                (scales[t], scales[t + BLOCK]) = (4096.0 * (max / MOST), max / MOST);
-                let inverse = _mm512_set1_ps(if max > 0.0 { MOST / max } else { 0.0 });
-                let low = twelve_bits(_mm512_cvtps_epi32(_mm512_mul_ps(halves[0], inverse)));
-                let high = twelve_bits(_mm512_cvtps_epi32(_mm512_mul_ps(halves[1], inverse)));
-                (columns[t], columns[t + BLOCK]) = (bytes_of(low[0], high[0]), bytes_of(low[1], high[1]));
-            }
-            let to = self.tile(block, g);
-            for (r, row) in turned(columns).into_iter().enumerate() {
-                _mm512_storeu_ps(to.add(r * TILE), row);
-            }
-            to.add(WORDS).cast::<[[f32; TILE]; 2]>().write([scales, sums]);
-        }
-    }
-}
-
-/// Integers of 24 bits as 4096 times one of twelve, to the nearest, and what is left.
-#[inline(always)]
-unsafe fn twelve_bits(x: __m512i) -> [__m512i; 2] {
-    // SAFETY: AVX-512 is there.
-    unsafe {
-        let upper = _mm512_srai_epi32::<12>(_mm512_add_epi32(x, _mm512_set1_epi32(2048)));
-        [upper, _mm512_sub_epi32(x, _mm512_slli_epi32::<12>(upper))]
-    }
-}
-
-/// The lower nibbles of 32 integers of twelve bits as bytes, then what stands above them.
-#[inline(always)]
-unsafe fn bytes_of(low: __m512i, high: __m512i) -> __m512 {
-    // SAFETY: AVX-512 is there.
-    unsafe {
-        let nibble = _mm512_set1_epi32(15);
-        let below = bytes(_mm512_and_si512(low, nibble), _mm512_and_si512(high, nibble));
-        let above = bytes(_mm512_srai_epi32::<4>(low), _mm512_srai_epi32::<4>(high));
-        _mm512_castsi512_ps(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(below), above))
-    }
-}
-
-#[inline(always)]
-unsafe fn bytes(low: __m512i, high: __m512i) -> __m256i {
-    // SAFETY: AVX-512 is there.
-    unsafe { _mm256_set_m128i(_mm512_cvtepi32_epi8(high), _mm512_cvtepi32_epi8(low)) }
-}
-
 /// What a thread needs of its own.
 #[repr(align(64))]
 struct Memory {
     /// Tiles of the groups that are unpacked.
-    w: [[f32; WORDS]; STEPS],
-    products: [[i32; WORDS]; PRODUCTS],
+    w: [[[f32; WORDS]; HALVES]; STEPS],
+    products: [[[i32; WORDS]; HALVES]; PRODUCTS],
     /// The sums of each block.
-    sums: [[f32; WORDS]; BLOCKS],
-}
-
-impl Memory {
-    const EMPTY: Self =
-        Self { w: [[0.0; WORDS]; STEPS], products: [[0; WORDS]; PRODUCTS], sums: [[0.0; WORDS]; BLOCKS] };
+    sums: [[[f32; TILE]; BLOCK * HALVES]; BLOCKS],
 }
 
 /// A plane of weights: where it begins, and the bytes of [`TILE`] groups.
@@ -183,15 +106,22 @@ struct Few<R> {
     planes: [Plane; 4],
     groups: usize,
     blocks: usize,
-    x: Columns,
+    /// The groups whose weights are kept, less one: a power of two.
+    kept: usize,
+    x: Tokens,
     memory: *mut Memory,
-    /// Scales and minimums of sixteen rows, group by group.
+    /// Scales and minimums of sixteen rows, group by group; then those of the next sixteen.
     scales: *mut [[__m512; 2]; SCALES],
     _configured: Configured,
 }
 
+/// First groups of rows.
+type Rows = [[usize; TILE]; HALVES];
+/// Sums of the tokens of a block: of sixteen rows, then of the next sixteen.
+type Sums = [[__m512; BLOCK]; HALVES];
+
 impl<R: Nibbles> dot::Dots for Few<R> {
-    const ROWS: usize = TILE;
+    const ROWS: usize = HALVES * TILE;
     const BY_TOKENS: bool = true;
 
     #[inline(always)]
@@ -200,133 +130,190 @@ impl<R: Nibbles> dot::Dots for Few<R> {
         unsafe {
             let first = first / DEPTH;
             // Rows that are not there repeat the last one.
-            let all: [usize; TILE] = std::array::from_fn(|r| first + r.min(rows - 1) * self.groups);
-            for g in (0..self.groups).step_by(SCALES) {
-                self.r.scales(all.map(|row| row + g), SCALES.min(self.groups - g), &mut *self.scales.add(g / SCALES));
-            }
-            for g0 in (0..self.groups).step_by(STEPS) {
-                let steps = STEPS.min(self.groups - g0);
-                for g in g0..g0 + steps {
-                    // The same share of the rows that come next.
-                    self.ask(first + TILE * (self.groups + g));
+            let all: Rows = std::array::from_fn(|half| {
+                std::array::from_fn(|r| first + (half * TILE + r).min(rows - 1) * self.groups)
+            });
+            // A tile is not to be loaded right behind its stores.
+            self.unpack(&all, 0, 0);
+            for (half, rows) in all.iter().enumerate() {
+                for g in (0..self.groups).step_by(SCALES) {
+                    let to = self.scales.add(half * self.groups.div_ceil(SCALES) + g / SCALES);
+                    self.r.scales(rows.map(|row| row + g), SCALES.min(self.groups - g), &mut *to);
                 }
-                self.unpack(&all, g0, steps);
+            }
+            // One block takes all groups at once; more take turns.
+            let most = if self.blocks == 1 { self.groups } else { STEPS };
+            for g0 in (0..self.groups).step_by(most) {
+                let steps = most.min(self.groups - g0);
                 for block in 0..self.blocks {
-                    self.add(block, g0, steps);
+                    self.add(block, g0, steps, (block == 0).then_some(&all));
                 }
             }
-            let there = ((1u32 << rows) - 1) as __mmask16;
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
-                let columns = turned(load((&raw const (*self.memory).sums[block]).cast()));
+                let all = (&raw const (*self.memory).sums[block]).cast::<Sums>();
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    let sum = _mm512_add_ps(columns[t], columns[t + BLOCK]);
-                    _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
+                    let scale = _mm512_set1_ps(self.x.integers.scales[block * BLOCK + t]);
+                    for (half, sums) in sums.chunks_mut(TILE).enumerate() {
+                        let there = ((1u32 << sums.len()) - 1) as __mmask16;
+                        _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, _mm512_mul_ps((*all)[half][t], scale));
+                    }
                 }
             }
         }
     }
 }
 
+/// Row `r` of a product.
 #[inline(always)]
-unsafe fn load(tile: *const f32) -> [__m512; TILE] {
-    // SAFETY: the caller's tile; AVX-512 is there.
-    unsafe {
-        let mut rows = [_mm512_setzero_ps(); TILE];
-        for (r, row) in rows.iter_mut().enumerate() {
-            *row = _mm512_load_ps(tile.add(r * TILE));
-        }
-        rows
-    }
+unsafe fn row(product: *const i32, r: usize) -> __m512 {
+    // SAFETY: AVX-512 is there; the caller's product, too.
+    unsafe { _mm512_cvtepi32_ps(_mm512_load_si512(product.add(r * TILE).cast())) }
 }
 
-/// Zeroes tile `c`, adds the products of `w` and `x` to it and writes it out.
+/// Tiles `c` and `d` become the products of the tile at `x` with two at `w`.
 macro_rules! multiply {
-    ($c:literal, $a:literal, $b:literal, $w:expr, $x:expr, $to:expr) => {
+    ($c:literal, $d:literal, $x:expr, $w:expr) => {
         asm!(
+            "tileloadd tmm4, [{x} + {row}]",
+            "tileloadd tmm5, [{w} + {row}]",
+            "tileloadd tmm6, [{w} + {row} + 1024]",
             concat!("tilezero tmm", $c),
-            concat!("tileloadd tmm", $a, ", [{w} + {row}]"),
-            concat!("tileloadd tmm", $b, ", [{x} + {row}]"),
-            concat!("tdpbusd tmm", $c, ", tmm", $a, ", tmm", $b),
-            concat!("tilestored [{to} + {row}], tmm", $c),
-            w = in(reg) $w,
+            concat!("tilezero tmm", $d),
+            concat!("tdpbsud tmm", $c, ", tmm4, tmm5"),
+            concat!("tdpbsud tmm", $d, ", tmm4, tmm6"),
             x = in(reg) $x,
+            w = in(reg) $w,
+            row = in(reg) 4 * TILE,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
+            options(nostack)
+        )
+    };
+}
+
+macro_rules! write {
+    ($c:literal, $d:literal, $to:expr) => {
+        asm!(
+            concat!("tilestored [{to} + {row}], tmm", $c),
+            concat!("tilestored [{to} + {row} + 1024], tmm", $d),
             to = in(reg) $to,
             row = in(reg) 4 * TILE,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _,
             options(nostack)
         )
     };
 }
 
 impl<R: Nibbles> Few<R> {
-    /// Adds the products of a block with the groups that are unpacked, from `g0` on, to its sums.
+    /// Adds the products of a block with `steps` groups from `g0` on to its sums; unpacks the groups of `rows` for it.
+    ///
+    /// What a step begins the next one writes out, and the one after that scales: what waits for a product shall not hold up
+    /// what does not.
     #[inline(always)]
-    unsafe fn add(&self, block: usize, g0: usize, steps: usize) {
+    unsafe fn add(&self, block: usize, g0: usize, steps: usize, rows: Option<&Rows>) {
+        // SAFETY: the groups are there; AMX is there and set up.
+        unsafe {
+            let sums = (&raw mut (*self.memory).sums[block]).cast::<Sums>();
+            let mut acc = if g0 == 0 { [[_mm512_setzero_ps(); BLOCK]; HALVES] } else { *sums };
+            if let Some(rows) = rows.filter(|_| g0 > 0) {
+                self.unpack(rows, g0, 0);
+            }
+            for i in 0..steps {
+                self.multiply(block, g0, i);
+                if i > 0 {
+                    self.write(i - 1);
+                }
+                if let Some(rows) = rows {
+                    // The same share of the rows that come next.
+                    self.ask(rows[0][0] + HALVES * TILE * (self.groups + g0 + i));
+                    if i + 1 < steps {
+                        self.unpack(rows, g0, i + 1);
+                    }
+                }
+                if i > 1 {
+                    self.scale(&mut acc, block, g0, i - 2);
+                }
+            }
+            self.write(steps - 1);
+            for i in steps.saturating_sub(2)..steps {
+                self.scale(&mut acc, block, g0, i);
+            }
+            *sums = acc;
+        }
+    }
+
+    /// Where step `i` has its tiles of weights.
+    #[inline(always)]
+    unsafe fn w(&self, i: usize) -> *mut f32 {
+        // SAFETY: the memory is there.
+        unsafe { (&raw mut (*self.memory).w[i & self.kept]).cast() }
+    }
+
+    /// Where step `i` leaves its products.
+    #[inline(always)]
+    unsafe fn products(&self, i: usize) -> *mut [[i32; WORDS]; HALVES] {
+        // SAFETY: as above.
+        unsafe { &raw mut (*self.memory).products[i % PRODUCTS] }
+    }
+
+    /// Begins the products of a block with step `i` of the groups from `g0` on.
+    #[inline(always)]
+    unsafe fn multiply(&self, block: usize, g0: usize, i: usize) {
         // SAFETY: the tiles are there; AMX is there and set up.
         unsafe {
-            let memory = self.memory;
-            let sums = (&raw mut (*memory).sums[block]).cast::<f32>();
-            let w = |i: usize| (&raw const (*memory).w[i]).cast::<f32>();
-            let product = |i: usize| (&raw mut (*memory).products[i % PRODUCTS]).cast::<i32>();
-            let mut acc = if g0 == 0 { [_mm512_setzero_ps(); TILE] } else { load(sums) };
-            // Products are scaled when those of the next two groups are under way.
-            for i in (0..steps).step_by(2) {
-                multiply!("0", "2", "3", w(i), self.x.tile(block, g0 + i), product(i));
-                if i + 1 < steps {
-                    multiply!("1", "4", "5", w(i + 1), self.x.tile(block, g0 + i + 1), product(i + 1));
-                }
-                if i > 0 {
-                    self.scale(&mut acc, product(i - 2), block, g0 + i - 2);
-                    self.scale(&mut acc, product(i - 1), block, g0 + i - 1);
-                }
-            }
-            for i in (steps - 1) / 2 * 2..steps {
-                self.scale(&mut acc, product(i), block, g0 + i);
-            }
-            for (r, acc) in acc.into_iter().enumerate() {
-                _mm512_store_ps(sums.add(r * TILE), acc);
-            }
+            let (x, w) = (self.x.tile(block, g0 + i), self.w(i));
+            if i.is_multiple_of(PRODUCTS) { multiply!("0", "1", x, w) } else { multiply!("2", "3", x, w) }
         }
     }
 
-    /// Adds the product of group `g`, times the scales of each row and token, and the sums of x times its minimum.
+    /// Writes the products of step `i` out.
     #[inline(always)]
-    unsafe fn scale(&self, acc: &mut [__m512; TILE], product: *const i32, block: usize, g: usize) {
-        // SAFETY: the caller's tile; AVX-512 is there.
+    unsafe fn write(&self, i: usize) {
+        // SAFETY: the products were begun; AMX is there and set up.
         unsafe {
-            let of_x = self.x.tile(block, g).add(WORDS);
-            let (of_x, sums) = (_mm512_loadu_ps(of_x), _mm512_loadu_ps(of_x.add(TILE)));
-            let [scales, minimums] =
-                [0, 1].map(|i| self.scales.cast::<[__m512; 2]>().add(g).cast::<f32>().add(i * TILE));
-            for (r, acc) in acc.iter_mut().enumerate() {
-                let product = _mm512_cvtepi32_ps(_mm512_load_si512(product.add(r * TILE).cast()));
-                let scale = _mm512_mul_ps(of_x, _mm512_set1_ps(*scales.add(r)));
-                *acc = _mm512_fmadd_ps(product, scale, *acc);
-                *acc = _mm512_fmadd_ps(sums, _mm512_set1_ps(*minimums.add(r)), *acc);
-            }
+            let to = self.products(i);
+            if i.is_multiple_of(PRODUCTS) { write!("0", "1", to) } else { write!("2", "3", to) }
         }
     }
 
-    /// The next `n` groups from `g0` on of sixteen rows.
+    /// Adds the products of step `i` times the scales of the rows, and what their minimums add.
     #[inline(always)]
-    unsafe fn unpack(&self, rows: &[usize; TILE], g0: usize, n: usize) {
-        // SAFETY: the caller's rows are inside of W; AVX-512 and VBMI are there.
+    unsafe fn scale(&self, acc: &mut Sums, block: usize, g0: usize, i: usize) {
+        // SAFETY: the products were written; AVX-512 is there.
         unsafe {
-            let tiles = &mut (*self.memory).w;
-            for (r, first) in rows.iter().enumerate() {
-                for (i, tile) in tiles.iter_mut().enumerate().take(n) {
-                    _mm512_store_si512(tile[r * TILE..].as_mut_ptr().cast(), self.r.bytes(first + g0 + i));
+            let sums = self.x.tile(block, g0 + i).add(WORDS);
+            let products = self.products(i);
+            for (half, acc) in acc.iter_mut().enumerate() {
+                let products = (&raw const (*products)[half]).cast::<i32>();
+                let scales = self.scales.add(half * self.groups.div_ceil(SCALES)).cast::<[__m512; 2]>();
+                let [scale, minimum] = *scales.add(g0 + i);
+                for (t, acc) in acc.iter_mut().enumerate() {
+                    let product = _mm512_fmadd_ps(row(products, t), _mm512_set1_ps(4096.0), row(products, BLOCK + t));
+                    *acc = _mm512_fmadd_ps(product, scale, *acc);
+                    *acc = _mm512_fmadd_ps(minimum, _mm512_set1_ps(*sums.add(t)), *acc);
                 }
             }
         }
     }
 
-    /// Asks for the lines of sixteen groups from `first` on; past the end of the planes it does nothing.
+    /// Unpacks step `i` of the groups from `g0` on.
+    #[inline(always)]
+    unsafe fn unpack(&self, rows: &Rows, g0: usize, i: usize) {
+        // SAFETY: the caller's rows are inside of W; AVX-512 is there.
+        unsafe {
+            let to = self.w(i);
+            for (half, rows) in rows.iter().enumerate() {
+                for (r, bytes) in self.r.columns(rows, g0 + i).into_iter().enumerate() {
+                    _mm512_store_si512(to.add(half * WORDS + r * TILE).cast(), bytes);
+                }
+            }
+        }
+    }
+
+    /// Asks for the lines of as many groups as a step has, from `first` on; past the end of the planes it does nothing.
     #[inline(always)]
     unsafe fn ask(&self, first: usize) {
         for (start, bytes) in self.planes {
             let at = start.wrapping_add(first * bytes / TILE);
-            for line in (0..bytes).step_by(64) {
+            for line in (0..HALVES * bytes).step_by(64) {
                 // SAFETY: a prefetch never faults.
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line).cast()) };
             }
@@ -334,66 +321,95 @@ impl<R: Nibbles> Few<R> {
     }
 }
 
-/// Where eight bits begin that become a byte: those of a lane of sixteen bytes from `start` on, counted in its words of
-/// 64 bits.
-const fn from_bit(start: i64) -> i64 {
-    let (mut all, mut i) = (0, 0);
-    while i < 8 {
-        all |= ((8 * i + start) & 63) << (8 * i);
-        i += 1;
+/// Sixteen bytes of each of sixteen rows, `at` the first group of all: four registers, each with four bytes of all rows.
+#[inline(always)]
+unsafe fn quarters(rows: &[usize; TILE], at: *const u8) -> [__m512i; 4] {
+    // SAFETY: AVX-512 is there; the caller's bytes are readable.
+    unsafe {
+        let load = |r: usize| _mm_loadu_si128(at.add(16 * rows[r]).cast());
+        let mut z = [_mm512_setzero_si512(); 4];
+        for (j, z) in z.iter_mut().enumerate() {
+            *z = _mm512_broadcast_i32x4(load(j));
+            *z = _mm512_mask_broadcast_i32x4(*z, 0x00f0, load(4 + j));
+            *z = _mm512_mask_broadcast_i32x4(*z, 0x0f00, load(8 + j));
+            *z = _mm512_mask_broadcast_i32x4(*z, 0xf000, load(12 + j));
+        }
+        let low = [_mm512_unpacklo_epi32(z[0], z[1]), _mm512_unpacklo_epi32(z[2], z[3])];
+        let high = [_mm512_unpackhi_epi32(z[0], z[1]), _mm512_unpackhi_epi32(z[2], z[3])];
+        [
+            _mm512_unpacklo_epi64(low[0], low[1]),
+            _mm512_unpackhi_epi64(low[0], low[1]),
+            _mm512_unpacklo_epi64(high[0], high[1]),
+            _mm512_unpackhi_epi64(high[0], high[1]),
+        ]
     }
-    all
 }
 
-/// Bytes that begin at given bits of each lane, of which the lower two keep the lower nibble, the upper two the upper one.
+/// The lower nibbles of bytes, then sixteen times the same.
 #[inline(always)]
-unsafe fn nibbles(bytes: __m512i, starts: [i64; 4]) -> __m512i {
-    let [a, b, c, d] = starts;
-    let (low, high) = (0x0f0f_0f0f_0f0f_0f0f, 0xf0f0_f0f0_f0f0_f0f0_u64 as i64);
-    // SAFETY: AVX-512 and VBMI are there.
+unsafe fn lower(bytes: __m512i) -> [__m512i; 2] {
+    // SAFETY: AVX-512 is there.
     unsafe {
-        let starts = _mm512_setr_epi64(a, a, b, b, c, c, d, d);
-        let kept = _mm512_setr_epi64(low, low, low, low, high, high, high, high);
-        _mm512_and_si512(_mm512_multishift_epi64_epi8(starts, bytes), kept)
+        let upper = _mm512_set1_epi8(0xf0_u8 as i8);
+        [_mm512_andnot_si512(upper, bytes), _mm512_and_si512(upper, _mm512_slli_epi16::<4>(bytes))]
     }
 }
 
-/// The nibbles of sixteen bytes: the low ones are the first sixteen weights.
+/// The upper nibbles of bytes, then sixteen times the same.
 #[inline(always)]
-unsafe fn low_then_high(p: *const u8) -> __m512i {
-    // SAFETY: AVX-512 and VBMI are there; sixteen bytes are readable.
+unsafe fn upper(bytes: __m512i) -> [__m512i; 2] {
+    // SAFETY: AVX-512 is there.
     unsafe {
-        let v = _mm512_broadcast_i32x4(_mm_loadu_si128(p.cast()));
-        nibbles(v, const { [from_bit(0), from_bit(4), from_bit(-4), from_bit(0)] })
+        let upper = _mm512_set1_epi8(0xf0_u8 as i8);
+        [_mm512_andnot_si512(upper, _mm512_srli_epi16::<4>(bytes)), _mm512_and_si512(upper, bytes)]
+    }
+}
+
+/// Groups of sixteen bytes: the low nibbles are the first sixteen weights.
+#[inline(always)]
+unsafe fn low_then_high(plane: *const u8, rows: &[usize; TILE], g: usize) -> [__m512i; TILE] {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let mut all = [_mm512_setzero_si512(); TILE];
+        for (i, bytes) in quarters(rows, plane.add(16 * g)).into_iter().enumerate() {
+            [all[i], all[8 + i]] = lower(bytes);
+            [all[4 + i], all[12 + i]] = upper(bytes);
+        }
+        all
     }
 }
 
 impl Nibbles for Q40 {
     #[inline(always)]
-    unsafe fn bytes(&self, g: usize) -> __m512i {
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [__m512i; TILE] {
         // SAFETY: passed on from the caller.
-        unsafe { low_then_high(self.0[0].add(16 * g)) }
+        unsafe { low_then_high(self.0[0], rows, g) }
     }
 }
 
 impl Nibbles for Q41 {
     #[inline(always)]
-    unsafe fn bytes(&self, g: usize) -> __m512i {
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [__m512i; TILE] {
         // SAFETY: passed on from the caller.
-        unsafe { low_then_high(self.0[0].add(16 * g)) }
+        unsafe { low_then_high(self.0[0], rows, g) }
     }
 }
 
+/// Two groups share 32 bytes: the low nibbles are the first one.
 impl Nibbles for Q4K {
     #[inline(always)]
-    unsafe fn bytes(&self, g: usize) -> __m512i {
-        const LOW: [i64; 4] = [from_bit(0), from_bit(0), from_bit(-4), from_bit(-4)];
-        const HIGH: [i64; 4] = [from_bit(4), from_bit(4), from_bit(0), from_bit(0)];
-        // SAFETY: passed on from the caller.
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [__m512i; TILE] {
+        // SAFETY: passed on from the caller; a row is whole super-blocks of eight groups.
         unsafe {
-            let q = self.0[0].add(128 * (g / 8) + g % 8 / 2 * 32);
-            let v = _mm512_broadcast_i64x4(_mm256_loadu_si256(q.cast()));
-            nibbles(v, if g.is_multiple_of(2) { LOW } else { HIGH })
+            let mut all = [_mm512_setzero_si512(); TILE];
+            for half in 0..2 {
+                let at = self.0[0].add(128 * (g / 8) + g % 8 / 2 * 32 + 16 * half);
+                for (i, bytes) in quarters(rows, at).into_iter().enumerate() {
+                    let both = if g.is_multiple_of(2) { lower(bytes) } else { upper(bytes) };
+                    [all[4 * half + i], all[8 + 4 * half + i]] = both;
+                }
+            }
+            all
         }
     }
 }

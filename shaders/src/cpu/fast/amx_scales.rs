@@ -8,6 +8,8 @@ use super::vnni::scales_of_q4_k;
 
 /// Groups whose scales are unpacked at a time.
 pub(super) const SCALES: usize = TILE;
+/// Groups that are fetched word by word: of more, whole rows take less time.
+const GATHERED: usize = 4;
 
 /// The methods may be called only where AVX-512 is there.
 pub(super) trait Scales: Registers {
@@ -41,6 +43,13 @@ unsafe fn halves_at(plane: *const u8, least: f32, first: [usize; TILE], n: usize
     }
 }
 
+/// Both halves of each word, as floats.
+#[inline(always)]
+unsafe fn floats_of(pairs: __m512i) -> [__m512; 2] {
+    // SAFETY: AVX-512 is there.
+    unsafe { [halves(pairs), halves(_mm512_srli_epi32::<16>(pairs))] }
+}
+
 /// d (q − 8) = d q − 8 d, for those that take nibbles as they are.
 impl Scales for Q40 {
     #[inline(always)]
@@ -56,13 +65,21 @@ impl Scales for Q41 {
         let there = ((1u32 << n) - 1) as __mmask16;
         // SAFETY: passed on from the caller; only pairs that are there are read.
         unsafe {
+            if n <= GATHERED {
+                let pairs = self.0[1].add(4 * first[0]);
+                let rows = first.map(|g| (g - first[0]) as i32);
+                let rows = _mm512_loadu_si512(rows.as_ptr().cast());
+                for (g, to) in to.iter_mut().enumerate().take(n) {
+                    *to = floats_of(_mm512_i32gather_epi32::<4>(rows, pairs.add(4 * g).cast()));
+                }
+                return;
+            }
             let mut rows = [_mm512_setzero_ps(); TILE];
             for (row, g) in rows.iter_mut().zip(first) {
                 *row = _mm512_maskz_loadu_ps(there, self.0[1].add(4 * g).cast());
             }
             for (to, both) in to.iter_mut().zip(turned(rows)) {
-                let both = _mm512_castps_si512(both);
-                *to = [halves(both), halves(_mm512_srli_epi32::<16>(both))];
+                *to = floats_of(_mm512_castps_si512(both));
             }
         }
     }

@@ -12,7 +12,7 @@ const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
 const TOKENS: usize = 8;
 /// Tokens and rows whose products a form may make at a time.
 const MOST_TOKENS: usize = 32;
-const MOST_ROWS: usize = 16;
+const MOST_ROWS: usize = 32;
 /// Lanes of a sum.
 const LANES: usize = 8;
 
@@ -68,7 +68,8 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job<'_>, s: &[Slot], t
     unsafe {
         // Of a product of few rows, an adapter's, each thread shall have some.
         let least = (*ROWS.start()).min(n.div_ceil(4 * team.count));
-        let rows = (n / (8 * team.count)).clamp(least, *ROWS.end()).next_multiple_of(D::ROWS);
+        let rows = (n / (8 * team.count)).clamp(least, *ROWS.end());
+        let rows = (rows / D::ROWS).max(1) * D::ROWS;
         let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * rows } else { 0 }];
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
         for chunk in team.chunks(n.div_ceil(rows)) {

@@ -16,6 +16,8 @@ mod amx_quants;
 mod amx_scales;
 #[cfg(target_arch = "x86_64")]
 mod amx_tiles;
+#[cfg(target_arch = "x86_64")]
+mod amx_tokens;
 mod attention;
 mod attention_backward;
 mod branches;
