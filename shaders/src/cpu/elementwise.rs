@@ -3,7 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::{Slot, Team};
+use super::{Level, Slot, Team};
 use crate::math::exp;
 use crate::params;
 
@@ -32,7 +32,7 @@ fn gelu(x: f32) -> (f32, f32) {
 
 /// `gates[i]` becomes act(gates[i]) · ups[i]. A loop for each kind, for one that chooses in its midst is not vectorised.
 #[inline(always)]
-pub(super) fn gate(kind: u32, gates: &mut [f32], ups: &[f32]) {
+fn gate(kind: u32, gates: &mut [f32], ups: &[f32]) {
     let n = gates.len();
     let ups = &ups[..n];
     if kind == 0 {
@@ -46,8 +46,59 @@ pub(super) fn gate(kind: u32, gates: &mut [f32], ups: &[f32]) {
     }
 }
 
+/// Gradients of gates and ups from those of what [`gate`] makes.
 #[inline(always)]
-pub(super) unsafe fn gated(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>) {
+fn gate_backward(kind: u32, [gates, ups, dout]: [&[f32]; 3], [dgates, dups]: [&mut [f32]; 2]) {
+    let n = gates.len();
+    let (ups, dout, dgates, dups) = (&ups[..n], &dout[..n], &mut dgates[..n], &mut dups[..n]);
+    if kind == 0 {
+        for i in 0..n {
+            let (act, slope) = silu(gates[i]);
+            (dgates[i], dups[i]) = (dout[i] * ups[i] * slope, dout[i] * act);
+        }
+    } else {
+        for i in 0..n {
+            let (act, slope) = gelu(gates[i]);
+            (dgates[i], dups[i]) = (dout[i] * ups[i] * slope, dout[i] * act);
+        }
+    }
+}
+
+/// A function that runs another with the widest registers of a level. Not inlined: it would be compiled wherever it is called.
+macro_rules! with_level {
+    ($name:ident = $run:ident($($arg:ident: $ty:ty),*)) => {
+        #[inline(never)]
+        pub(super) fn $name(level: Level, $($arg: $ty),*) {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512($($arg: $ty),*) {
+                    $run($($arg),*);
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) {
+                    $run($($arg),*);
+                }
+                if level >= Level::Avx512 {
+                    // SAFETY: the level's instructions are there.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if level >= Level::Avx2 {
+                    // SAFETY: as above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            let _ = level;
+            $run($($arg),*);
+        }
+    };
+}
+
+with_level!(gate_of = gate(kind: u32, gates: &mut [f32], ups: &[f32]));
+with_level!(gate_backward_of = gate_backward(kind: u32, from: [&[f32]; 3], to: [&mut [f32]; 2]));
+
+#[inline(always)]
+pub(super) unsafe fn gated(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>, level: Level) {
     let n = p.n as usize;
     // SAFETY: the contract of `cpu::run`; shares are disjoint.
     unsafe {
@@ -61,35 +112,22 @@ pub(super) unsafe fn gated(p: &params::GatedActivation, s: &[Slot], team: &Team<
             let row = &x[2 * t * n..][..2 * n];
             let out = s[1].f32_mut(at..at + len);
             out.copy_from_slice(&row[i..i + len]);
-            gate(p.kind, out, &row[n + i..][..len]);
+            gate_of(level, p.kind, out, &row[n + i..][..len]);
             at += len;
         }
     }
 }
 
 #[inline(always)]
-pub(super) unsafe fn gated_backward(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>) {
+pub(super) unsafe fn gated_backward(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>, level: Level) {
     let n = p.n as usize;
     // SAFETY: as above; a row is written by one thread.
     unsafe {
         let (x, dout) = (s[0].f32(), s[1].f32());
         for t in team.share(p.rows as usize) {
             let (gates, ups) = x[2 * t * n..][..2 * n].split_at(n);
-            let dout = &dout[t * n..][..n];
             let (dgates, dups) = s[2].f32_mut(2 * t * n..2 * (t + 1) * n).split_at_mut(n);
-            let mut back = |i: usize, (act, slope): (f32, f32)| {
-                dgates[i] = dout[i] * ups[i] * slope;
-                dups[i] = dout[i] * act;
-            };
-            if p.kind == 0 {
-                for (i, gate) in gates.iter().enumerate() {
-                    back(i, silu(*gate));
-                }
-            } else {
-                for (i, gate) in gates.iter().enumerate() {
-                    back(i, gelu(*gate));
-                }
-            }
+            gate_backward_of(level, p.kind, [gates, ups, &dout[t * n..][..n]], [dgates, dups]);
         }
     }
 }

@@ -8,7 +8,8 @@ use crate::{KvType, params};
 /// Sines and cosines of one position, times the attention factor.
 struct Turn<'a> {
     inv_freq: &'a [f32],
-    pairs: Vec<(f32, f32)>,
+    sin: Vec<f32>,
+    cos: Vec<f32>,
     scale: f32,
     neox: bool,
     position: Option<u32>,
@@ -18,8 +19,8 @@ impl<'a> Turn<'a> {
     #[inline(always)]
     fn new(p: &params::QkvHeads, inv_freq: &'a [f32]) -> Self {
         let half = p.rope_dim as usize / 2;
-        let pairs = vec![(0.0, 1.0); half];
-        Self { inv_freq: &inv_freq[..half], pairs, scale: p.factor, neox: p.neox != 0, position: None }
+        let (sin, cos) = (vec![0.0; half], vec![1.0; half]);
+        Self { inv_freq: &inv_freq[..half], sin, cos, scale: p.factor, neox: p.neox != 0, position: None }
     }
 
     #[inline(always)]
@@ -28,22 +29,27 @@ impl<'a> Turn<'a> {
             return;
         }
         self.position = Some(position);
-        for (pair, freq) in self.pairs.iter_mut().zip(self.inv_freq) {
-            let (sin, cos) = (position as f32 * freq).sin_cos();
-            *pair = (sin * self.scale, cos * self.scale);
+        for ((sin, cos), freq) in self.sin.iter_mut().zip(&mut self.cos).zip(self.inv_freq) {
+            (*sin, *cos) = (position as f32 * freq).sin_cos();
+            (*sin, *cos) = (*sin * self.scale, *cos * self.scale);
         }
     }
 
     /// Turns a head; back with `sign` −1, which is the transpose.
     #[inline(always)]
     fn apply(&self, head: &mut [f32], sign: f32) {
-        let half = self.pairs.len();
-        for (i, (sin, cos)) in self.pairs.iter().enumerate() {
-            let sin = sin * sign;
-            let (a, b) = if self.neox { (i, i + half) } else { (2 * i, 2 * i + 1) };
-            let (x, y) = (head[a], head[b]);
-            head[a] = x * cos - y * sin;
-            head[b] = x * sin + y * cos;
+        let (half, turns) = (self.sin.len(), self.sin.iter().zip(&self.cos));
+        let turn = |x: &mut f32, y: &mut f32, sin: f32, cos: f32| (*x, *y) = (*x * cos - *y * sin, *x * sin + *y * cos);
+        if self.neox {
+            let (first, second) = head[..2 * half].split_at_mut(half);
+            for ((x, y), (sin, cos)) in first.iter_mut().zip(second).zip(turns) {
+                turn(x, y, sin * sign, *cos);
+            }
+        } else {
+            for (pair, (sin, cos)) in head.as_chunks_mut().0.iter_mut().zip(turns) {
+                let [x, y] = pair;
+                turn(x, y, sin * sign, *cos);
+            }
         }
     }
 }

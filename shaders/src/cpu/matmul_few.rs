@@ -116,6 +116,6 @@ pub(super) unsafe fn job<'a>(
         (product.x_stride, product.x_offset) = (p.k, 0);
         x = Slot::of(bytemuck::cast_slice_mut(rows));
     }
-    let added = along.adapter.then_some(Added { p, ax: b.ax, adapter: b.adapter, level });
-    (Job { p: product, gate: along.gate.then_some(p.kind), added }, [x, b.w, b.y])
+    let added = along.adapter.then_some(Added { p, ax: b.ax, adapter: b.adapter });
+    (Job { p: product, gate: along.gate.then_some(p.kind), added, level }, [x, b.w, b.y])
 }

@@ -89,10 +89,12 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
                 let (few, mut rows) = (params::MatmulFew::from_raw(raw), Vec::new());
                 let (job, bound) = match kernel {
                     Kernel::MatmulFew(_, along) => matmul_few::job(along, &few, slots, &mut rows, level),
-                    Kernel::MatmulGated(_) => (fast::Job::gated(&params::MatmulGated::from_raw(raw)), first(slots)),
-                    _ => (fast::Job::plain(params::MatmulQ::from_raw(raw)), first(slots)),
+                    Kernel::MatmulGated(_) => {
+                        (fast::Job::gated(&params::MatmulGated::from_raw(raw), level), first(slots))
+                    }
+                    _ => (fast::Job::plain(params::MatmulQ::from_raw(raw), level), first(slots)),
                 };
-                fast::matmul_q(q, &job, &bound, team, level)
+                fast::matmul_q(q, &job, &bound, team)
             }
             Kernel::MatmulQ(q) => matmul_q::forward(q, &params::MatmulQ::from_raw(raw), slots, team),
             Kernel::MatmulGated(q) => matmul_q::gated(q, &params::MatmulGated::from_raw(raw), slots, team),
@@ -157,9 +159,9 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
                     attention_backward::dkv(&p, slots, team)
                 }
             }
-            Kernel::GatedActivation => elementwise::gated(&params::GatedActivation::from_raw(raw), slots, team),
+            Kernel::GatedActivation => elementwise::gated(&params::GatedActivation::from_raw(raw), slots, team, level),
             Kernel::GatedActivationBackward => {
-                elementwise::gated_backward(&params::GatedActivation::from_raw(raw), slots, team)
+                elementwise::gated_backward(&params::GatedActivation::from_raw(raw), slots, team, level)
             }
             Kernel::LogitsReduce => logits::reduce(&params::Logits::from_raw(raw), slots, team),
             Kernel::LogitsBackward => logits::backward(&params::Logits::from_raw(raw), slots, team),

@@ -8,12 +8,13 @@
 
 use std::arch::x86_64::*;
 
+use super::super::elementwise::gate_of;
 use super::super::{Slot, Team};
 use super::amx_quants::Quants;
 use super::amx_scales::SCALES;
 use super::amx_tiles::{Configured, DEPTH, Product, TILE, Tiles, terms, turned};
 use super::few_avx512::Floats;
-use super::matmul_q::{Job, gate_rows};
+use super::matmul_q::Job;
 use super::pack;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, with_registers};
 use crate::{QuantType, params};
@@ -165,7 +166,7 @@ unsafe fn rows_of<const W: usize, R: Quants<W>>(job: &Job<'_>, s: &[Slot], team:
                     }
                     if let Some(kind) = job.gate {
                         let (gates, ups) = gates.split_at_mut(cut.tokens * PAIR);
-                        gate_rows::<true>(kind, &mut gates[..tokens * PAIR], &ups[..tokens * PAIR]);
+                        gate_of(job.level, kind, &mut gates[..tokens * PAIR], &ups[..tokens * PAIR]);
                         for (t, y) in gates.chunks_exact(PAIR).enumerate().take(tokens) {
                             let at = p.y_offset as usize + (t0 + t) * p.y_stride as usize + n0;
                             s[2].f32_mut(at..at + cols).copy_from_slice(&y[..cols]);

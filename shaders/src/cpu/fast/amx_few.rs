@@ -83,7 +83,7 @@ unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'
             scales: scales.as_mut_ptr(),
             _configured: Configured::new(),
         };
-        dot::rows::<true, _>(job, s, team, &few);
+        dot::rows(job, s, team, &few);
         team.sync();
     }
 }

@@ -51,7 +51,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
         let mut last = vec![0u8; TILE * p.k as usize];
         let (memory, last) = (&raw mut memory, last.as_mut_ptr());
         let few = Few { quants, scales, x, memory, last, _configured: Configured::new() };
-        dot::rows::<true, _>(job, s, team, &few);
+        dot::rows(job, s, team, &few);
         team.sync();
     }
     true

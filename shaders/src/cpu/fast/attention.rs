@@ -47,7 +47,7 @@ pub(crate) unsafe fn forward<const FMA: bool>(
             for (i, row) in scores.chunks_exact_mut(keys.stride).enumerate() {
                 let (h, t) = (h0 + i / block.len, i % block.len);
                 let at = (block.row + t) * heads + h;
-                s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax(row, keys.visible(&map, block.pos + t));
+                s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax(level, row, keys.visible(&map, block.pos + t));
             }
             let out = s[4].f32_ptr().add((block.row * heads + h0) * dim);
             let v = keys.loaded(&v, g, p, &mut loaded);
@@ -58,14 +58,41 @@ pub(crate) unsafe fn forward<const FMA: bool>(
 
 /// Turns a row of scores into probabilities, zero outside of `seen`. Returns its log-sum-exp.
 #[inline(always)]
-fn softmax(row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
+fn softmax(level: Level, row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
     row[..seen.start].fill(0.0);
     row[seen.end..].fill(0.0);
-    let row = &mut row[seen];
-    let max = max_of(row);
-    row.iter_mut().for_each(|x| *x = exp(*x - max));
-    let sum = sum_of(row, |x| x);
-    row.iter_mut().for_each(|x| *x /= sum);
+    softmax_of(level, &mut row[seen], &mut [])
+}
+
+/// Turns scores in two pieces into probabilities. Returns their log-sum-exp.
+#[inline(always)]
+pub(super) fn softmax_of(level: Level, a: &mut [f32], b: &mut [f32]) -> f32 {
+    #[cfg(target_arch = "x86_64")]
+    if level >= Level::Avx512 {
+        // SAFETY: the instructions are there.
+        return unsafe { softmax_wide(a, b) };
+    }
+    let _ = level;
+    softmax_plain(a, b)
+}
+
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+fn softmax_wide(a: &mut [f32], b: &mut [f32]) -> f32 {
+    softmax_plain(a, b)
+}
+
+#[inline(always)]
+fn softmax_plain(a: &mut [f32], b: &mut [f32]) -> f32 {
+    let max = max_of(a).max(max_of(b));
+    let mut sum = 0.0;
+    for part in [&mut *a, &mut *b] {
+        part.iter_mut().for_each(|x| *x = exp(*x - max));
+        sum += sum_of(part, |x| x);
+    }
+    for part in [a, b] {
+        part.iter_mut().for_each(|x| *x /= sum);
+    }
     max + sum.ln()
 }
 

@@ -6,12 +6,12 @@ use super::super::cache_rows::CacheRows;
 use super::super::{Level, Slot, Team};
 #[cfg(target_arch = "x86_64")]
 use super::attention::Halves;
-use super::attention::{Keys, Rows};
+use super::attention::{Keys, Rows, softmax_of};
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
 use super::runs::Run;
 use super::tile::{COLS, Strided, panel_of};
-use crate::math::{dot, exp, max_of, sum_of};
+use crate::math::dot;
 use crate::{KvType, params};
 
 /// Keys in common that pay for being packed.
@@ -99,7 +99,7 @@ pub(super) unsafe fn forward<const FMA: bool>(
                     let own = &mut own[i * most..][..n];
                     k.scores(level, &q[at * dim..][..dim], p.scale, own);
                     let shared = if b.shared > 0 { &mut scores[i * keys.stride..][..b.shared] } else { &mut [][..] };
-                    s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax(shared, own);
+                    s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax_of(level, shared, own);
                 }
             }
             if b.shared > 0 {
@@ -195,19 +195,4 @@ impl<'a> Own<'a> {
             }
         }
     }
-}
-
-/// Turns scores in two pieces into probabilities. Returns their log-sum-exp.
-#[inline(always)]
-fn softmax(a: &mut [f32], b: &mut [f32]) -> f32 {
-    let max = max_of(a).max(max_of(b));
-    let mut sum = 0.0;
-    for part in [&mut *a, &mut *b] {
-        part.iter_mut().for_each(|x| *x = exp(*x - max));
-        sum += sum_of(part, |x| x);
-    }
-    for part in [a, b] {
-        part.iter_mut().for_each(|x| *x /= sum);
-    }
-    max + sum.ln()
 }

@@ -1,8 +1,9 @@
 //! `matmul_q` and `matmul_gated` for few tokens: each row of W is read once, and multiplied with
 //! all of them as its weights are expanded.
 
+use super::super::elementwise::gate_of;
 use super::super::{Slot, Team};
-use super::matmul_q::{Job, gate_rows};
+use super::matmul_q::Job;
 use super::unpack::{Row, Unpack};
 use crate::math::madd;
 
@@ -24,7 +25,7 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
         let w = U::new(s[1].u32(), &p.planes);
         let x = &s[0].f32()[p.x_offset as usize..];
         let one = Row::new(&x[..p.k as usize], if job.tokens() == 1 { U::INTEGERS } else { None });
-        rows::<FMA, _>(job, s, team, &Expanded::<U, FMA> { w, one, x, stride: p.x_stride as usize });
+        rows(job, s, team, &Expanded::<U, FMA> { w, one, x, stride: p.x_stride as usize });
     }
 }
 
@@ -60,7 +61,7 @@ impl<U: Unpack, const FMA: bool> Dots for Expanded<'_, U, FMA> {
 
 /// The product by `dots`.
 #[inline(always)]
-pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, dots: &D) {
+pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, dots: &D) {
     let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     let mut sums = [0.0f32; MOST_ROWS * MOST_TOKENS];
@@ -104,16 +105,16 @@ pub(super) unsafe fn rows<const FMA: bool, D: Dots>(job: &Job<'_>, s: &[Slot], t
                 team.wait_for_before();
                 for t in 0..tokens {
                     let y = y0 + t * stride;
-                    added.add(t, p.y_offset as usize + start, s[2].f32_mut(y + start..y + end));
+                    added.add(job.level, t, p.y_offset as usize + start, s[2].f32_mut(y + start..y + end));
                 }
                 for (t, ups) in ups.chunks_exact_mut(rows).enumerate() {
-                    added.add(t, n + start, &mut ups[..end - start]);
+                    added.add(job.level, t, n + start, &mut ups[..end - start]);
                 }
             }
             if let Some(kind) = job.gate {
                 for (t, ups) in ups.chunks_exact(rows).enumerate() {
                     let y = y0 + t * stride;
-                    gate_rows::<FMA>(kind, s[2].f32_mut(y + start..y + end), ups);
+                    gate_of(job.level, kind, s[2].f32_mut(y + start..y + end), ups);
                 }
             }
         }

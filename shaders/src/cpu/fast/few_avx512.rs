@@ -42,7 +42,7 @@ unsafe fn run<R: Floats>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
         let r = R::over(p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
         let x = s[0].f32()[p.x_offset as usize..].as_ptr();
         let few = Few { r, x, stride: p.x_stride as usize, groups: p.k as usize / 32, tokens: job.tokens() };
-        dot::rows::<true, _>(job, s, team, &few);
+        dot::rows(job, s, team, &few);
     }
 }
 

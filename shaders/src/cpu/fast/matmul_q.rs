@@ -4,7 +4,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
-use super::super::elementwise::gate;
+use super::super::elementwise::gate_of;
 use super::super::{Level, Slot, Team};
 #[cfg(target_arch = "x86_64")]
 use super::thin_avx512;
@@ -36,6 +36,8 @@ pub(crate) struct Job<'a> {
     pub(crate) gate: Option<u32>,
     /// What an adapter adds, where there are few tokens.
     pub(crate) added: Option<Added<'a>>,
+    /// Instructions that there are.
+    pub(crate) level: Level,
 }
 
 /// Pairs of an adapter beside a product.
@@ -43,19 +45,18 @@ pub(crate) struct Added<'a> {
     pub(crate) p: &'a params::MatmulFew,
     pub(crate) ax: &'a [f32],
     pub(crate) adapter: &'a [f16],
-    pub(crate) level: Level,
 }
 
 impl Added<'_> {
     /// Adds to token t's values of the stack's columns from `column` on.
     #[inline(always)]
-    pub(super) fn add(&self, t: usize, column: usize, to: &mut [f32]) {
+    pub(super) fn add(&self, level: Level, t: usize, column: usize, to: &mut [f32]) {
         let ax = &self.ax[t * self.p.ax_stride as usize..];
         let mut done = 0;
         while done < to.len() {
             let (b, first) = self.rows(column + done, to.len() - done);
             let (ax, to) = (&ax[first..first + self.p.rank as usize], &mut to[done..]);
-            add_products(self.level, self.p.scale, b, ax, to);
+            add_products(level, self.p.scale, b, ax, to);
             done += b.len() / ax.len();
         }
     }
@@ -101,11 +102,11 @@ fn add_products(level: Level, scale: f32, b: &[f16], a: &[f32], to: &mut [f32]) 
 }
 
 impl Job<'_> {
-    pub(crate) fn plain(p: params::MatmulQ) -> Self {
-        Self { p, gate: None, added: None }
+    pub(crate) fn plain(p: params::MatmulQ, level: Level) -> Self {
+        Self { p, gate: None, added: None, level }
     }
 
-    pub(crate) fn gated(g: &params::MatmulGated) -> Self {
+    pub(crate) fn gated(g: &params::MatmulGated, level: Level) -> Self {
         let p = params::MatmulQ {
             n_tokens: g.n_tokens,
             k: g.k,
@@ -115,7 +116,7 @@ impl Job<'_> {
             y_stride: g.n,
             ..Default::default()
         };
-        Self { p, gate: Some(g.kind), added: None }
+        Self { p, gate: Some(g.kind), added: None, level }
     }
 
     /// Rows of x.
@@ -130,7 +131,7 @@ impl Job<'_> {
 }
 
 #[inline(always)]
-pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, level: Level) {
+pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     if tokens < PANEL_TOKENS {
@@ -138,7 +139,7 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
         return unsafe { dot::forward::<U, FMA>(job, s, team) };
     }
     let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * COLS } else { 0 }];
-    let mut panels = Panels { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], panel: panel_of(level) };
+    let mut panels = Panels { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], panel: panel_of(job.level) };
     // SAFETY: the contract of `cpu::run`; sixteen columns of y are written by one thread.
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
@@ -155,32 +156,11 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
             }
             if let Some(kind) = job.gate {
                 for (t, ups) in ups.chunks_exact(COLS).enumerate() {
-                    gate_rows::<FMA>(kind, s[2].f32_mut(y0 + t * stride..y0 + t * stride + cols), ups);
+                    gate_of(job.level, kind, s[2].f32_mut(y0 + t * stride..y0 + t * stride + cols), ups);
                 }
             }
         }
     }
-}
-
-/// `gates[i]` becomes act(gates[i]) · ups[i]. Not inlined: it would be compiled for every weight type.
-pub(super) fn gate_rows<const FMA: bool>(kind: u32, gates: &mut [f32], ups: &[f32]) {
-    #[cfg(target_arch = "x86_64")]
-    if FMA {
-        // SAFETY: the forms that fuse run where these instructions are.
-        return unsafe { gate_wide(kind, gates, ups) };
-    }
-    gate_plain(kind, gates, ups);
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn gate_wide(kind: u32, gates: &mut [f32], ups: &[f32]) {
-    gate(kind, gates, ups);
-}
-
-#[inline(never)]
-fn gate_plain(kind: u32, gates: &mut [f32], ups: &[f32]) {
-    gate(kind, gates, ups);
 }
 
 /// Scratch of a thread: a packed panel, and the rows that go into it; and what multiplies it.

@@ -91,7 +91,8 @@ macro_rules! with_unpack {
 }
 
 #[inline(always)]
-pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>, level: Level) {
+pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
+    let level = job.level;
     #[cfg(target_arch = "x86_64")]
     // SAFETY: the contract of `cpu::run`; the instructions were looked for.
     unsafe {
@@ -103,7 +104,7 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
             return;
         }
     }
-    with_unpack!(q, level, matmul_q::forward, (job, s, team, level))
+    with_unpack!(q, level, matmul_q::forward, (job, s, team))
 }
 
 #[inline(always)]

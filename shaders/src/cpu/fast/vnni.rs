@@ -71,7 +71,7 @@ unsafe fn run<R: Wide>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     unsafe {
         let r = R::over(job.p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()));
         let x = integers(&s[0].f32()[job.p.x_offset as usize..][..job.p.k as usize], <R as Wide>::ORDER);
-        dot::rows::<true, _>(job, s, team, &One { r, x });
+        dot::rows(job, s, team, &One { r, x });
     }
 }
 
