@@ -3,6 +3,7 @@
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 
+use super::level::with_level;
 use super::{Level, Slot, Team};
 use crate::math::exp;
 use crate::params;
@@ -64,38 +65,8 @@ fn gate_backward(kind: u32, [gates, ups, dout]: [&[f32]; 3], [dgates, dups]: [&m
     }
 }
 
-/// A function that runs another with the widest registers of a level. Not inlined: it would be compiled wherever it is called.
-macro_rules! with_level {
-    ($name:ident = $run:ident($($arg:ident: $ty:ty),*)) => {
-        #[inline(never)]
-        pub(super) fn $name(level: Level, $($arg: $ty),*) {
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-                fn avx512($($arg: $ty),*) {
-                    $run($($arg),*);
-                }
-                #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $ty),*) {
-                    $run($($arg),*);
-                }
-                if level >= Level::Avx512 {
-                    // SAFETY: the level's instructions are there.
-                    return unsafe { avx512($($arg),*) };
-                }
-                if level >= Level::Avx2 {
-                    // SAFETY: as above.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            let _ = level;
-            $run($($arg),*);
-        }
-    };
-}
-
-with_level!(gate_of = gate(kind: u32, gates: &mut [f32], ups: &[f32]));
-with_level!(gate_backward_of = gate_backward(kind: u32, from: [&[f32]; 3], to: [&mut [f32]; 2]));
+with_level!(pub(super) gate_of = gate(kind: u32, gates: &mut [f32], ups: &[f32]));
+with_level!(pub(super) gate_backward_of = gate_backward(kind: u32, from: [&[f32]; 3], to: [&mut [f32]; 2]));
 
 #[inline(always)]
 pub(super) unsafe fn gated(p: &params::GatedActivation, s: &[Slot], team: &Team<'_>, level: Level) {

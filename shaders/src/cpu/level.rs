@@ -13,6 +13,38 @@ pub enum Level {
     Amx,
 }
 
+/// A function that runs another, which is inlined, with the widest registers of a level. It is not inlined itself: it would be
+/// compiled wherever it is called.
+macro_rules! with_level {
+    ($vis:vis $name:ident = $run:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?) => {
+        #[inline(never)]
+        $vis fn $name(level: Level, $($arg: $ty),*) $(-> $out)? {
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
+                fn avx512($($arg: $ty),*) $(-> $out)? {
+                    $run($($arg),*)
+                }
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $ty),*) $(-> $out)? {
+                    $run($($arg),*)
+                }
+                if level >= Level::Avx512 {
+                    // SAFETY: the level's instructions are there.
+                    return unsafe { avx512($($arg),*) };
+                }
+                if level >= Level::Avx2 {
+                    // SAFETY: as above.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            let _ = level;
+            $run($($arg),*)
+        }
+    };
+}
+pub(super) use with_level;
+
 impl Level {
     /// Those that this machine has, the best one last.
     pub fn here() -> impl Iterator<Item = Self> {

@@ -3,6 +3,7 @@
 
 use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
+use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
 use super::runs::{self, Run};
 use super::tile::{COLS, Panel, Strided, Target, panel_of};
@@ -64,26 +65,11 @@ fn softmax(level: Level, row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
     softmax_of(level, &mut row[seen], &mut [])
 }
 
+with_level!(pub(super) softmax_of = softmax_pieces(a: &mut [f32], b: &mut [f32]) -> f32);
+
 /// Turns scores in two pieces into probabilities. Returns their log-sum-exp.
 #[inline(always)]
-pub(super) fn softmax_of(level: Level, a: &mut [f32], b: &mut [f32]) -> f32 {
-    #[cfg(target_arch = "x86_64")]
-    if level >= Level::Avx512 {
-        // SAFETY: the instructions are there.
-        return unsafe { softmax_wide(a, b) };
-    }
-    let _ = level;
-    softmax_plain(a, b)
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
-fn softmax_wide(a: &mut [f32], b: &mut [f32]) -> f32 {
-    softmax_plain(a, b)
-}
-
-#[inline(always)]
-fn softmax_plain(a: &mut [f32], b: &mut [f32]) -> f32 {
+fn softmax_pieces(a: &mut [f32], b: &mut [f32]) -> f32 {
     let max = max_of(a).max(max_of(b));
     let mut sum = 0.0;
     for part in [&mut *a, &mut *b] {

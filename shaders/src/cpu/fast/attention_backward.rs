@@ -1,6 +1,7 @@
 //! `attention_backward_q` and `attention_backward_kv` by tiles.
 
 use super::super::attention::Map;
+use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
 use super::attention::{BLOCK, Keys, put_row};
 use super::runs::{self, Run};
@@ -47,7 +48,7 @@ impl<'a> Inputs<'a> {
     /// P and dS = scale · P ∘ (dP − delta) of a block's tokens and the heads of group `g` against `keys`,
     /// `[heads, len, stride]`.
     #[inline(always)]
-    unsafe fn gradients<const FMA: bool>(&self, block: &Run, keys: &Keys, g: usize, w: &mut Scratch) {
+    unsafe fn gradients<const FMA: bool>(&self, level: Level, block: &Run, keys: &Keys, g: usize, w: &mut Scratch) {
         let heads = self.p.n_heads as usize;
         let per = heads / self.p.n_kv_heads as usize;
         let h0 = g * per;
@@ -66,15 +67,23 @@ impl<'a> Inputs<'a> {
             let seen = keys.visible(&self.map, block.pos + t);
             let end = seen.end.min(keys.stride);
             let start = seen.start.min(end);
-            for (p, d) in probs[start..end].iter_mut().zip(&mut d_scores[start..end]) {
-                *p = exp(*p - lse);
-                *d = self.p.scale * *p * (*d - delta);
-            }
+            gradient_of(level, self.p.scale, (lse, delta), &mut probs[start..end], &mut d_scores[start..end]);
             for hidden in [0..start, end..keys.stride] {
                 probs[hidden.clone()].fill(0.0);
                 d_scores[hidden].fill(0.0);
             }
         }
+    }
+}
+
+with_level!(gradient_of = gradient(scale: f32, stats: (f32, f32), probs: &mut [f32], d_scores: &mut [f32]));
+
+/// Of scores and dP of a row, P and dS; `stats` are its log-sum-exp and delta.
+#[inline(always)]
+fn gradient(scale: f32, (lse, delta): (f32, f32), probs: &mut [f32], d_scores: &mut [f32]) {
+    for (p, d) in probs.iter_mut().zip(d_scores) {
+        *p = exp(*p - lse);
+        *d = scale * *p * (*d - delta);
     }
 }
 
@@ -90,7 +99,7 @@ pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team
         for chunk in team.chunks(blocks.len() * groups) {
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
             let keys = Keys::of(&x.map, block, panel_of(level));
-            x.gradients::<FMA>(block, &keys, g, &mut w);
+            x.gradients::<FMA>(level, block, &keys, g, &mut w);
             let out = s[6].f32_ptr().add((block.row * heads + g * per) * dim);
             let k = keys.rows(x.k, g, p);
             keys.weighted(block.len, per, &w.d_scores, &k, p, &mut w.packed, out);
@@ -116,7 +125,7 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
             }
             for queries in &blocks {
                 let Some(keys) = shared_keys(&x.map, block, queries, panel_of(level)) else { continue };
-                x.gradients::<FMA>(queries, &keys, g, &mut w);
+                x.gradients::<FMA>(level, queries, &keys, g, &mut w);
                 let (dout, q) = (x.head(x.dout, queries.row, h0(g)), x.head(x.q, queries.row, h0(g)));
                 add_transposed(&keys, queries.len, &w.probs, dout, p, &mut w.packed, out(7));
                 add_transposed(&keys, queries.len, &w.d_scores, q, p, &mut w.packed, out(6));
