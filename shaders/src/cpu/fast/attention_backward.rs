@@ -9,6 +9,10 @@ use super::tile::{COLS, Panel, Strided, Target, panel_of};
 use crate::math::exp;
 use crate::params;
 
+/// Keys of a block: whole panels, and whole tiles of rows.
+const KEYS: usize = 2 * BLOCK;
+const _: () = assert!(KEYS.is_multiple_of(COLS));
+
 /// Scratch of one thread.
 #[derive(Default)]
 struct Scratch {
@@ -115,7 +119,8 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
     // SAFETY: the contract of `cpu::run`; a block's rows of one group are written by one thread.
     unsafe {
         let x = Inputs::new(p, s);
-        let blocks = runs::blocks(&x.map, p.n_tokens as usize, BLOCK);
+        let blocks = runs::blocks(&x.map, p.n_tokens as usize, KEYS);
+        let all_queries = runs::blocks(&x.map, p.n_tokens as usize, BLOCK);
         for chunk in team.chunks(blocks.len() * groups) {
             let (block, g) = (&blocks[chunk / groups], chunk % groups);
             let out = |slot: usize| s[slot].f32_ptr().add((block.row * groups + g) * dim);
@@ -123,7 +128,7 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
                 std::slice::from_raw_parts_mut(out(6).add(t * groups * dim), dim).fill(0.0);
                 std::slice::from_raw_parts_mut(out(7).add(t * groups * dim), dim).fill(0.0);
             }
-            for queries in &blocks {
+            for queries in &all_queries {
                 let Some(keys) = shared_keys(&x.map, block, queries, panel_of(level)) else { continue };
                 x.gradients::<FMA>(level, queries, &keys, g, &mut w);
                 let (dout, q) = (x.head(x.dout, queries.row, h0(g)), x.head(x.q, queries.row, h0(g)));
