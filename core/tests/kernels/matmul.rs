@@ -294,6 +294,7 @@ fn matmul_f32() {
         (1, 16, 300),
         (40, 37, 150),
         (131, 13, 50),
+        (301, 13, 50),
         (131, 759, 17),
     ] {
         for (a_transposed, b_transposed, accumulate) in [(false, false, 0), (true, false, 1), (false, true, 1)] {

@@ -41,13 +41,19 @@ pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, lev
     }
 }
 
+/// Words between columns of A from which on rows of it are packed: their columns lie in as many lines of a cache, of which
+/// those at multiples of a page displace each other.
+const APART: usize = 256;
+
 /// A thread packs all of B, and goes through C row by row, as it lies in memory.
 #[inline(always)]
 unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
     let panel = panel_of(level);
     let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
-    let rows = 2 * rows_of(level);
+    let beside = p.a_row == 1 && p.a_col as usize >= APART;
+    let rows = if beside { 4 } else { 2 } * rows_of(level);
     let words = depth * COLS;
+    let mut rows_of_a = Vec::<f32>::with_capacity(if beside { rows * depth } else { 0 });
     // Written before it is read; to fill it with zeros first would take a tenth of the time.
     let mut room = Vec::<f32>::with_capacity(n.div_ceil(COLS) * words);
     let (packed, mut there) = (room.as_mut_ptr(), false);
@@ -63,7 +69,15 @@ unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Lev
                     columns(from, p, depth, COLS.min(n - i * COLS), packed.add(i * words), level);
                 }
             }
-            let a = Strided { ptr: a.add(m0 * p.a_row as usize), row: p.a_row as usize, col: p.a_col as usize };
+            let here = rows.min(m - m0);
+            let mut a = Strided { ptr: a.add(m0 * p.a_row as usize), row: p.a_row as usize, col: p.a_col as usize };
+            if beside {
+                let packed = rows_of_a.as_mut_ptr();
+                for k in 0..depth {
+                    packed.add(k * rows).copy_from_nonoverlapping(a.ptr.add(k * a.col), here);
+                }
+                a = Strided { ptr: packed, row: 1, col: rows };
+            }
             for i in 0..n.div_ceil(COLS) {
                 let c = Target {
                     ptr: c.add(m0 * p.c_row as usize + i * COLS),
@@ -72,7 +86,7 @@ unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Lev
                     accumulate: p.accumulate != 0,
                     alpha: p.alpha,
                 };
-                panel(rows.min(m - m0), depth, a, packed.add(i * words), c);
+                panel(here, depth, a, packed.add(i * words), c);
             }
         }
     }
