@@ -93,6 +93,32 @@ fn matmul_q_of_wide_rows() {
     }
 }
 
+/// Tokens beside others that are all zeros, next to nothing, or have one value far above their others.
+#[test]
+fn matmul_q_of_uneven_tokens() {
+    for &q in QuantType::ALL {
+        let mut random = Random::new(10);
+        let (t, n, k) = (9, 40, 512usize.next_multiple_of(q.layout().weights));
+        let (w, planes) = weights(&mut random, q, n, k, false);
+        let mut x = random.floats(t * k);
+        x[..k].fill(0.0);
+        x[3 * k..4 * k].iter_mut().for_each(|x| *x *= 1e-34);
+        x[5 * k..6 * k].iter_mut().for_each(|x| *x *= 1e-3);
+        x[5 * k + 77] = 10.0;
+        x[8 * k + 64..8 * k + 96].fill(0.0);
+        let p = params::MatmulQ {
+            n_tokens: t as u32,
+            k: k as u32,
+            n: n as u32,
+            planes,
+            x_stride: k as u32,
+            y_stride: n as u32,
+            ..Default::default()
+        };
+        check(Kernel::MatmulQ(q), &p, &[words(&x), w, random.values(t * n)], 1e-5);
+    }
+}
+
 /// Each row of y is scaled by what it holds: the gate decides its size.
 #[test]
 fn matmul_gated() {
@@ -296,6 +322,7 @@ fn matmul_f32() {
         (131, 13, 50),
         (301, 13, 50),
         (131, 759, 17),
+        (301, 330, 17),
     ] {
         for (a_transposed, b_transposed, accumulate) in [(false, false, 0), (true, false, 1), (false, true, 1)] {
             let strides = |rows: usize, cols: usize, transposed: bool| {

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 use super::super::{Slot, Team};
 use super::amx_scales::{SCALES, Scales};
 use super::amx_tiles::{Configured, DEPTH, TILE, WORDS};
-use super::amx_tokens::{BLOCK, Integers, TOKENS, Tokens};
+use super::amx_tokens::{BLOCK, TOKENS, Tokens};
 use super::dot;
 use super::matmul_q::Job;
 use super::unpack_avx2::{Q4K, Q40, Q41};
@@ -22,8 +22,9 @@ const HALVES: usize = 2;
 const STEPS: usize = 8;
 /// Groups that are kept where there is one block.
 const KEPT: usize = 2;
-/// Products that are on their way or wait to be scaled.
+/// Steps whose products are on their way or wait to be scaled: they take two tiles each.
 const PRODUCTS: usize = 2;
+const _: () = assert!(STEPS.is_power_of_two() && KEPT.is_power_of_two() && KEPT <= STEPS && 2 * PRODUCTS == 4);
 
 /// Types whose weights are a nibble times the scale of their group, plus a minimum. The methods may be called only where
 /// AVX-512 is there.
@@ -62,16 +63,16 @@ unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'
         let planes = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
         let bytes = |i: usize| layout.fields.get(i).map_or(0, |f| f.bytes * TILE * DEPTH / layout.weights);
         let at = team.scratch(blocks * groups * Tokens::WORDS);
-        let x = Tokens { at, groups, integers: Integers::of(s[0].f32(), p) };
+        let x = Tokens { at, groups };
         for chunk in team.chunks(blocks * groups) {
             let (block, g) = (chunk / groups, chunk % groups);
             let first = p.x_offset as usize + block * BLOCK * p.x_stride as usize + g * DEPTH;
             x.write(block, g, s[0].f32()[first..].as_ptr(), p.x_stride as usize, BLOCK.min(tokens - block * BLOCK));
         }
         team.sync();
-        // Nothing of either is read before it is written.
+        // Nothing of it is read before it is written.
         let mut memory = MaybeUninit::<Memory>::uninit();
-        let mut scales = Vec::with_capacity(HALVES * groups.div_ceil(SCALES));
+        let mut scales = vec![[[_mm512_setzero_ps(); 2]; SCALES]; HALVES * groups.div_ceil(SCALES)];
         let few = Few {
             r: R::over(planes),
             planes: std::array::from_fn(|i| (planes[i], bytes(i))),
@@ -106,7 +107,7 @@ struct Few<R> {
     planes: [Plane; 4],
     groups: usize,
     blocks: usize,
-    /// The groups whose weights are kept, less one: a power of two.
+    /// As many groups as are kept, a power of two, less one: a mask.
     kept: usize,
     x: Tokens,
     memory: *mut Memory,
@@ -135,10 +136,10 @@ impl<R: Nibbles> dot::Dots for Few<R> {
             });
             // A tile is not to be loaded right behind its stores.
             self.unpack(&all, 0, 0);
-            for (half, rows) in all.iter().enumerate() {
+            for (half, first) in all.iter().enumerate() {
                 for g in (0..self.groups).step_by(SCALES) {
                     let to = self.scales.add(half * self.groups.div_ceil(SCALES) + g / SCALES);
-                    self.r.scales(rows.map(|row| row + g), SCALES.min(self.groups - g), &mut *to);
+                    self.r.scales(first.map(|row| row + g), SCALES.min(self.groups - g), &mut *to);
                 }
             }
             // One block takes all groups at once; more take turns.
@@ -152,10 +153,9 @@ impl<R: Nibbles> dot::Dots for Few<R> {
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let all = (&raw const (*self.memory).sums[block]).cast::<Sums>();
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    let scale = _mm512_set1_ps(self.x.integers.scales[block * BLOCK + t]);
                     for (half, sums) in sums.chunks_mut(TILE).enumerate() {
                         let there = ((1u32 << sums.len()) - 1) as __mmask16;
-                        _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, _mm512_mul_ps((*all)[half][t], scale));
+                        _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, (*all)[half][t]);
                     }
                 }
             }
@@ -170,7 +170,8 @@ unsafe fn row(product: *const i32, r: usize) -> __m512 {
     unsafe { _mm512_cvtepi32_ps(_mm512_load_si512(product.add(r * TILE).cast())) }
 }
 
-/// Tiles `c` and `d` become the products of the tile at `x` with two at `w`.
+/// Tiles `c` and `d` become the products of the tile at `x` with two at `w`. They keep them until [`store`]: the compiler
+/// itself uses no tiles.
 macro_rules! multiply {
     ($c:literal, $d:literal, $x:expr, $w:expr) => {
         asm!(
@@ -190,7 +191,7 @@ macro_rules! multiply {
     };
 }
 
-macro_rules! write {
+macro_rules! store {
     ($c:literal, $d:literal, $to:expr) => {
         asm!(
             concat!("tilestored [{to} + {row}], tmm", $c),
@@ -270,16 +271,17 @@ impl<R: Nibbles> Few<R> {
         // SAFETY: the products were begun; AMX is there and set up.
         unsafe {
             let to = self.products(i);
-            if i.is_multiple_of(PRODUCTS) { write!("0", "1", to) } else { write!("2", "3", to) }
+            if i.is_multiple_of(PRODUCTS) { store!("0", "1", to) } else { store!("2", "3", to) }
         }
     }
 
-    /// Adds the products of step `i` times the scales of the rows, and what their minimums add.
+    /// Adds the products of step `i` times the scales of rows and tokens, and what their minimums add.
     #[inline(always)]
     unsafe fn scale(&self, acc: &mut Sums, block: usize, g0: usize, i: usize) {
         // SAFETY: the products were written; AVX-512 is there.
         unsafe {
-            let sums = self.x.tile(block, g0 + i).add(WORDS);
+            let scales_of_x = self.x.tile(block, g0 + i).add(WORDS);
+            let sums_of_x = scales_of_x.add(BLOCK);
             let products = self.products(i);
             for (half, acc) in acc.iter_mut().enumerate() {
                 let products = (&raw const (*products)[half]).cast::<i32>();
@@ -287,8 +289,9 @@ impl<R: Nibbles> Few<R> {
                 let [scale, minimum] = *scales.add(g0 + i);
                 for (t, acc) in acc.iter_mut().enumerate() {
                     let product = _mm512_fmadd_ps(row(products, t), _mm512_set1_ps(4096.0), row(products, BLOCK + t));
-                    *acc = _mm512_fmadd_ps(product, scale, *acc);
-                    *acc = _mm512_fmadd_ps(minimum, _mm512_set1_ps(*sums.add(t)), *acc);
+                    let least = _mm512_mul_ps(minimum, _mm512_set1_ps(*sums_of_x.add(t)));
+                    let sum = _mm512_fmadd_ps(product, scale, least);
+                    *acc = _mm512_fmadd_ps(sum, _mm512_set1_ps(*scales_of_x.add(t)), *acc);
                 }
             }
         }

@@ -10,14 +10,11 @@ use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
 use super::amx_tiles::{Configured, TILE, WORDS, turned};
+use super::amx_tokens::{BLOCK, TOKENS};
 use super::dot;
 use super::matmul_q::Job;
 use crate::QuantType;
 
-/// Tokens that this form takes: of more, products of floats are as fast.
-const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
-/// Tokens of a tile.
-const BLOCK: usize = TILE / 2;
 /// Weights of a group.
 const GROUP: usize = 32;
 /// Depth of a tile.

@@ -1,5 +1,5 @@
-//! A few tokens as tiles of bytes for [`super::amx_few`]. They are integers of 24 bits, which is as much as a float holds of a
-//! token's largest value: one scale a token, so that sums of products are scaled once.
+//! A few tokens as tiles of bytes for [`super::amx_few`]: by groups integers of 24 bits, which is as much as a float holds of
+//! a group's largest value.
 //!
 //! An integer of 24 bits is two of twelve, each a row of its own. One of twelve bits is 16 a + b, two bytes: b for the
 //! nibbles of weights, a for sixteen times the nibbles.
@@ -7,9 +7,8 @@
 use std::arch::x86_64::*;
 
 use super::amx_tiles::{TILE, WORDS};
-use crate::params::MatmulQ;
 
-/// Tokens that there may be.
+/// Tokens that a form of integers takes: of more, products of floats are as fast.
 pub(super) const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
 /// Tokens of a tile.
 pub(super) const BLOCK: usize = TILE / 2;
@@ -17,11 +16,10 @@ pub(super) const BLOCK: usize = TILE / 2;
 const MOST: f32 = (2047 * 4096) as f32;
 
 /// Eight tokens at a time as the rows of tiles, the upper halves of their integers first: for each block and group a tile,
-/// then the sums of the tokens' values by their scales.
+/// then the scales of the tokens, then the sums of their integers.
 pub(super) struct Tokens {
     pub(super) at: *mut f32,
     pub(super) groups: usize,
-    pub(super) integers: Integers,
 }
 
 impl Tokens {
@@ -41,60 +39,27 @@ impl Tokens {
         unsafe {
             let to = self.tile(block, g);
             for t in 0..BLOCK {
-                let (mut upper, mut lower, mut sum) = (_mm512_setzero_ps(), _mm512_setzero_ps(), 0.0);
+                let (mut upper, mut lower, mut scale, mut sum) = (_mm512_setzero_ps(), _mm512_setzero_ps(), 0.0, 0.0);
                 if t < tokens {
-                    let (token, at) = (block * BLOCK + t, x.add(t * stride));
-                    let first = self.integers.scaled(token, _mm512_loadu_ps(at));
-                    let second = self.integers.scaled(token, _mm512_loadu_ps(at.add(TILE)));
-                    let (low, high) = (twelve_bits(_mm512_cvtps_epi32(first)), twelve_bits(_mm512_cvtps_epi32(second)));
+                    let group = [_mm512_loadu_ps(x.add(t * stride)), _mm512_loadu_ps(x.add(t * stride + TILE))];
+                    let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(group[0]), _mm512_abs_ps(group[1])));
+                    // Integers forget what is no number.
+                    let none = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(group[0], group[1]) != 0;
+                    scale = if none { f32::NAN } else { max / MOST };
+                    // Of values too small to be told from zero nothing is left.
+                    let inverse = _mm512_set1_ps(if (MOST / max).is_finite() { MOST / max } else { 0.0 });
+                    let first = _mm512_cvtps_epi32(_mm512_mul_ps(group[0], inverse));
+                    let second = _mm512_cvtps_epi32(_mm512_mul_ps(group[1], inverse));
+                    let (low, high) = (twelve_bits(first), twelve_bits(second));
                     (upper, lower) = (bytes_of(low[0], high[0]), bytes_of(low[1], high[1]));
-                    sum = _mm512_reduce_add_ps(_mm512_add_ps(first, second));
+                    sum = _mm512_reduce_add_epi32(_mm512_add_epi32(first, second)) as f32;
                 }
                 _mm512_storeu_ps(to.add(t * TILE), upper);
                 _mm512_storeu_ps(to.add((BLOCK + t) * TILE), lower);
-                *to.add(WORDS + t) = sum;
+                *to.add(WORDS + t) = scale;
+                *to.add(WORDS + BLOCK + t) = sum;
             }
         }
-    }
-}
-
-/// What the integers of each token are multiplied with, and what makes them.
-pub(super) struct Integers {
-    pub(super) scales: [f32; *TOKENS.end()],
-    inverses: [f32; *TOKENS.end()],
-}
-
-impl Integers {
-    /// Of the product's tokens in `x`.
-    #[inline(always)]
-    pub(super) unsafe fn of(x: &[f32], p: &MatmulQ) -> Self {
-        let (k, stride) = (p.k as usize, p.x_stride as usize);
-        let mut all = Self { scales: [0.0; _], inverses: [0.0; _] };
-        for (t, (scale, inverse)) in all.scales.iter_mut().zip(&mut all.inverses).enumerate().take(p.n_tokens as usize)
-        {
-            let row = &x[p.x_offset as usize + t * stride..][..k];
-            // SAFETY: AVX-512 is there; rows are whole registers.
-            let max = unsafe {
-                let mut max = [_mm512_setzero_ps(); 2];
-                for values in row.chunks_exact(2 * TILE) {
-                    for (i, max) in max.iter_mut().enumerate() {
-                        *max = _mm512_max_ps(*max, _mm512_abs_ps(_mm512_loadu_ps(values.as_ptr().add(i * TILE))));
-                    }
-                }
-                _mm512_reduce_max_ps(_mm512_max_ps(max[0], max[1]))
-            };
-            *scale = max / MOST;
-            // Of values too small to be told from zero nothing is left.
-            *inverse = if (MOST / max).is_finite() { MOST / max } else { 0.0 };
-        }
-        all
-    }
-
-    /// Values of token `t` by its scale.
-    #[inline(always)]
-    unsafe fn scaled(&self, t: usize, values: __m512) -> __m512 {
-        // SAFETY: AVX-512 is there.
-        unsafe { _mm512_mul_ps(values, _mm512_set1_ps(self.inverses[t])) }
     }
 }
 

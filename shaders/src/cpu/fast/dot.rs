@@ -67,7 +67,7 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
     let mut sums = [0.0f32; MOST_ROWS * MOST_TOKENS];
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
-        // Of a product of few rows, an adapter's, each thread shall have some.
+        // Of a product of few rows, an adapter's, each thread shall have some, as far as a form's rows at a time allow.
         let least = (*ROWS.start()).min(n.div_ceil(4 * team.count));
         let rows = (n / (8 * team.count)).clamp(least, *ROWS.end());
         let rows = (rows / D::ROWS).max(1) * D::ROWS;

@@ -15,6 +15,9 @@ const WHOLE: usize = 1 << 16;
 /// Words of as many pages of 4 KiB as a core keeps the places of: a C that lies in more is walked row by row.
 const SPREAD: usize = 96 << 10;
 
+/// Words between columns of A from which on its rows are packed: further apart, columns fall into few sets of a cache.
+const APART: usize = 256;
+
 #[inline(always)]
 pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
     if p.m == 1 && p.a_col == 1 && p.b_row == 1 {
@@ -41,19 +44,15 @@ pub(crate) unsafe fn run(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, lev
     }
 }
 
-/// Words between columns of A from which on rows of it are packed: their columns lie in as many lines of a cache, of which
-/// those at multiples of a page displace each other.
-const APART: usize = 256;
-
 /// A thread packs all of B, and goes through C row by row, as it lies in memory.
 #[inline(always)]
 unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Level) {
     let panel = panel_of(level);
     let (m, n, depth) = (p.m as usize, p.n as usize, p.k as usize);
-    let beside = p.a_row == 1 && p.a_col as usize >= APART;
-    let rows = if beside { 4 } else { 2 } * rows_of(level);
+    let pack_rows = p.a_row == 1 && p.a_col as usize >= APART && 4 * rows_of(level) * depth <= WHOLE;
+    let rows = if pack_rows { 4 } else { 2 } * rows_of(level);
     let words = depth * COLS;
-    let mut rows_of_a = Vec::<f32>::with_capacity(if beside { rows * depth } else { 0 });
+    let mut rows_of_a = Vec::<f32>::with_capacity(if pack_rows { rows * depth } else { 0 });
     // Written before it is read; to fill it with zeros first would take a tenth of the time.
     let mut room = Vec::<f32>::with_capacity(n.div_ceil(COLS) * words);
     let (packed, mut there) = (room.as_mut_ptr(), false);
@@ -71,12 +70,12 @@ unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Lev
             }
             let here = rows.min(m - m0);
             let mut a = Strided { ptr: a.add(m0 * p.a_row as usize), row: p.a_row as usize, col: p.a_col as usize };
-            if beside {
-                let packed = rows_of_a.as_mut_ptr();
+            if pack_rows {
+                let to = rows_of_a.as_mut_ptr();
                 for k in 0..depth {
-                    packed.add(k * rows).copy_from_nonoverlapping(a.ptr.add(k * a.col), here);
+                    to.add(k * rows).copy_from_nonoverlapping(a.ptr.add(k * a.col), here);
                 }
-                a = Strided { ptr: packed, row: 1, col: rows };
+                a = Strided { ptr: to, row: 1, col: rows };
             }
             for i in 0..n.div_ceil(COLS) {
                 let c = Target {
