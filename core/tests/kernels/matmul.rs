@@ -93,19 +93,26 @@ fn matmul_q_of_wide_rows() {
     }
 }
 
-/// Tokens beside others that are all zeros, next to nothing, or have one value far above their others.
+/// Tokens beside others that are all zeros, next to nothing, or have one value far above their others. That one meets weights
+/// of zero: it adds nothing to y, and must not blur what the others add.
 #[test]
 fn matmul_q_of_uneven_tokens() {
+    const FAR: usize = 77;
     for &q in QuantType::ALL {
-        let mut random = Random::new(10);
-        let (t, n, k) = (9, 40, 512usize.next_multiple_of(q.layout().weights));
-        let (w, planes) = weights(&mut random, q, n, k, false);
+        let (mut random, layout) = (Random::new(10), q.layout());
+        let (t, n, k) = (9, 40, 512usize.next_multiple_of(layout.weights));
+        let (mut w, planes) = weights(&mut random, q, n, k, false);
+        for block in (0..n).map(|row| (row * k + FAR) / layout.weights) {
+            for (field, plane) in layout.fields.iter().zip(planes) {
+                let at = 4 * plane as usize + block * field.bytes;
+                bytemuck::cast_slice_mut::<u32, u8>(&mut w)[at..at + field.bytes].fill(0);
+            }
+        }
         let mut x = random.floats(t * k);
         x[..k].fill(0.0);
         x[3 * k..4 * k].iter_mut().for_each(|x| *x *= 1e-34);
-        x[5 * k..6 * k].iter_mut().for_each(|x| *x *= 1e-3);
-        x[5 * k + 77] = 10.0;
-        x[8 * k + 64..8 * k + 96].fill(0.0);
+        x[5 * k + FAR] = 1e4;
+        x[8 * k + FAR] = -1e4;
         let p = params::MatmulQ {
             n_tokens: t as u32,
             k: k as u32,

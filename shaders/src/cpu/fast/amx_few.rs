@@ -24,7 +24,7 @@ const STEPS: usize = 8;
 const KEPT: usize = 2;
 /// Steps whose products are on their way or wait to be scaled: they take two tiles each.
 const PRODUCTS: usize = 2;
-const _: () = assert!(STEPS.is_power_of_two() && KEPT.is_power_of_two() && KEPT <= STEPS && 2 * PRODUCTS == 4);
+const _: () = assert!(STEPS.is_power_of_two() && KEPT.is_power_of_two() && KEPT <= STEPS && PRODUCTS == 2);
 
 /// Types whose weights are a nibble times the scale of their group, plus a minimum. The methods may be called only where
 /// AVX-512 is there.
