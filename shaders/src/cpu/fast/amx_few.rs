@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use super::super::{Slot, Team};
 use super::amx_scales::{SCALES, Scales};
-use super::amx_tiles::{Configured, DEPTH, TILE, WORDS};
+use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, quarters};
 use super::amx_tokens::{BLOCK, TOKENS, Tokens};
 use super::dot;
 use super::matmul_q::Job;
@@ -22,9 +22,9 @@ const HALVES: usize = 2;
 const STEPS: usize = 8;
 /// Groups that are kept where there is one block.
 const KEPT: usize = 2;
-/// Steps whose products are on their way or wait to be scaled: they take two tiles each.
+/// Steps whose products wait to be scaled.
 const PRODUCTS: usize = 2;
-const _: () = assert!(STEPS.is_power_of_two() && KEPT.is_power_of_two() && KEPT <= STEPS && PRODUCTS == 2);
+const _: () = assert!(STEPS.is_power_of_two() && KEPT.is_power_of_two() && KEPT <= STEPS);
 
 /// Types whose weights are a nibble times the scale of their group, plus a minimum. The methods may be called only where
 /// AVX-512 is there.
@@ -170,39 +170,6 @@ unsafe fn row(product: *const i32, r: usize) -> __m512 {
     unsafe { _mm512_cvtepi32_ps(_mm512_load_si512(product.add(r * TILE).cast())) }
 }
 
-/// Tiles `c` and `d` become the products of the tile at `x` with two at `w`. They keep them until [`store`]: the compiler
-/// itself uses no tiles.
-macro_rules! multiply {
-    ($c:literal, $d:literal, $x:expr, $w:expr) => {
-        asm!(
-            "tileloadd tmm4, [{x} + {row}]",
-            "tileloadd tmm5, [{w} + {row}]",
-            "tileloadd tmm6, [{w} + {row} + 1024]",
-            concat!("tilezero tmm", $c),
-            concat!("tilezero tmm", $d),
-            concat!("tdpbsud tmm", $c, ", tmm4, tmm5"),
-            concat!("tdpbsud tmm", $d, ", tmm4, tmm6"),
-            x = in(reg) $x,
-            w = in(reg) $w,
-            row = in(reg) 4 * TILE,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
-            options(nostack)
-        )
-    };
-}
-
-macro_rules! store {
-    ($c:literal, $d:literal, $to:expr) => {
-        asm!(
-            concat!("tilestored [{to} + {row}], tmm", $c),
-            concat!("tilestored [{to} + {row} + 1024], tmm", $d),
-            to = in(reg) $to,
-            row = in(reg) 4 * TILE,
-            options(nostack)
-        )
-    };
-}
-
 impl<R: Nibbles> Few<R> {
     /// Adds the products of a block with `steps` groups from `g0` on to its sums; unpacks the groups of `rows` for it.
     ///
@@ -218,10 +185,10 @@ impl<R: Nibbles> Few<R> {
                 self.unpack(rows, g0, 0);
             }
             for i in 0..steps {
-                self.multiply(block, g0, i);
                 if i > 0 {
                     self.write(i - 1);
                 }
+                self.multiply(block, g0, i);
                 if let Some(rows) = rows {
                     // The same share of the rows that come next.
                     self.ask(rows[0][0] + HALVES * TILE * (self.groups + g0 + i));
@@ -255,13 +222,27 @@ impl<R: Nibbles> Few<R> {
         unsafe { &raw mut (*self.memory).products[i % PRODUCTS] }
     }
 
-    /// Begins the products of a block with step `i` of the groups from `g0` on.
+    /// Begins the products of a block with step `i` of the groups from `g0` on, in tiles 0 and 1. They keep them until
+    /// [`Few::write`]: the compiler itself uses no tiles.
     #[inline(always)]
     unsafe fn multiply(&self, block: usize, g0: usize, i: usize) {
         // SAFETY: the tiles are there; AMX is there and set up.
         unsafe {
-            let (x, w) = (self.x.tile(block, g0 + i), self.w(i));
-            if i.is_multiple_of(PRODUCTS) { multiply!("0", "1", x, w) } else { multiply!("2", "3", x, w) }
+            // As few registers as there can be: see `amx_tiles`.
+            asm!(
+                "tileloadd tmm2, [{x} + {row}]",
+                "tileloadd tmm3, [{w} + {row}]",
+                "tilezero tmm0",
+                "tdpbsud tmm0, tmm2, tmm3",
+                "tileloadd tmm3, [{w} + {row} + 1024]",
+                "tilezero tmm1",
+                "tdpbsud tmm1, tmm2, tmm3",
+                x = in(reg) self.x.tile(block, g0 + i),
+                w = in(reg) self.w(i),
+                row = in(reg) 4 * TILE,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
+                options(nostack)
+            );
         }
     }
 
@@ -270,8 +251,13 @@ impl<R: Nibbles> Few<R> {
     unsafe fn write(&self, i: usize) {
         // SAFETY: the products were begun; AMX is there and set up.
         unsafe {
-            let to = self.products(i);
-            if i.is_multiple_of(PRODUCTS) { store!("0", "1", to) } else { store!("2", "3", to) }
+            asm!(
+                "tilestored [{to} + {row}], tmm0",
+                "tilestored [{to} + {row} + 1024], tmm1",
+                to = in(reg) self.products(i),
+                row = in(reg) 4 * TILE,
+                options(nostack)
+            );
         }
     }
 
@@ -321,30 +307,6 @@ impl<R: Nibbles> Few<R> {
                 unsafe { _mm_prefetch::<_MM_HINT_T1>(at.wrapping_add(line).cast()) };
             }
         }
-    }
-}
-
-/// Sixteen bytes of each of sixteen rows, `at` the first group of all: four registers, each with four bytes of all rows.
-#[inline(always)]
-unsafe fn quarters(rows: &[usize; TILE], at: *const u8) -> [__m512i; 4] {
-    // SAFETY: AVX-512 is there; the caller's bytes are readable.
-    unsafe {
-        let load = |r: usize| _mm_loadu_si128(at.add(16 * rows[r]).cast());
-        let mut z = [_mm512_setzero_si512(); 4];
-        for (j, z) in z.iter_mut().enumerate() {
-            *z = _mm512_broadcast_i32x4(load(j));
-            *z = _mm512_mask_broadcast_i32x4(*z, 0x00f0, load(4 + j));
-            *z = _mm512_mask_broadcast_i32x4(*z, 0x0f00, load(8 + j));
-            *z = _mm512_mask_broadcast_i32x4(*z, 0xf000, load(12 + j));
-        }
-        let low = [_mm512_unpacklo_epi32(z[0], z[1]), _mm512_unpacklo_epi32(z[2], z[3])];
-        let high = [_mm512_unpackhi_epi32(z[0], z[1]), _mm512_unpackhi_epi32(z[2], z[3])];
-        [
-            _mm512_unpacklo_epi64(low[0], low[1]),
-            _mm512_unpackhi_epi64(low[0], low[1]),
-            _mm512_unpacklo_epi64(high[0], high[1]),
-            _mm512_unpackhi_epi64(high[0], high[1]),
-        ]
     }
 }
 

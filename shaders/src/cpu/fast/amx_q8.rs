@@ -182,26 +182,22 @@ impl Few {
     unsafe fn multiply(&self, w: *const u8, k: usize, block: usize, step: usize) {
         // SAFETY: the tiles are there; AMX is there and set up.
         unsafe {
-            asm!(
-                "tileloadd tmm6, [{w} + {k}]",
-                "tilezero tmm0", "tilezero tmm1", "tilezero tmm2",
-                "tileloadd tmm3, [{x} + {row}]",
-                "tileloadd tmm4, [{x} + {row} + 1024]",
-                "tileloadd tmm5, [{x} + {row} + 2048]",
-                "tdpbssd tmm0, tmm6, tmm3",
-                "tdpbssd tmm1, tmm6, tmm4",
-                "tdpbssd tmm2, tmm6, tmm5",
-                "tilestored [{to} + {row}], tmm0",
-                "tilestored [{to} + {row} + 1024], tmm1",
-                "tilestored [{to} + {row} + 2048], tmm2",
-                w = in(reg) w,
-                k = in(reg) k,
-                x = in(reg) self.x.tiles(block, step),
-                to = in(reg) (&raw mut (*self.memory).products[step % 2]),
-                row = in(reg) 4 * TILE,
-                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _, out("tmm5") _, out("tmm6") _,
-                options(nostack)
-            );
+            let (x, to) = (self.x.tiles(block, step), (&raw mut (*self.memory).products[step % 2]).cast::<i32>());
+            asm!("tileloadd tmm1, [{} + {}]", in(reg) w, in(reg) k, out("tmm1") _, options(nostack));
+            // One product at a time: see `amx_tiles`. The compiler itself uses no tiles.
+            for at in (0..DIGITS).map(|digit| digit * WORDS) {
+                asm!(
+                    "tilezero tmm0",
+                    "tileloadd tmm2, [{x} + {row}]",
+                    "tdpbssd tmm0, tmm1, tmm2",
+                    "tilestored [{to} + {row}], tmm0",
+                    x = in(reg) x.add(at),
+                    to = in(reg) to.add(at),
+                    row = in(reg) 4 * TILE,
+                    out("tmm0") _, out("tmm2") _,
+                    options(nostack)
+                );
+            }
         }
     }
 

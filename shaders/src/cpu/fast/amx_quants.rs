@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::amx_scales::Scales;
-use super::amx_tiles::terms;
+use super::amx_tiles::{TILE, quarters, terms, turned};
 use super::few_avx512::{signed, table};
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, ask_ahead, q4_k, q6_k};
 
@@ -15,6 +15,24 @@ pub(super) trait Quants<const TERMS: usize>: Scales {
 
     /// The terms of group `g` over its scale: pairs of its first sixteen quants and its last ones.
     unsafe fn pairs(&self, g: usize) -> [__m512; TERMS];
+
+    /// The same of sixteen rows as columns: pairs of all rows. Group `g` of rows whose first groups are given.
+    #[inline(always)]
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; TERMS] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let mut all = [[_mm512_setzero_ps(); TILE]; TERMS];
+            for (i, row) in rows.iter().enumerate() {
+                for (all, term) in all.iter_mut().zip(self.pairs(row + g)) {
+                    all[i] = term;
+                }
+            }
+            for rows in &mut all {
+                *rows = turned(*rows);
+            }
+            all
+        }
+    }
 }
 
 impl Quants<1> for Q40 {
@@ -22,6 +40,12 @@ impl Quants<1> for Q40 {
     unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
         // SAFETY: passed on from the caller.
         unsafe { [looked_up(-8.0, self.0[0].add(16 * g))] }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe { [all_looked_up(-8.0, self.0[0], rows, g)] }
     }
 }
 
@@ -32,6 +56,12 @@ impl Quants<1> for Q41 {
     unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
         // SAFETY: passed on from the caller.
         unsafe { [looked_up(0.0, self.0[0].add(16 * g))] }
+    }
+
+    #[inline(always)]
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe { [all_looked_up(0.0, self.0[0], rows, g)] }
     }
 }
 
@@ -96,18 +126,48 @@ unsafe fn side_by_side([low, high]: [__m512; 2]) -> __m512 {
     }
 }
 
-/// Pairs of the nibbles of the sixteen bytes at `p`, the low ones first, plus `least`: they are looked up.
+/// Pairs of the nibbles of the sixteen bytes at `p`, the low ones first, plus `least`.
 #[inline(always)]
 unsafe fn looked_up(least: f32, p: *const u8) -> __m512 {
     // SAFETY: AVX-512 and VBMI are there; sixteen bytes are readable.
     unsafe {
         ask_ahead(p);
+        pairs_of(least, 0, _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())))
+    }
+}
+
+/// The same of group `g` of sixteen rows, as columns.
+#[inline(always)]
+unsafe fn all_looked_up(least: f32, plane: *const u8, rows: &[usize; TILE], g: usize) -> [__m512; TILE] {
+    // SAFETY: AVX-512 and VBMI are there; the caller's groups are readable.
+    unsafe {
+        let at = plane.add(16 * g);
+        if g.is_multiple_of(4) {
+            for row in rows {
+                ask_ahead(at.add(16 * row));
+            }
+        }
+        let mut all = [_mm512_setzero_ps(); TILE];
+        for (i, words) in quarters(rows, at).into_iter().enumerate() {
+            for byte in 0..4 {
+                all[4 * i + byte] = pairs_of(least, byte, words);
+            }
+        }
+        all
+    }
+}
+
+/// Pairs of the nibbles of byte `i` of each word, the low one first, plus `least`: they are looked up.
+#[inline(always)]
+unsafe fn pairs_of(least: f32, i: usize, words: __m512i) -> __m512 {
+    // SAFETY: AVX-512 and VBMI are there.
+    unsafe {
         let table = _mm512_castps_si512(table(_mm512_set1_ps(1.0), _mm512_set1_ps(least)));
-        // A byte a word; of each, four times the low nibble and four times the high one twice: where in the table the upper
-        // halves of the values lie.
-        let bytes = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
-        let starts = _mm512_set1_epi64(0x2222_1e1e_0202_3e3e);
-        let places = _mm512_multishift_epi64_epi8(starts, bytes);
+        // Four times the low nibble and four times the high one twice: where in the table the upper halves of the values lie.
+        // Bits are counted round the two words that they are taken from.
+        let starts = [0x3e_u64, 0x3e, 0x02, 0x02, 0x1e, 0x1e, 0x22, 0x22];
+        let starts = starts.iter().rev().fold(0, |all, start| (all << 8) | ((start + 8 * i as u64) % 64));
+        let places = _mm512_multishift_epi64_epi8(_mm512_set1_epi64(starts as i64), words);
         let (kept, halves) = (_mm512_set1_epi32(0x3c3c_3c3c), _mm512_set1_epi32(0x0302_0302));
         let places = _mm512_ternarylogic_epi32::<0xea>(places, kept, halves);
         _mm512_castsi512_ps(_mm512_permutexvar_epi8(places, table))

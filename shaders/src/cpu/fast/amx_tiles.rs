@@ -1,6 +1,9 @@
 //! Tiles of AMX that hold bf16 numbers. A float is the sum of three of them, its terms, and a product of floats is the sum of
-//! products of terms: 16 × 16 × 32 at a time. Four such products are on their way at once, two rows of tiles by two. Where
-//! the rows of one side have a scale for each step, the product of a step is scaled while that of the next one is made.
+//! products of terms: 16 × 16 × 32 at a time.
+//!
+//! One product is on its way at a time, or two: few registers that are written again and again. The core renames them, and
+//! has less to rename them to where something else runs on it: with all eight in use, four products at a time, a step took up
+//! to twice as long then. Registers that were not written since the tiles were set up take none.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -24,13 +27,6 @@ impl<const TERMS: usize> Tiles<TERMS> {
     /// Words for `blocks` of sixteen.
     pub(super) const fn words(blocks: usize, steps: usize) -> usize {
         blocks * steps * TERMS * WORDS
-    }
-
-    /// The same from a step on.
-    #[inline(always)]
-    pub(super) unsafe fn from(&self, step: usize) -> Self {
-        // SAFETY: the caller's step is there.
-        Self { at: unsafe { self.at.add(step * TERMS * WORDS) }, ..*self }
     }
 
     /// Row `i` of the first term of a block's step.
@@ -79,82 +75,6 @@ unsafe fn nearest(x: __m512) -> __m512 {
     }
 }
 
-/// A product of two blocks by two: four tiles.
-#[repr(align(64))]
-pub(super) struct Product(pub(super) [[f32; WORDS]; 4]);
-
-impl Product {
-    pub(super) fn new() -> Self {
-        Self([[0.0; WORDS]; 4])
-    }
-
-    #[inline(always)]
-    pub(super) fn clear(&mut self) {
-        self.0.as_flattened_mut().fill(0.0);
-    }
-
-    /// Adds another, times the scales of its rows.
-    #[inline(always)]
-    pub(super) unsafe fn add_scaled(&mut self, other: &Self, scales: &[f32; 2 * TILE]) {
-        // SAFETY: AVX-512 is there.
-        unsafe {
-            let (c, other) = (self.0.as_flattened_mut().as_mut_ptr(), other.0.as_flattened().as_ptr());
-            for i in 0..4 * TILE {
-                let (row, at) = (i / (2 * TILE) * TILE + i % TILE, i * TILE);
-                let sum = _mm512_fmadd_ps(
-                    _mm512_load_ps(other.add(at)),
-                    _mm512_set1_ps(*scales.as_ptr().add(row)),
-                    _mm512_load_ps(c.add(at)),
-                );
-                _mm512_store_ps(c.add(at), sum);
-            }
-        }
-    }
-
-    /// Writes the first `n` of 32 rows, `stride` words from one to the next.
-    #[inline(always)]
-    pub(super) unsafe fn rows_to(&self, out: *mut f32, stride: usize, n: usize, accumulate: bool) {
-        // SAFETY: the caller's rows; AVX-512 is there.
-        unsafe {
-            for i in 0..n {
-                for half in 0..2 {
-                    let row = _mm512_load_ps(self.0[i / TILE * 2 + half][i % TILE * TILE..].as_ptr());
-                    put(out.add(i * stride + half * TILE), row, !0, accumulate);
-                }
-            }
-        }
-    }
-
-    /// Writes the first `n` of 32 columns as rows of `len` values.
-    #[inline(always)]
-    pub(super) unsafe fn columns_to(&self, out: *mut f32, stride: usize, n: usize, len: usize, accumulate: bool) {
-        // SAFETY: the caller's rows; AVX-512 is there.
-        unsafe {
-            for (i, tile) in self.0.iter().enumerate() {
-                let (first, at) = (i % 2 * TILE, i / 2 * TILE);
-                let there = ((1u32 << len.saturating_sub(at).min(TILE)) - 1) as __mmask16;
-                let mut rows = [_mm512_setzero_ps(); TILE];
-                for (r, row) in rows.iter_mut().enumerate() {
-                    *row = _mm512_load_ps(tile[r * TILE..].as_ptr());
-                }
-                for (c, column) in turned(rows).into_iter().enumerate().take(n.saturating_sub(first)) {
-                    put(out.add((first + c) * stride + at), column, there, accumulate);
-                }
-            }
-        }
-    }
-}
-
-/// Writes values, or adds them, where `there` says.
-#[inline(always)]
-unsafe fn put(out: *mut f32, values: __m512, there: __mmask16, accumulate: bool) {
-    // SAFETY: the caller's range; AVX-512 is there.
-    unsafe {
-        let before = if accumulate { _mm512_maskz_loadu_ps(there, out) } else { _mm512_setzero_ps() };
-        _mm512_mask_storeu_ps(out, there, _mm512_add_ps(values, before));
-    }
-}
-
 /// Columns of sixteen rows.
 #[inline(always)]
 pub(super) unsafe fn turned(rows: [__m512; TILE]) -> [__m512; TILE] {
@@ -189,153 +109,61 @@ pub(super) unsafe fn turned(rows: [__m512; TILE]) -> [__m512; TILE] {
     }
 }
 
-/// Loads a term of two blocks of a side.
-macro_rules! load {
-    ($x:literal, $low:literal, $high:literal, $term:literal) => {
-        concat!(
-            "tileloadd tmm",
-            $low,
-            ", [{",
-            $x,
-            "0} + {row} + ",
-            $term,
-            "]\n",
-            "tileloadd tmm",
-            $high,
-            ", [{",
-            $x,
-            "1} + {row} + ",
-            $term,
-            "]",
-        )
-    };
+/// Sixteen bytes of each of sixteen rows, `at` the first group of all: four registers, each with four bytes of all rows.
+#[inline(always)]
+pub(super) unsafe fn quarters(rows: &[usize; TILE], at: *const u8) -> [__m512i; 4] {
+    // SAFETY: AVX-512 is there; the caller's bytes are readable.
+    unsafe {
+        let load = |r: usize| _mm_loadu_si128(at.add(16 * rows[r]).cast());
+        let mut z = [_mm512_setzero_si512(); 4];
+        for (j, z) in z.iter_mut().enumerate() {
+            *z = _mm512_broadcast_i32x4(load(j));
+            *z = _mm512_mask_broadcast_i32x4(*z, 0x00f0, load(4 + j));
+            *z = _mm512_mask_broadcast_i32x4(*z, 0x0f00, load(8 + j));
+            *z = _mm512_mask_broadcast_i32x4(*z, 0xf000, load(12 + j));
+        }
+        let low = [_mm512_unpacklo_epi32(z[0], z[1]), _mm512_unpacklo_epi32(z[2], z[3])];
+        let high = [_mm512_unpackhi_epi32(z[0], z[1]), _mm512_unpackhi_epi32(z[2], z[3])];
+        [
+            _mm512_unpacklo_epi64(low[0], low[1]),
+            _mm512_unpackhi_epi64(low[0], low[1]),
+            _mm512_unpacklo_epi64(high[0], high[1]),
+            _mm512_unpackhi_epi64(high[0], high[1]),
+        ]
+    }
 }
 
-/// Adds the products of the terms that are loaded.
-macro_rules! multiply {
+/// Adds the product of a term of each side, of which some are loaded before: by where their tiles begin.
+macro_rules! add {
+    (a $a:literal, b $b:literal) => {
+        concat!(add!(load "1", "a", $a), add!(load "2", "b", $b), add!())
+    };
+    (a $a:literal) => {
+        concat!(add!(load "1", "a", $a), add!())
+    };
+    (b $b:literal) => {
+        concat!(add!(load "2", "b", $b), add!())
+    };
+    (load $tile:literal, $side:literal, $at:literal) => {
+        concat!("tileloadd tmm", $tile, ", [{", $side, "} + {row} + ", $at, "]\n")
+    };
     () => {
-        "tdpbf16ps tmm0, tmm4, tmm6\ntdpbf16ps tmm1, tmm4, tmm7\n\
-         tdpbf16ps tmm2, tmm5, tmm6\ntdpbf16ps tmm3, tmm5, tmm7"
+        "tdpbf16ps tmm0, tmm1, tmm2\n"
     };
 }
 
-/// Adds the products of the first term of one side with the three of the other, and does something else after each.
-macro_rules! one_by_three {
-    ($first:expr, $second:expr, $third:expr) => {
-        concat!(
-            load!("a", "4", "5", "0"),
-            "\n",
-            load!("b", "6", "7", "2048"),
-            "\n",
-            multiply!(),
-            "\n",
-            $first,
-            load!("b", "6", "7", "1024"),
-            "\n",
-            multiply!(),
-            "\n",
-            $second,
-            load!("b", "6", "7", "0"),
-            "\n",
-            multiply!(),
-            "\n",
-            $third,
-        )
-    };
-}
-
-/// Adds those of the second term with the first two of the other, where [`one_by_three`] has left the first in its tiles.
-macro_rules! second_by_two {
-    () => {
-        concat!(
-            load!("a", "4", "5", "1024"),
-            "\n",
-            multiply!(),
-            "\n",
-            load!("b", "6", "7", "1024"),
-            "\n",
-            multiply!(),
-            "\n",
-        )
-    };
-}
-
-/// Adds rows of a tile of the product before, times their scales, to the same rows of `c`: all by where they begin.
-macro_rules! scale {
-    ($tile:literal, $rows:literal, $scales:literal, $(($row:literal, $scale:literal)),*) => {
-        concat!($(
-            "vmovaps zmm0, [{before} + ", $tile, " + ", $rows, " + ", $row, "]\n",
-            "vmovaps zmm1, [{c} + ", $tile, " + ", $rows, " + ", $row, "]\n",
-            "vfmadd231ps zmm1, zmm0, dword ptr [{scales} + ", $scales, " + ", $scale, "]{{1to16}}\n",
-            "vmovaps [{c} + ", $tile, " + ", $rows, " + ", $row, "], zmm1\n",
-        )*)
-    };
-    ($tile:literal, $rows:literal, $scales:literal) => {
-        scale!(
-            $tile, $rows, $scales,
-            ("0", "0"), ("64", "4"), ("128", "8"), ("192", "12"),
-            ("256", "16"), ("320", "20"), ("384", "24"), ("448", "28")
-        )
-    };
-}
-
-/// One step, while the product of the one before is scaled.
-macro_rules! scaled {
-    (($a:ident, $a0:expr), ($b:ident, $b0:expr), $step:expr, $scales:expr, $before:expr, $to:expr, $c:expr, $second:expr) => {
+/// Writes the products of a step to a tile.
+macro_rules! step {
+    ($a:expr, $b:expr, $c:expr, $($product:expr),*) => {
         asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-            one_by_three!(
-                concat!(scale!("0", "0", "0"), scale!("0", "512", "32"), scale!("1024", "0", "0")),
-                concat!(scale!("1024", "512", "32"), scale!("2048", "0", "64"), scale!("2048", "512", "96")),
-                concat!(scale!("3072", "0", "64"), scale!("3072", "512", "96"))
-            ),
-            $second,
-            "tilestored [{to} + {row}], tmm0",
-            "tilestored [{to} + {row} + 1024], tmm1",
-            "tilestored [{to} + {row} + 2048], tmm2",
-            "tilestored [{to} + {row} + 3072], tmm3",
-            a0 = in(reg) $a.row($a0, $step, 0),
-            a1 = in(reg) $a.row($a0 + 1, $step, 0),
-            b0 = in(reg) $b.row($b0, $step, 0),
-            b1 = in(reg) $b.row($b0 + 1, $step, 0),
-            scales = in(reg) $scales,
-            before = in(reg) $before,
-            to = in(reg) $to,
-            c = in(reg) $c,
-            row = in(reg) 64usize,
-            out("zmm0") _, out("zmm1") _,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
-            options(nostack)
-        )
-    };
-}
-
-/// Two blocks of rows by two of columns: over the whole depth, by what is said of a step of so many bytes.
-macro_rules! product {
-    (($a:ident, $a0:ident, $a_bytes:literal), ($b:ident, $b0:ident, $b_bytes:literal), ($steps:ident, $c:ident),
-     $($step:expr),*) => {
-        asm!(
-            "tilezero tmm0", "tilezero tmm1", "tilezero tmm2", "tilezero tmm3",
-            "2:",
-            $($step,)*
-            concat!("add {a0}, ", $a_bytes), concat!("add {a1}, ", $a_bytes),
-            concat!("add {b0}, ", $b_bytes), concat!("add {b1}, ", $b_bytes),
-            "dec {steps}",
-            "jnz 2b",
+            "tilezero tmm0",
+            concat!($($product),*),
             "tilestored [{c} + {row}], tmm0",
-            "tilestored [{c} + {row} + 1024], tmm1",
-            "tilestored [{c} + {row} + 2048], tmm2",
-            "tilestored [{c} + {row} + 3072], tmm3",
-            a0 = inout(reg) $a.row($a0, 0, 0) => _,
-            a1 = inout(reg) $a.row($a0 + 1, 0, 0) => _,
-            b0 = inout(reg) $b.row($b0, 0, 0) => _,
-            b1 = inout(reg) $b.row($b0 + 1, 0, 0) => _,
-            steps = inout(reg) $steps => _,
-            c = in(reg) $c.0.as_mut_ptr(),
-            row = in(reg) 64usize,
-            out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
-            out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
+            a = in(reg) $a,
+            b = in(reg) $b,
+            c = in(reg) $c,
+            row = in(reg) 4 * TILE,
+            out("tmm0") _, out("tmm1") _, out("tmm2") _,
             options(nostack)
         )
     };
@@ -358,80 +186,153 @@ impl Configured {
         Self
     }
 
-    /// Two blocks of rows from `a0` on times two of columns from `b0` on. Products of terms that are too small to count are
-    /// left out: of three by three terms three, of two by three and of two by two one, of one by three none.
+    /// `c = a · b`, over steps from those on, at least one, with tiles of three terms that lie one after the other. The
+    /// products of terms that are too small to count, three of nine, are left out.
     #[inline(always)]
-    pub(super) unsafe fn multiply<const A: usize, const B: usize>(
-        &self,
-        a: &Tiles<A>,
-        a0: usize,
-        b: &Tiles<B>,
-        b0: usize,
-        steps: usize,
-        c: &mut Product,
-    ) {
-        const { assert!(matches!((A, B), (3, 3) | (2, 3) | (1, 3) | (2, 2))) };
-        // SAFETY: passed on from the caller.
+    pub(super) unsafe fn multiply(&self, a: *const f32, b: *const f32, steps: usize, c: *mut f32) {
+        // SAFETY: the caller's tiles; AMX is there and set up.
         unsafe {
-            // Nearly every product of terms has one side of the one before it.
-            match (A, B) {
-                (3, 3) => product!(
-                    (a, a0, "3072"),
-                    (b, b0, "3072"),
-                    (steps, c),
-                    one_by_three!("", "", ""),
-                    second_by_two!(),
-                    load!("a", "4", "5", "2048"),
-                    load!("b", "6", "7", "0"),
-                    multiply!()
-                ),
-                (2, 3) => {
-                    product!((a, a0, "2048"), (b, b0, "3072"), (steps, c), one_by_three!("", "", ""), second_by_two!())
-                }
-                (1, 3) => product!((a, a0, "1024"), (b, b0, "3072"), (steps, c), one_by_three!("", "", "")),
-                _ => product!(
-                    (a, a0, "2048"),
-                    (b, b0, "2048"),
-                    (steps, c),
-                    load!("a", "4", "5", "0"),
-                    load!("b", "6", "7", "1024"),
-                    multiply!(),
-                    load!("b", "6", "7", "0"),
-                    multiply!(),
-                    load!("a", "4", "5", "1024"),
-                    multiply!()
-                ),
-            }
+            asm!(
+                "tilezero tmm0",
+                "2:",
+                add!(a "0", b "2048"),
+                add!(b "1024"),
+                add!(b "0"),
+                add!(a "1024"),
+                add!(b "1024"),
+                add!(a "2048", b "0"),
+                "add {a}, 3072",
+                "add {b}, 3072",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{c} + {row}], tmm0",
+                a = inout(reg) a => _,
+                b = inout(reg) b => _,
+                steps = inout(reg) steps => _,
+                c = in(reg) c,
+                row = in(reg) 4 * TILE,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _,
+                options(nostack)
+            );
         }
     }
 
-    /// Adds the products of steps, at least one, each times the scales of its 32 rows: those of a step lie one after the other.
+    /// The same of one block of rows with two of columns, all of two terms, where one product of four is left out; adds to
+    /// what is in `c` or not. Two at a time gain more by what they share than they lose by registers.
     #[inline(always)]
-    pub(super) unsafe fn multiply_scaled<const A: usize>(
+    pub(super) unsafe fn multiply_two(
         &self,
-        a: &Tiles<A>,
-        a0: usize,
-        b: &Tiles<3>,
-        b0: usize,
-        scales: &[[f32; 2 * TILE]],
-        under_way: &mut [Product; 2],
-        c: &mut Product,
+        a: *const f32,
+        b: [*const f32; 2],
+        steps: usize,
+        c: [*mut f32; 2],
+        accumulate: bool,
     ) {
-        const { assert!(A == 1 || A == 2) };
-        let steps = scales.len();
-        // SAFETY: passed on from the caller.
+        // SAFETY: the caller's tiles; AMX is there and set up, and the compiler itself uses no tiles.
         unsafe {
-            self.multiply(a, a0, b, b0, 1, &mut under_way[0]);
-            let (products, c_at) = (under_way.as_mut_ptr(), c.0.as_mut_ptr());
-            for step in 1..steps {
-                let (before, to) = (products.add((step - 1) % 2), products.add(step % 2));
-                let scales = scales.as_ptr().add(step - 1);
-                match A {
-                    1 => scaled!((a, a0), (b, b0), step, scales, before, to, c_at, ""),
-                    _ => scaled!((a, a0), (b, b0), step, scales, before, to, c_at, second_by_two!()),
+            if accumulate {
+                asm!(
+                    "tileloadd tmm0, [{} + {row}]",
+                    "tileloadd tmm1, [{} + {row}]",
+                    in(reg) c[0], in(reg) c[1], row = in(reg) 4 * TILE, out("tmm0") _, out("tmm1") _, options(nostack)
+                );
+            } else {
+                asm!("tilezero tmm0", "tilezero tmm1", out("tmm0") _, out("tmm1") _, options(nostack));
+            }
+            asm!(
+                "2:",
+                "tileloadd tmm2, [{a} + {row}]",
+                "tileloadd tmm3, [{b0} + {row} + 1024]",
+                "tileloadd tmm4, [{b1} + {row} + 1024]",
+                "tdpbf16ps tmm0, tmm2, tmm3",
+                "tdpbf16ps tmm1, tmm2, tmm4",
+                "tileloadd tmm3, [{b0} + {row}]",
+                "tileloadd tmm4, [{b1} + {row}]",
+                "tdpbf16ps tmm0, tmm2, tmm3",
+                "tdpbf16ps tmm1, tmm2, tmm4",
+                "tileloadd tmm2, [{a} + {row} + 1024]",
+                "tdpbf16ps tmm0, tmm2, tmm3",
+                "tdpbf16ps tmm1, tmm2, tmm4",
+                "add {a}, 2048",
+                "add {b0}, 2048",
+                "add {b1}, 2048",
+                "dec {steps}",
+                "jnz 2b",
+                "tilestored [{c0} + {row}], tmm0",
+                "tilestored [{c1} + {row}], tmm1",
+                a = inout(reg) a => _,
+                b0 = inout(reg) b[0] => _,
+                b1 = inout(reg) b[1] => _,
+                steps = inout(reg) steps => _,
+                c0 = in(reg) c[0],
+                c1 = in(reg) c[1],
+                row = in(reg) 4 * TILE,
+                out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _, out("tmm4") _,
+                options(nostack)
+            );
+        }
+    }
+
+    /// Adds to `c` the products of steps, at least one, each times the scales of its columns: three terms of rows by one or
+    /// two of columns. A product is scaled while the next one is made.
+    #[inline(always)]
+    pub(super) unsafe fn multiply_scaled<const B: usize>(
+        &self,
+        a: *const f32,
+        b: *const f32,
+        steps: usize,
+        scales: *const [f32; TILE],
+        under_way: &mut [Product; 2],
+        c: *mut f32,
+    ) {
+        const { assert!(B == 1 || B == 2) };
+        // SAFETY: the caller's tiles; AMX is there and set up.
+        unsafe {
+            let products = under_way.as_mut_ptr();
+            let mut sums = [_mm512_setzero_ps(); TILE];
+            for (i, sum) in sums.iter_mut().enumerate() {
+                *sum = _mm512_loadu_ps(c.add(i * TILE));
+            }
+            for step in 0..steps {
+                let (a, b) = (a.add(step * 3 * WORDS), b.add(step * B * WORDS));
+                let to = products.add(step % 2);
+                if B == 1 {
+                    step!(a, b, to, add!(a "2048", b "0"), add!(a "1024"), add!(a "0"));
+                } else {
+                    step!(a, b, to, add!(a "2048", b "0"), add!(a "1024"), add!(a "0"), add!(b "1024"), add!(a "1024"));
+                }
+                if step > 0 {
+                    (*products.add((step - 1) % 2)).add_to(&mut sums, &*scales.add(step - 1));
                 }
             }
-            c.add_scaled(&under_way[(steps - 1) % 2], &scales[steps - 1]);
+            let last = steps - 1;
+            (*products.add(last % 2)).add_to(&mut sums, &*scales.add(last));
+            for (i, sum) in sums.iter().enumerate() {
+                _mm512_storeu_ps(c.add(i * TILE), *sum);
+            }
+        }
+    }
+}
+
+/// A product of tiles.
+#[derive(Clone)]
+#[repr(align(64))]
+pub(super) struct Product([f32; WORDS]);
+
+impl Product {
+    pub(super) const fn new() -> Self {
+        Self([0.0; WORDS])
+    }
+
+    /// Adds its rows times the scales of its columns.
+    #[inline(always)]
+    unsafe fn add_to(&self, sums: &mut [__m512; TILE], scales: &[f32; TILE]) {
+        // SAFETY: AVX-512 is there.
+        unsafe {
+            let scales = _mm512_loadu_ps(scales.as_ptr());
+            for (sum, row) in sums.iter_mut().zip(self.0.as_chunks::<TILE>().0) {
+                *sum = _mm512_fmadd_ps(scales, _mm512_load_ps(row.as_ptr()), *sum);
+            }
         }
     }
 }

@@ -7,6 +7,8 @@
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
+mod amx_cut;
+#[cfg(target_arch = "x86_64")]
 mod amx_few;
 #[cfg(target_arch = "x86_64")]
 mod amx_q8;
