@@ -30,8 +30,6 @@ const GRADIENT: usize = 2;
 const BLOCKS: usize = 4;
 /// Blocks of a group of 32 columns of W.
 const BOTH: usize = DEPTH / TILE;
-/// Rows of tokens' tiles that a thread writes at a time.
-const ROWS: usize = 4;
 
 /// Whether it has done the product: types of groups and many tokens it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
@@ -98,7 +96,7 @@ unsafe fn rows_of<const W: usize, R: Quants<W>>(job: &Job<'_>, s: &[Slot], team:
                 let steps = cut.steps.min(groups - g0);
                 let minimums = if R::MINIMUMS { steps.div_ceil(DEPTH) } else { 0 };
                 let x = s[0].f32()[p.x_offset as usize + t0 * p.x_stride as usize + DEPTH * g0..].as_ptr();
-                write_rows(&room.x, x, p.x_stride as usize, [tokens, steps * DEPTH], minimums, team);
+                write_rows(&room.x, x, p.x_stride as usize, [tokens, steps * DEPTH], minimums);
                 for chunk in team.chunks(n.div_ceil(per * TILE)) {
                     let n0 = chunk * per * TILE;
                     let cols = n.min(n0 + per * TILE) - n0;
@@ -216,7 +214,7 @@ unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>
                 let n0 = step0 * DEPTH;
                 let len = (n - n0).min(steps * DEPTH);
                 let dy = s[0].f32()[p.y_offset as usize + t0 * p.y_stride as usize + n0..].as_ptr();
-                write_rows(&room.x, dy, p.y_stride as usize, [tokens, len], 0, team);
+                write_rows(&room.x, dy, p.y_stride as usize, [tokens, len], 0);
                 for g in team.chunks(groups) {
                     let first = p.w_row0 as usize + n0;
                     // What is not there is multiplied by zeros: the last row will do.
@@ -270,8 +268,8 @@ fn there(n: usize) -> __mmask16 {
     ((1u32 << n.min(TILE)) - 1) as __mmask16
 }
 
-/// Tokens as rows of tiles, with all threads: `len` values of each and zeros to the end of the last step, then, where there
-/// are steps for minimums, the sums of the steps. Tokens that are not there are zero.
+/// Tokens as rows of tiles: `len` values of each and zeros to the end of the last step, then, where there are steps for
+/// minimums, the sums of the steps. Tokens that are not there are zero.
 #[inline(always)]
 unsafe fn write_rows<const TERMS: usize>(
     x: &Tiles<TERMS>,
@@ -279,40 +277,30 @@ unsafe fn write_rows<const TERMS: usize>(
     stride: usize,
     [tokens, len]: [usize; 2],
     minimums: usize,
-    team: &Team<'_>,
 ) {
     let steps = len.div_ceil(DEPTH);
-    for chunk in team.chunks(tokens.next_multiple_of(TILE) / ROWS) {
-        for t in chunk * ROWS..(chunk + 1) * ROWS {
-            let (block, i) = (t / TILE, t % TILE);
-            // SAFETY: the caller's values; AVX-512 is there.
-            unsafe {
-                let from = (t < tokens).then(|| from.add(t * stride));
-                for part in (0..steps).step_by(DEPTH) {
-                    let mut sums = [[_mm512_setzero_ps(); TILE]; DEPTH / TILE];
-                    for (step, sum) in (part..steps).zip(sums.as_flattened_mut()) {
-                        let (low, high) = (load(from, DEPTH * step, len), load(from, DEPTH * step + TILE, len));
-                        x.write(block, step, i, terms(low, high));
-                        *sum = _mm512_add_ps(low, high);
-                    }
-                    if minimums > 0 {
-                        x.write(block, steps + part / DEPTH, i, terms(sums_of(sums[0]), sums_of(sums[1])));
-                    }
+    for t in 0..tokens.next_multiple_of(TILE) {
+        let (block, i) = (t / TILE, t % TILE);
+        // SAFETY: the caller's values; AVX-512 is there.
+        unsafe {
+            for part in (0..steps).step_by(DEPTH) {
+                let mut sums = [[_mm512_setzero_ps(); TILE]; DEPTH / TILE];
+                for (step, sum) in (part..steps).zip(sums.as_flattened_mut()) {
+                    let left = if t < tokens { len - DEPTH * step } else { 0 };
+                    let from = from.wrapping_add(t * stride + DEPTH * step);
+                    let (low, high) = if left >= DEPTH {
+                        (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(TILE)))
+                    } else {
+                        let high = there(left.saturating_sub(TILE));
+                        (_mm512_maskz_loadu_ps(there(left), from), _mm512_maskz_loadu_ps(high, from.wrapping_add(TILE)))
+                    };
+                    x.write(block, step, i, terms(low, high));
+                    *sum = _mm512_add_ps(low, high);
+                }
+                if minimums > 0 {
+                    x.write(block, steps + part / DEPTH, i, terms(sums_of(sums[0]), sums_of(sums[1])));
                 }
             }
-        }
-    }
-    team.sync();
-}
-
-/// Sixteen of `len` values from `at` on, zeros where there are none.
-#[inline(always)]
-unsafe fn load(from: Option<*const f32>, at: usize, len: usize) -> __m512 {
-    // SAFETY: the caller's values; AVX-512 is there.
-    unsafe {
-        match from {
-            Some(from) if at < len => _mm512_maskz_loadu_ps(there(len - at), from.add(at)),
-            _ => _mm512_setzero_ps(),
         }
     }
 }

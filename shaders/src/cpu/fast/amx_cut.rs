@@ -38,27 +38,29 @@ impl Cut {
         pieces.flat_map(move |piece| (0..tokens.div_ceil(TILE)).map(move |block| (piece, block)))
     }
 
-    /// Room for a product with `blocks` of sixteen columns of W at a time.
+    /// Room for a product with `blocks` of sixteen columns of W at a time. All of it is a thread's own: tiles that another
+    /// core has written take longer to fetch than to make.
     ///
     /// # Safety
     /// As of [`Team::scratch`].
     #[inline(always)]
     pub(super) unsafe fn room<const X: usize, const W: usize>(&self, team: &Team<'_>, blocks: usize) -> Room<X, W> {
-        let shared = Tiles::<X>::words(self.tokens / TILE, self.steps + self.minimums);
-        let (of_w, of_minimums) = (Tiles::<W>::words(blocks, self.steps), Tiles::<X>::words(blocks, self.minimums));
-        let products = self.tokens / TILE * blocks * WORDS;
-        let own = of_w + of_minimums + products + blocks * self.steps * TILE;
-        let all = team.scratch(shared + team.count * own);
+        let x = Tiles::<X>::words(self.tokens / TILE, self.steps + self.minimums);
+        let (w, lowest) = (Tiles::<W>::words(blocks, self.steps), Tiles::<X>::words(blocks, self.minimums));
+        let (products, scales) = (self.tokens / TILE * blocks * WORDS, blocks * self.steps * TILE);
+        let each = x + w + lowest + products + scales;
         // SAFETY: that many words are there.
         unsafe {
-            let w = all.add(shared + team.index * own);
-            let lowest = w.add(of_w);
+            let x_at = team.scratch(team.count * each).add(team.index * each);
+            let w_at = x_at.add(x);
+            let lowest_at = w_at.add(w);
+            let products_at = lowest_at.add(lowest);
             Room {
-                x: Tiles { at: all, steps: self.steps + self.minimums },
-                w: Tiles { at: w, steps: self.steps },
-                lowest: Tiles { at: lowest, steps: self.minimums },
-                products: lowest.add(of_minimums),
-                scales: lowest.add(of_minimums + products).cast(),
+                x: Tiles { at: x_at, steps: self.steps + self.minimums },
+                w: Tiles { at: w_at, steps: self.steps },
+                lowest: Tiles { at: lowest_at, steps: self.minimums },
+                products: products_at,
+                scales: products_at.add(products).cast(),
                 blocks,
                 steps: self.steps,
             }
@@ -66,9 +68,9 @@ impl Cut {
     }
 }
 
-/// The tokens' tiles, which the team shares, and what is this thread's own.
+/// What a thread needs of its own.
 pub(super) struct Room<const X: usize, const W: usize> {
-    /// A block's steps, then those of their sums that meet minimums.
+    /// The tokens' tiles: a block's steps, then those of their sums that meet minimums.
     pub(super) x: Tiles<X>,
     pub(super) w: Tiles<W>,
     /// The minimums of the columns.

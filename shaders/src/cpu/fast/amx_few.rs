@@ -62,14 +62,6 @@ unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'
     unsafe {
         let planes = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
         let bytes = |i: usize| layout.fields.get(i).map_or(0, |f| f.bytes * TILE * DEPTH / layout.weights);
-        let at = team.scratch(blocks * groups * Tokens::WORDS);
-        let x = Tokens { at, groups };
-        for chunk in team.chunks(blocks * groups) {
-            let (block, g) = (chunk / groups, chunk % groups);
-            let first = p.x_offset as usize + block * BLOCK * p.x_stride as usize + g * DEPTH;
-            x.write(block, g, s[0].f32()[first..].as_ptr(), p.x_stride as usize, BLOCK.min(tokens - block * BLOCK));
-        }
-        team.sync();
         // Nothing of it is read before it is written.
         let mut memory = MaybeUninit::<Memory>::uninit();
         let mut scales = vec![[[_mm512_setzero_ps(); 2]; SCALES]; HALVES * groups.div_ceil(SCALES)];
@@ -79,13 +71,12 @@ unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'
             groups,
             blocks,
             kept: if blocks == 1 { KEPT } else { STEPS } - 1,
-            x,
+            x: Tokens::of(p, s[0].f32()),
             memory: memory.as_mut_ptr(),
             scales: scales.as_mut_ptr(),
             _configured: Configured::new(),
         };
         dot::rows(job, s, team, &few);
-        team.sync();
     }
 }
 

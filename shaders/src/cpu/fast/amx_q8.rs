@@ -10,10 +10,10 @@ use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
 use super::amx_tiles::{Configured, TILE, WORDS, turned};
-use super::amx_tokens::{BLOCK, TOKENS};
+use super::amx_tokens::{BLOCK, Lines, TOKENS};
 use super::dot;
 use super::matmul_q::Job;
-use crate::QuantType;
+use crate::{QuantType, params};
 
 /// Weights of a group.
 const GROUP: usize = 32;
@@ -31,25 +31,14 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
     if q != QuantType::Q8_0 || !TOKENS.contains(&tokens) || !(p.k as usize).is_multiple_of(DEPTH) {
         return false;
     }
-    let blocks = tokens.div_ceil(BLOCK);
     // SAFETY: the contract of `cpu::run`.
     unsafe {
         let [quants, scales, ..] = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
-        let x =
-            Columns { at: team.scratch(blocks * p.k as usize / DEPTH * Columns::WORDS), steps: p.k as usize / DEPTH };
-        for chunk in team.chunks(blocks * x.steps) {
-            let (block, step) = (chunk / x.steps, chunk % x.steps);
-            let first = p.x_offset as usize + block * BLOCK * p.x_stride as usize + step * DEPTH;
-            let here = BLOCK.min(tokens - block * BLOCK);
-            x.write(block, step, s[0].f32()[first..].as_ptr(), p.x_stride as usize, here);
-        }
-        team.sync();
         let mut memory = Memory { products: [[[0; WORDS]; DIGITS]; 2] };
         let mut last = vec![0u8; TILE * p.k as usize];
         let (memory, last) = (&raw mut memory, last.as_mut_ptr());
-        let few = Few { quants, scales, x, memory, last, _configured: Configured::new() };
+        let few = Few { quants, scales, x: Columns::of(p, s[0].f32()), memory, last, _configured: Configured::new() };
         dot::rows(job, s, team, &few);
-        team.sync();
     }
     true
 }
@@ -57,7 +46,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
 /// Eight tokens at a time as the columns of tiles: for each block and step a tile of each digit, the lowest first, then what
 /// the columns are multiplied with.
 struct Columns {
-    at: *mut f32,
+    lines: Lines,
     steps: usize,
 }
 
@@ -65,15 +54,31 @@ impl Columns {
     /// Words of a block's step.
     const WORDS: usize = DIGITS * WORDS + TILE;
 
+    /// The tokens of a product; each thread has its own, as [`super::amx_tokens::Tokens`].
     #[inline(always)]
-    unsafe fn tiles(&self, block: usize, step: usize) -> *mut f32 {
+    unsafe fn of(p: &params::MatmulQ, x: &[f32]) -> Self {
+        let (tokens, steps) = (p.n_tokens as usize, p.k as usize / DEPTH);
+        let mut all = Self { lines: Lines::new(tokens.div_ceil(BLOCK) * steps * Self::WORDS), steps };
+        for block in 0..tokens.div_ceil(BLOCK) {
+            let first = &x[p.x_offset as usize + block * BLOCK * p.x_stride as usize..];
+            let here = BLOCK.min(tokens - block * BLOCK);
+            for step in 0..steps {
+                // SAFETY: the contract of `cpu::run`.
+                unsafe { all.write(block, step, first[step * DEPTH..].as_ptr(), p.x_stride as usize, here) };
+            }
+        }
+        all
+    }
+
+    #[inline(always)]
+    unsafe fn tiles(&self, block: usize, step: usize) -> *const f32 {
         // SAFETY: the caller's step is there.
-        unsafe { self.at.add((block * self.steps + step) * Self::WORDS) }
+        unsafe { self.lines.at().add((block * self.steps + step) * Self::WORDS) }
     }
 
     /// Writes a step of tokens at `x`, `stride` from one to the next.
     #[inline(always)]
-    unsafe fn write(&self, block: usize, step: usize, x: *const f32, stride: usize, tokens: usize) {
+    unsafe fn write(&mut self, block: usize, step: usize, x: *const f32, stride: usize, tokens: usize) {
         let mut scales = [0.0f32; TILE];
         // SAFETY: the caller's tokens; AVX-512 is there, and there is room for a step.
         unsafe {
@@ -103,7 +108,7 @@ impl Columns {
                     }
                 }
             }
-            let to = self.tiles(block, step);
+            let to = self.lines.at_mut().add((block * self.steps + step) * Self::WORDS);
             for (i, columns) in columns.into_iter().enumerate() {
                 for (r, row) in turned(columns).into_iter().enumerate() {
                     _mm512_storeu_ps(to.add(i * WORDS + r * TILE), row);

@@ -5,8 +5,10 @@
 //! nibbles of weights, a for sixteen times the nibbles.
 
 use std::arch::x86_64::*;
+use std::mem::MaybeUninit;
 
-use super::amx_tiles::{TILE, WORDS};
+use super::amx_tiles::{DEPTH, TILE, WORDS};
+use crate::params;
 
 /// Tokens that a form of integers takes: of more, products of floats are as fast.
 pub(super) const TOKENS: std::ops::RangeInclusive<usize> = 3..=23;
@@ -18,26 +20,42 @@ const MOST: f32 = (2047 * 4096) as f32;
 /// Eight tokens at a time as the rows of tiles, the upper halves of their integers first: for each block and group a tile,
 /// then the scales of the tokens, then the sums of their integers.
 pub(super) struct Tokens {
-    pub(super) at: *mut f32,
-    pub(super) groups: usize,
+    lines: Lines,
+    groups: usize,
 }
 
 impl Tokens {
     /// Words of a block's group.
-    pub(super) const WORDS: usize = WORDS + TILE;
+    const WORDS: usize = WORDS + TILE;
+
+    /// The tokens of a product. Each thread has its own: what another core has written takes longer to fetch than to make.
+    #[inline(always)]
+    pub(super) unsafe fn of(p: &params::MatmulQ, x: &[f32]) -> Self {
+        let (tokens, groups) = (p.n_tokens as usize, p.k as usize / DEPTH);
+        let mut all = Self { lines: Lines::new(tokens.div_ceil(BLOCK) * groups * Self::WORDS), groups };
+        for block in 0..tokens.div_ceil(BLOCK) {
+            let first = &x[p.x_offset as usize + block * BLOCK * p.x_stride as usize..];
+            let here = BLOCK.min(tokens - block * BLOCK);
+            for g in 0..groups {
+                // SAFETY: the contract of `cpu::run`.
+                unsafe { all.write(block, g, first[g * DEPTH..].as_ptr(), p.x_stride as usize, here) };
+            }
+        }
+        all
+    }
 
     #[inline(always)]
-    pub(super) unsafe fn tile(&self, block: usize, g: usize) -> *mut f32 {
+    pub(super) unsafe fn tile(&self, block: usize, g: usize) -> *const f32 {
         // SAFETY: the caller's group is there.
-        unsafe { self.at.add((block * self.groups + g) * Self::WORDS) }
+        unsafe { self.lines.at().add((block * self.groups + g) * Self::WORDS) }
     }
 
     /// Writes group `g` of `tokens` tokens at `x`, `stride` from one to the next; others become zeros.
     #[inline(always)]
-    pub(super) unsafe fn write(&self, block: usize, g: usize, x: *const f32, stride: usize, tokens: usize) {
+    unsafe fn write(&mut self, block: usize, g: usize, x: *const f32, stride: usize, tokens: usize) {
         // SAFETY: the caller's tokens; AVX-512 is there, and there is room for a group.
         unsafe {
-            let to = self.tile(block, g);
+            let to = self.lines.at_mut().add((block * self.groups + g) * Self::WORDS);
             for t in 0..BLOCK {
                 let (mut upper, mut lower, mut scale, mut sum) = (_mm512_setzero_ps(), _mm512_setzero_ps(), 0.0, 0.0);
                 if t < tokens {
@@ -89,4 +107,27 @@ unsafe fn bytes_of(low: __m512i, high: __m512i) -> __m512 {
 unsafe fn bytes(low: __m512i, high: __m512i) -> __m256i {
     // SAFETY: AVX-512 is there.
     unsafe { _mm256_set_m128i(_mm512_cvtepi32_epi8(high), _mm512_cvtepi32_epi8(low)) }
+}
+
+/// Memory at a multiple of a line of the caches, with anything in it.
+pub(super) struct Lines(Vec<MaybeUninit<Line>>);
+
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line(#[allow(dead_code)] [f32; TILE]);
+
+impl Lines {
+    pub(super) fn new(words: usize) -> Self {
+        Self(vec![MaybeUninit::uninit(); words.div_ceil(TILE)])
+    }
+
+    #[inline(always)]
+    pub(super) fn at(&self) -> *const f32 {
+        self.0.as_ptr().cast()
+    }
+
+    #[inline(always)]
+    pub(super) fn at_mut(&mut self) -> *mut f32 {
+        self.0.as_mut_ptr().cast()
+    }
 }
