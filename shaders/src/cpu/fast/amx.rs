@@ -154,10 +154,11 @@ unsafe fn write_quants<const W: usize, R: Quants<W>>(
     // SAFETY: the caller's rows are inside of W; AVX-512 is there.
     unsafe {
         for step in 0..steps {
-            for (term, columns) in r.columns(&first, step).into_iter().enumerate() {
+            // By reference: arrays of registers that are moved are copied.
+            for (term, columns) in r.columns(&first, step).iter().enumerate() {
                 let to = w.row(block, step, 0).add(term * WORDS);
-                for (i, column) in columns.into_iter().enumerate() {
-                    _mm512_storeu_ps(to.add(i * TILE), column);
+                for (i, column) in columns.iter().enumerate() {
+                    _mm512_storeu_ps(to.add(i * TILE), *column);
                 }
             }
         }
@@ -181,15 +182,15 @@ unsafe fn write_scales<const W: usize, R: Quants<W>>(
             for (g0, minimums) in (part..steps).step_by(SCALES).zip(&mut minimums) {
                 let (n, mut all) = (SCALES.min(steps - g0), [[_mm512_setzero_ps(); 2]; SCALES]);
                 r.scales(first.map(|g| g + g0), n, &mut all);
-                for (i, [scale, minimum]) in all.into_iter().enumerate().take(n) {
-                    _mm512_storeu_ps(scales.add(g0 + i).cast(), scale);
-                    minimums[i] = minimum;
+                for (i, [scale, minimum]) in all.iter().enumerate().take(n) {
+                    _mm512_storeu_ps(scales.add(g0 + i).cast(), *scale);
+                    minimums[i] = *minimum;
                 }
             }
             if R::MINIMUMS {
-                let [low, high] = minimums;
-                for (i, (low, high)) in low.into_iter().zip(high).enumerate() {
-                    lowest.write(block, part / DEPTH, i, terms(low, high));
+                let [low, high] = &minimums;
+                for (i, (low, high)) in low.iter().zip(high).enumerate() {
+                    lowest.write(block, part / DEPTH, i, terms(*low, *high));
                 }
             }
         }

@@ -32,6 +32,7 @@ impl Cut {
     }
 
     /// First and last step, exclusive, of pieces of `steps` steps, nearly alike; each with every block of `tokens` tokens.
+    #[inline(always)]
     pub(super) fn pieces(steps: usize, tokens: usize) -> impl Iterator<Item = ([usize; 2], usize)> {
         let each = steps.div_ceil(steps.div_ceil(PIECE));
         let pieces = (0..steps).step_by(each).map(move |first| [first, steps.min(first + each)]);

@@ -281,8 +281,9 @@ impl<R: Nibbles> Few<R> {
         unsafe {
             let to = self.w(i);
             for (half, rows) in rows.iter().enumerate() {
-                for (r, bytes) in self.r.columns(rows, g0 + i).into_iter().enumerate() {
-                    _mm512_store_si512(to.add(half * WORDS + r * TILE).cast(), bytes);
+                // By reference: arrays of registers that are moved are copied.
+                for (r, bytes) in self.r.columns(rows, g0 + i).iter().enumerate() {
+                    _mm512_store_si512(to.add(half * WORDS + r * TILE).cast(), *bytes);
                 }
             }
         }

@@ -109,9 +109,9 @@ impl Columns {
                 }
             }
             let to = self.lines.at_mut().add((block * self.steps + step) * Self::WORDS);
-            for (i, columns) in columns.into_iter().enumerate() {
-                for (r, row) in turned(columns).into_iter().enumerate() {
-                    _mm512_storeu_ps(to.add(i * WORDS + r * TILE), row);
+            for (i, columns) in columns.iter().enumerate() {
+                for (r, row) in turned(*columns).iter().enumerate() {
+                    _mm512_storeu_ps(to.add(i * WORDS + r * TILE), *row);
                 }
             }
             to.add(DIGITS * WORDS).cast::<[f32; TILE]>().write(scales);
