@@ -6,7 +6,7 @@ use super::super::cache_rows::CacheRows;
 use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
 use super::runs::{self, Run};
-use super::tile::{COLS, Panel, Strided, Target, panel_of};
+use super::tile::{COLS, Panel, Strided, Target, WIDE, panel_of};
 use super::{branches, pack};
 use crate::math::{exp, max_of, sum_of};
 use crate::{KvType, params};
@@ -220,16 +220,19 @@ impl Keys {
     ) {
         let dim = p.head_dim as usize;
         out.resize(per * block.len * self.stride, 0.0);
-        packed.resize((dim * COLS).max(packed.len()), 0.0);
+        packed.resize((dim * WIDE).max(packed.len()), 0.0);
         let n = self.cells.len();
-        for first in (0..n).step_by(COLS) {
-            let row = |c: usize| rows.row((first + c).min(n - 1)).as_ptr();
+        for first in (0..n).step_by(WIDE) {
+            let cols = WIDE.min(self.stride - first);
             // SAFETY: `a` has the block's rows and the group's heads; `out` was sized for them.
             unsafe {
-                pack::transpose::<FMA>(&std::array::from_fn(row), dim, packed.as_mut_ptr());
+                for at in (0..cols).step_by(COLS) {
+                    let row = |c: usize| rows.row((first + at + c).min(n - 1)).as_ptr();
+                    pack::transpose::<FMA>(&std::array::from_fn(row), dim, packed.as_mut_ptr().add(at * dim));
+                }
                 for h in 0..per {
                     let ptr = out.as_mut_ptr().add(h * block.len * self.stride + first);
-                    let c = Target { ptr, row: self.stride, cols: COLS, accumulate: false, alpha: scale };
+                    let c = Target { ptr, row: self.stride, cols, accumulate: false, alpha: scale };
                     (self.panel)(block.len, dim, Strided { ptr: a.ptr.add(h * dim), ..a }, packed.as_ptr(), c);
                 }
             }
@@ -249,11 +252,12 @@ impl Keys {
         out: *mut f32,
     ) {
         let (heads, dim) = (p.n_heads as usize, p.head_dim as usize);
-        packed.resize((self.cells.len() * COLS).max(packed.len()), 0.0);
-        for d0 in (0..dim).step_by(COLS) {
-            let cols = COLS.min(dim - d0);
-            for i in 0..self.cells.len() {
-                put_row(&mut packed[i * COLS..], &rows.row(i)[d0..], cols);
+        let n_keys = self.cells.len();
+        packed.resize((n_keys * WIDE).max(packed.len()), 0.0);
+        for d0 in (0..dim).step_by(WIDE) {
+            let cols = WIDE.min(dim - d0);
+            for i in 0..n_keys {
+                put_row(&mut packed[i * COLS..], n_keys * COLS, &rows.row(i)[d0..d0 + cols]);
             }
             for h in 0..per {
                 let a = Strided { ptr: a[h * n * self.stride..].as_ptr(), row: self.stride, col: 1 };
@@ -261,19 +265,22 @@ impl Keys {
                 unsafe {
                     let ptr = out.add(h * dim + d0);
                     let c = Target { ptr, row: heads * dim, cols, accumulate: false, alpha: 1.0 };
-                    (self.panel)(n, self.cells.len(), a, packed.as_ptr(), c);
+                    (self.panel)(n, n_keys, a, packed.as_ptr(), c);
                 }
             }
         }
     }
 }
 
-/// Copies `cols` values; whole panels without a call.
+/// Copies a row to panels, which begin `stride` words apart; whole ones without a call.
 #[inline(always)]
-pub(super) fn put_row(to: &mut [f32], from: &[f32], cols: usize) {
-    if cols == COLS {
-        to[..COLS].copy_from_slice(&from[..COLS]);
-    } else {
-        to[..cols].copy_from_slice(&from[..cols]);
+pub(super) fn put_row(to: &mut [f32], stride: usize, from: &[f32]) {
+    for (i, part) in from.chunks(COLS).enumerate() {
+        let to = &mut to[i * stride..];
+        if part.len() == COLS {
+            to[..COLS].copy_from_slice(part);
+        } else {
+            to[..part.len()].copy_from_slice(part);
+        }
     }
 }

@@ -5,7 +5,7 @@ use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
 use super::attention::{BLOCK, Keys, put_row};
 use super::runs::{self, Run};
-use super::tile::{COLS, Panel, Strided, Target, panel_of};
+use super::tile::{COLS, Panel, Strided, Target, WIDE, panel_of};
 use crate::math::exp;
 use crate::params;
 
@@ -172,19 +172,20 @@ unsafe fn add_transposed(
 ) {
     let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
     let per = p.n_heads as usize / groups;
-    packed.resize((per * tokens * COLS).max(packed.len()), 0.0);
+    let depth = per * tokens;
+    packed.resize((depth * WIDE).max(packed.len()), 0.0);
     let a = Strided { ptr: a.as_ptr(), row: 1, col: keys.stride };
-    for d0 in (0..dim).step_by(COLS) {
-        let cols = COLS.min(dim - d0);
+    for d0 in (0..dim).step_by(WIDE) {
+        let cols = WIDE.min(dim - d0);
         // SAFETY: the caller's ranges.
         unsafe {
-            for i in 0..per * tokens {
+            for i in 0..depth {
                 let (h, t) = (i / tokens, i % tokens);
                 let row = std::slice::from_raw_parts(b.ptr.add(t * b.row + h * dim + d0), cols);
-                put_row(&mut packed[i * COLS..], row, cols);
+                put_row(&mut packed[i * COLS..], depth * COLS, row);
             }
             let c = Target { ptr: out.add(d0), row: groups * dim, cols, accumulate: true, alpha: 1.0 };
-            (keys.panel)(keys.cells.len(), per * tokens, a, packed.as_ptr(), c);
+            (keys.panel)(keys.cells.len(), depth, a, packed.as_ptr(), c);
         }
     }
 }

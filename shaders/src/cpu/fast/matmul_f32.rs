@@ -77,16 +77,14 @@ unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Lev
                 }
                 a = Strided { ptr: to, row: 1, col: rows };
             }
-            for i in 0..n.div_ceil(COLS) {
-                let c = Target {
-                    ptr: c.add(m0 * p.c_row as usize + i * COLS),
-                    row: p.c_row as usize,
-                    cols: COLS.min(n - i * COLS),
-                    accumulate: p.accumulate != 0,
-                    alpha: p.alpha,
-                };
-                panel(here, depth, a, packed.add(i * words), c);
-            }
+            let c = Target {
+                ptr: c.add(m0 * p.c_row as usize),
+                row: p.c_row as usize,
+                cols: n,
+                accumulate: p.accumulate != 0,
+                alpha: p.alpha,
+            };
+            panel(here, depth, a, packed, c);
         }
     }
 }

@@ -1,13 +1,16 @@
-//! The micro-kernel: `C[M, 16] (+)= alpha A[M, k] B[k, 16]`.
+//! The micro-kernel: `C[M, N] (+)= alpha A[M, k] B[k, N]`, of panels of sixteen columns.
 //!
 //! Plain Rust with fixed sizes; compiled inside a NEON function its accumulators stay in registers. 6 × 16 floats are
-//! twelve of AVX2's sixteen registers, 12 × 16 twelve of AVX-512's thirty-two.
+//! twelve of AVX2's sixteen registers. Of AVX-512's thirty-two, 12 × 16 are twelve, and 6 × 64 twenty-four: what is loaded of
+//! A meets four panels there, and a core that is shared loads at half its speed.
 
 use super::super::level::Level;
 use crate::math::madd;
 
 /// Columns of a panel.
 pub(super) const COLS: usize = 16;
+/// Columns that are best multiplied at once: four panels.
+pub(super) const WIDE: usize = 4 * COLS;
 /// Rows of a tile.
 pub(super) const ROWS: usize = 6;
 
@@ -24,7 +27,7 @@ pub(super) struct Strided {
 pub(super) struct Target {
     pub(super) ptr: *mut f32,
     pub(super) row: usize,
-    /// Columns written, at most [`COLS`].
+    /// Columns written, in panels.
     pub(super) cols: usize,
     pub(super) accumulate: bool,
     pub(super) alpha: f32,
@@ -38,7 +41,7 @@ pub(super) const fn rows_of(level: Level) -> usize {
     }
 }
 
-/// Multiplies all `rows` rows of A, `depth` deep, with one panel.
+/// Multiplies all `rows` rows of A, `depth` deep, with as many panels, one after the other, as C has columns.
 ///
 /// The caller answers for the ranges, and that the level's instructions are there.
 pub(super) type Panel = unsafe fn(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target);
@@ -54,6 +57,15 @@ pub(super) fn panel_of(level: Level) -> Panel {
     }
 }
 
+/// The panels of B with their columns of C.
+#[inline(always)]
+fn panels(depth: usize, b: *const f32, c: Target) -> impl Iterator<Item = (*const f32, Target)> {
+    (0..c.cols.div_ceil(COLS)).map(move |i| {
+        let (ptr, cols) = (c.ptr.wrapping_add(i * COLS), COLS.min(c.cols - i * COLS));
+        (b.wrapping_add(i * depth * COLS), Target { ptr, cols, ..c })
+    })
+}
+
 /// Rows `r..` of A and C.
 #[inline(always)]
 unsafe fn below(r: usize, a: Strided, c: Target) -> (Strided, Target) {
@@ -62,17 +74,19 @@ unsafe fn below(r: usize, a: Strided, c: Target) -> (Strided, Target) {
 }
 
 unsafe fn plain_panel<const FMA: bool>(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
-    for r in (0..rows).step_by(ROWS) {
-        // SAFETY: the caller's ranges.
-        unsafe {
-            let (a, c) = below(r, a, c);
-            match rows - r {
-                1 => store(&plain::<FMA, 1>(depth, a, b), c),
-                2 => store(&plain::<FMA, 2>(depth, a, b), c),
-                3 => store(&plain::<FMA, 3>(depth, a, b), c),
-                4 => store(&plain::<FMA, 4>(depth, a, b), c),
-                5 => store(&plain::<FMA, 5>(depth, a, b), c),
-                _ => store(&plain::<FMA, ROWS>(depth, a, b), c),
+    for (b, c) in panels(depth, b, c) {
+        for r in (0..rows).step_by(ROWS) {
+            // SAFETY: the caller's ranges.
+            unsafe {
+                let (a, c) = below(r, a, c);
+                match rows - r {
+                    1 => store(&plain::<FMA, 1>(depth, a, b), c),
+                    2 => store(&plain::<FMA, 2>(depth, a, b), c),
+                    3 => store(&plain::<FMA, 3>(depth, a, b), c),
+                    4 => store(&plain::<FMA, 4>(depth, a, b), c),
+                    5 => store(&plain::<FMA, 5>(depth, a, b), c),
+                    _ => store(&plain::<FMA, ROWS>(depth, a, b), c),
+                }
             }
         }
     }
@@ -111,22 +125,24 @@ unsafe fn plain<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *c
 /// The same with intrinsics: left to itself the compiler spills the accumulators.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{COLS, ROWS, Strided, Target, below};
+    use super::{COLS, ROWS, Strided, Target, below, panels};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx2,fma")]
     pub(super) unsafe fn panel(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
-        for r in (0..rows).step_by(ROWS) {
-            // SAFETY: the caller's ranges.
-            unsafe {
-                let (a, c) = below(r, a, c);
-                match rows - r {
-                    1 => tile::<1>(depth, a, b, c),
-                    2 => tile::<2>(depth, a, b, c),
-                    3 => tile::<3>(depth, a, b, c),
-                    4 => tile::<4>(depth, a, b, c),
-                    5 => tile::<5>(depth, a, b, c),
-                    _ => tile::<ROWS>(depth, a, b, c),
+        for (b, c) in panels(depth, b, c) {
+            for r in (0..rows).step_by(ROWS) {
+                // SAFETY: the caller's ranges.
+                unsafe {
+                    let (a, c) = below(r, a, c);
+                    match rows - r {
+                        1 => tile::<1>(depth, a, b, c),
+                        2 => tile::<2>(depth, a, b, c),
+                        3 => tile::<3>(depth, a, b, c),
+                        4 => tile::<4>(depth, a, b, c),
+                        5 => tile::<5>(depth, a, b, c),
+                        _ => tile::<ROWS>(depth, a, b, c),
+                    }
                 }
             }
         }
@@ -181,8 +197,9 @@ mod avx2 {
     }
 }
 
-/// Twelve rows of whole registers: thirteen loads for twelve products, which both come two at a time. The loop is written
-/// out, for the compiler makes a pointer of every row and runs out of registers.
+/// Rows of whole registers. Of one panel twelve: thirteen loads for twelve products, which both come two at a time; that loop
+/// is written out, for the compiler makes a pointer of every row and runs out of registers. Of more panels fewer rows, each
+/// value of A loaded once for all of them.
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
     use super::{COLS, Strided, Target, below};
@@ -191,6 +208,87 @@ mod avx512 {
 
     #[target_feature(enable = "avx512f")]
     pub(super) unsafe fn panel(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
+        let mut done = 0;
+        while done < c.cols {
+            let cols = c.cols - done;
+            // SAFETY: the caller's ranges.
+            unsafe {
+                let (b, c) = (b.add(done * depth), Target { ptr: c.ptr.add(done), cols, ..c });
+                done += COLS
+                    * match cols.div_ceil(COLS) {
+                        1 => one(rows, depth, a, b, c),
+                        2 => several::<2, 8>(rows, depth, a, b, c),
+                        3 => several::<3, 8>(rows, depth, a, b, c),
+                        _ => several::<4, 6>(rows, depth, a, b, c),
+                    };
+            }
+        }
+    }
+
+    /// Returns how many panels there are.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn several<const P: usize, const M: usize>(
+        rows: usize,
+        depth: usize,
+        a: Strided,
+        b: *const f32,
+        c: Target,
+    ) -> usize {
+        let mut r = 0;
+        while r < rows {
+            // SAFETY: the caller's ranges.
+            unsafe {
+                let (a, c) = below(r, a, c);
+                r += match rows - r {
+                    1 => wide::<P, 1>(depth, a, b, c),
+                    2 => wide::<P, 2>(depth, a, b, c),
+                    3 => wide::<P, 3>(depth, a, b, c),
+                    left if left < M => wide::<P, 4>(depth, a, b, c),
+                    _ => wide::<P, M>(depth, a, b, c),
+                };
+            }
+        }
+        P
+    }
+
+    /// Returns how many rows there are.
+    #[target_feature(enable = "avx512f")]
+    #[inline]
+    unsafe fn wide<const P: usize, const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) -> usize {
+        // SAFETY: the caller's ranges; AVX-512 is there.
+        unsafe {
+            let mut acc = [[_mm512_setzero_ps(); P]; M];
+            let mut a_k = a.ptr;
+            for k in 0..depth {
+                let mut row = [_mm512_setzero_ps(); P];
+                for (p, row) in row.iter_mut().enumerate() {
+                    *row = _mm512_loadu_ps(b.add((p * depth + k) * COLS));
+                }
+                for (m, acc) in acc.iter_mut().enumerate() {
+                    let mut x = _mm512_set1_ps(*a_k.add(m * a.row));
+                    // Kept in a register: each product would load it again.
+                    asm!("/* {0} */", inout(zmm_reg) x, options(pure, nomem, nostack, preserves_flags));
+                    for (acc, row) in acc.iter_mut().zip(row) {
+                        *acc = _mm512_fmadd_ps(x, row, *acc);
+                    }
+                }
+                a_k = a_k.add(a.col);
+            }
+            for p in 0..P {
+                let mut column = [_mm512_setzero_ps(); M];
+                for (column, acc) in column.iter_mut().zip(&acc) {
+                    *column = acc[p];
+                }
+                store(Target { ptr: c.ptr.add(p * COLS), cols: COLS.min(c.cols - p * COLS), ..c }, column);
+            }
+        }
+        M
+    }
+
+    /// Returns how many panels there are: one.
+    #[inline(always)]
+    unsafe fn one(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) -> usize {
         let mut r = 0;
         while r < rows {
             // SAFETY: the caller's ranges.
@@ -206,6 +304,7 @@ mod avx512 {
                 };
             }
         }
+        1
     }
 
     /// Products of four rows from pointer `$p` on, into registers `$r..`.
