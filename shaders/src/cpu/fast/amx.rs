@@ -110,6 +110,11 @@ unsafe fn rows_of<const W: usize, R: Quants<W>>(job: &Job<'_>, s: &[Slot], team:
                         write_scales(&r, first, block, steps, room.scales(block, 0), &room.lowest);
                     }
                     for ([start, end], t) in Cut::pieces(steps, tokens) {
+                        let at = p.y_offset as usize + (t0 + t * TILE) * p.y_stride as usize + n0;
+                        let (size, to) = ([TILE.min(tokens - t * TILE), cols], s[2].f32_ptr().add(at));
+                        if end == steps {
+                            ask(size, to, p.y_stride as usize);
+                        }
                         for block in 0..blocks {
                             let c = room.product(t, block);
                             if start == 0 && R::MINIMUMS {
@@ -122,17 +127,15 @@ unsafe fn rows_of<const W: usize, R: Quants<W>>(job: &Job<'_>, s: &[Slot], team:
                             let scales = room.scales(block, start);
                             configured.multiply_scaled::<W>(x, w, end - start, scales, &mut under_way, c);
                         }
-                    }
-                    for t in 0..tokens.div_ceil(TILE) {
+                        if end < steps {
+                            continue;
+                        }
                         if let Some(kind) = job.gate {
                             for b in 0..per {
                                 let of = |block| std::slice::from_raw_parts_mut(room.product(t, block), WORDS);
                                 gate_of(job.level, kind, of(b), of(per + b));
                             }
                         }
-                        let at = p.y_offset as usize + (t0 + t * TILE) * p.y_stride as usize + n0;
-                        let size = [TILE.min(tokens - t * TILE), cols];
-                        let to = s[2].f32_ptr().add(at);
                         put(room.product(t, 0), size, to, p.y_stride as usize, p.accumulate != 0 || g0 > 0);
                     }
                 }
@@ -230,19 +233,32 @@ unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>
                         }
                     }
                     for ([start, end], t) in Cut::pieces(steps, tokens) {
+                        let at = p.x_offset as usize + (t0 + t * TILE) * p.x_stride as usize + g * DEPTH;
+                        let (size, to) = ([TILE.min(tokens - t * TILE), DEPTH], s[2].f32_ptr().add(at));
+                        if end == steps {
+                            ask(size, to, p.x_stride as usize);
+                        }
                         let w = std::array::from_fn(|block| room.w.row(block, start, 0).cast_const());
                         let c = std::array::from_fn(|block| room.product(t, block));
                         configured.multiply_two(room.x.row(t, start, 0), w, end - start, c, start > 0);
-                    }
-                    for t in 0..tokens.div_ceil(TILE) {
-                        let at = p.x_offset as usize + (t0 + t * TILE) * p.x_stride as usize + g * DEPTH;
-                        let size = [TILE.min(tokens - t * TILE), DEPTH];
-                        let to = s[2].f32_ptr().add(at);
-                        put(room.product(t, 0), size, to, p.x_stride as usize, p.accumulate != 0 || n0 > 0);
+                        if end == steps {
+                            put(c[0], size, to, p.x_stride as usize, p.accumulate != 0 || n0 > 0);
+                        }
                     }
                 }
                 team.sync();
             }
+        }
+    }
+}
+
+/// Asks for rows by columns that will be written: they come from afar, where another core has read them.
+#[inline(always)]
+unsafe fn ask([rows, cols]: [usize; 2], to: *const f32, stride: usize) {
+    for i in 0..rows {
+        for at in (0..cols).step_by(TILE) {
+            // SAFETY: a prefetch never faults.
+            unsafe { _mm_prefetch::<_MM_HINT_ET0>(to.wrapping_add(i * stride + at).cast()) };
         }
     }
 }
