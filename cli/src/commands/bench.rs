@@ -13,6 +13,9 @@ use crate::args::{Args, Bench};
 use crate::kernel_times;
 use crate::output::print;
 
+/// Tokens that one kind of decoding has before the next one's turn.
+const TURN: usize = 16;
+
 pub fn run(args: &Args, a: &Bench) -> Result<()> {
     ensure!(
         a.prompt_tokens > 1 && a.generate_tokens > 0 && a.runs > 0 && a.group > 0,
@@ -28,7 +31,7 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     // Any tokens do: the work does not depend on which.
     let tokens: Vec<u32> = (0..a.prompt_tokens).map(|i| (i * 7919 % model.config.vocab) as u32).collect();
     let length = (a.prompt_tokens + a.generate_tokens).next_multiple_of(32);
-    let room = length + a.group * (a.generate_tokens.next_multiple_of(32) + 32);
+    let room = length + (a.group + 2) * (a.generate_tokens.next_multiple_of(32) + 32);
     let params = ContextParams { cache_tokens: room, max_sequence: length, kv: a.kv, ..ContextParams::default() };
     let adapter = Adapter::new(&model, a.rank, 2.0 * a.rank as f32, 0)?;
     let mut lab = Lab { context: Context::new(&model, params)?, adapter, tokens, generate: a.generate_tokens };
@@ -36,9 +39,10 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     for _ in 0..a.runs {
         let (seq, rate) = lab.prefill()?;
         prefill.push(rate);
-        for (n, adapter, rates) in [(1, false, &mut decode), (1, true, &mut adapted), (a.group, false, &mut group)] {
-            rates.push(lab.decode(seq, n, adapter)?);
-        }
+        let [one, one_adapted, all] = lab.decode(seq, [(1, false), (1, true), (a.group, false)])?;
+        decode.push(one);
+        adapted.push(one_adapted);
+        group.push(all);
         lab.context.cache.remove(seq);
     }
     let mut parts = Vec::new();
@@ -56,9 +60,9 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
         Ok(())
     })?;
     if let Some(seq) = seq {
-        profiled("decode", &mut || lab.decode(seq, 1, false).map(drop))?;
-        profiled("decode with an adapter", &mut || lab.decode(seq, 1, true).map(drop))?;
-        profiled("decode of a group", &mut || lab.decode(seq, a.group, false).map(drop))?;
+        profiled("decode", &mut || lab.decode(seq, [(1, false)]).map(drop))?;
+        profiled("decode with an adapter", &mut || lab.decode(seq, [(1, true)]).map(drop))?;
+        profiled("decode of a group", &mut || lab.decode(seq, [(a.group, false)]).map(drop))?;
     }
     let chat_peak = peak_memory();
     let Lab { context, adapter, tokens, .. } = lab;
@@ -71,13 +75,17 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     // The first step allocates.
     train.remove(0);
     profiled("training step", &mut || train_step(&mut trainer, &tokens).map(drop))?;
+    // Of whole rollouts: the prompt is read once for all of them.
+    let rollouts = |rate: f64, prefill: f64| a.prompt_tokens as f64 / prefill + a.generate_tokens as f64 / rate;
+    let (prefill, one, all) = (median(&mut prefill), median(&mut decode), median(&mut group));
     let value = json!({
-        "prefill_tokens_per_s": median(&mut prefill),
-        "decode_tokens_per_s": median(&mut decode),
+        "prefill_tokens_per_s": prefill,
+        "decode_tokens_per_s": one,
         "decode_with_adapter_tokens_per_s": median(&mut adapted),
         "group": a.group,
-        "group_tokens_per_s": median(&mut group) * a.group as f64,
-        "group_cost": median(&mut decode) / median(&mut group),
+        "group_tokens_per_s": all * a.group as f64,
+        "group_cost": one / all,
+        "group_cost_with_prompt": rollouts(all, prefill) / rollouts(one, prefill),
         "train_tokens_per_s": median(&mut train),
         "load_s": load_s,
         "weight_bytes": model.weight_bytes(),
@@ -92,7 +100,7 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
         let f = |key: &str| value[key].as_f64().unwrap_or(0.0);
         format!(
             "prefill {:.1} tokens/s, decode {:.1} tokens/s, with an adapter {:.1} tokens/s,\n\
-             {} rollouts as a group {:.1} tokens/s ({:.2} times the time of one),\n\
+             {} rollouts as a group {:.1} tokens/s ({:.2} times the time of one, {:.2} with the prompt),\n\
              LoRA training {:.1} tokens/s, load {:.2} s, peak {:.0} MB",
             f("prefill_tokens_per_s"),
             f("decode_tokens_per_s"),
@@ -100,6 +108,7 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
             a.group,
             f("group_tokens_per_s"),
             f("group_cost"),
+            f("group_cost_with_prompt"),
             f("train_tokens_per_s"),
             load_s,
             f("peak_memory_bytes") / 1e6
@@ -125,21 +134,27 @@ impl Lab {
         Ok((seq, self.tokens.len() as f64 / start.elapsed().as_secs_f64()))
     }
 
-    /// Steps per second of `n` branches of a prompt.
-    fn decode(&mut self, prompt: SeqId, n: usize, adapted: bool) -> Result<f64> {
-        let adapter = adapted.then_some(&self.adapter);
-        let branches: Vec<_> = (0..n).map(|_| self.context.cache.fork(prompt)).collect();
-        let rows: Vec<u32> = (0..n as u32).collect();
-        let draws: Vec<Draw> = rows.iter().map(|row| draw(*row)).collect();
-        let start = Instant::now();
-        for i in 0..self.generate {
-            let next = [self.tokens[i % self.tokens.len()]];
-            let spans: Vec<_> = branches.iter().map(|seq| Span { seq: *seq, tokens: &next, adapter }).collect();
-            self.context.decode(&spans, Wanted { rows: &rows, draws: &draws, logits: 0 })?;
+    /// Steps per second of branches of a prompt: for each kind so many of them, with the adapter or without. They take turns of
+    /// a few steps, for how fast a machine is may change within a second; a pass of another kind is recorded anew.
+    fn decode<const N: usize>(&mut self, prompt: SeqId, kinds: [(usize, bool); N]) -> Result<[f64; N]> {
+        let branches = kinds.map(|(n, _)| (0..n).map(|_| self.context.cache.fork(prompt)).collect::<Vec<_>>());
+        let mut seconds = [0.0; N];
+        for first in (0..self.generate).step_by(TURN) {
+            for ((branches, (n, adapted)), seconds) in branches.iter().zip(kinds).zip(&mut seconds) {
+                let rows: Vec<u32> = (0..n as u32).collect();
+                let draws: Vec<Draw> = rows.iter().map(|row| draw(*row)).collect();
+                let adapter = adapted.then_some(&self.adapter);
+                let start = Instant::now();
+                for i in first..self.generate.min(first + TURN) {
+                    let next = [self.tokens[i % self.tokens.len()]];
+                    let spans: Vec<_> = branches.iter().map(|seq| Span { seq: *seq, tokens: &next, adapter }).collect();
+                    self.context.decode(&spans, Wanted { rows: &rows, draws: &draws, logits: 0 })?;
+                }
+                *seconds += start.elapsed().as_secs_f64();
+            }
         }
-        let rate = self.generate as f64 / start.elapsed().as_secs_f64();
-        branches.into_iter().for_each(|seq| self.context.cache.remove(seq));
-        Ok(rate)
+        branches.into_iter().flatten().for_each(|seq| self.context.cache.remove(seq));
+        Ok(seconds.map(|seconds| self.generate as f64 / seconds))
     }
 }
 

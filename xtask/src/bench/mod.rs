@@ -36,11 +36,13 @@ impl Row {
     }
 }
 
-/// What a token costs beside, as shares of the time of plain decoding.
+/// What else is measured, as shares of the time of plain decoding.
 #[derive(Default)]
 struct Costs {
     adapter: Vec<f64>,
     group: Vec<f64>,
+    /// Of the time from the prompt on.
+    rollouts: Vec<f64>,
 }
 
 /// What is compared.
@@ -73,6 +75,7 @@ pub fn run(p: &Params) -> Result<()> {
                 let with = number("decode_with_adapter_tokens_per_s")?;
                 costs.adapter.push(number("decode_tokens_per_s")? / with - 1.0);
                 costs.group.push(number("group_cost")?);
+                costs.rollouts.push(number("group_cost_with_prompt")?);
             }
             if let Some((theirs_prefill, theirs_decode)) = peers.llama(&model, threads, PREFILL, DECODE)? {
                 prefill.theirs.push(theirs_prefill);
