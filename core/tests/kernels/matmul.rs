@@ -98,9 +98,9 @@ fn matmul_q_of_wide_rows() {
 #[test]
 fn matmul_q_of_uneven_tokens() {
     const FAR: usize = 77;
-    for &q in QuantType::ALL {
+    for (&q, t) in QuantType::ALL.iter().flat_map(|q| [(q, 9), (q, 40)]) {
         let (mut random, layout) = (Random::new(10), q.layout());
-        let (t, n, k) = (9, 40, 512usize.next_multiple_of(layout.weights));
+        let (n, k) = (40, 512usize.next_multiple_of(layout.weights));
         let (mut w, planes) = weights(&mut random, q, n, k, false);
         for block in (0..n).map(|row| (row * k + FAR) / layout.weights) {
             for (field, plane) in layout.fields.iter().zip(planes) {
@@ -270,11 +270,13 @@ fn many_tokens() {
         let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 1 };
         check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
     }
-    // Minimums of more groups than a step of a tile is deep.
+    // Minimums of more groups than a step of a tile is deep; more tokens than are multiplied at once.
     let (mut random, t, n, k) = (Random::new(12), 37, 45, 1632);
-    let (w, planes) = weights(&mut random, QuantType::Q4_1, 2 * n, k, false);
-    let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 0 };
-    check(Kernel::MatmulGated(QuantType::Q4_1), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
+    for t in [t, 100] {
+        let (w, planes) = weights(&mut random, QuantType::Q4_1, 2 * n, k, false);
+        let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 0 };
+        check(Kernel::MatmulGated(QuantType::Q4_1), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
+    }
     // A few tokens, deeper than groups are unpacked at once.
     let mut random = Random::new(10);
     for (q, k) in [(QuantType::Q4_0, 1088), (QuantType::Q4_1, 608), (QuantType::Q5_0, 544), (QuantType::Q8_0, 1088)] {
@@ -284,7 +286,12 @@ fn many_tokens() {
     // Deeper than tiles are kept for, and more tokens.
     let mut random = Random::new(9);
     product(QuantType::Q4_1, &mut random, 1088, (330, 40, 0), false);
-    product(QuantType::Q6_K, &mut random, 256, (330, 1090, 0), true);
+    product(QuantType::Q6_K, &mut random, 256, (350, 1090, 0), true);
+    // Whole tiles of tokens, and as many columns as are multiplied at once.
+    for q in [QuantType::Q4_1, QuantType::Q6_K] {
+        let shapes = [(24, 67, 0), (33, 100, 1), (48, 128, 0)];
+        shapes.iter().for_each(|shape| product(q, &mut random, 512, *shape, false));
+    }
     for q in [QuantType::Q4_0, QuantType::Q5_0, QuantType::Q8_0] {
         product(q, &mut random, 1088, (40, 37, 1), false);
     }
@@ -329,6 +336,9 @@ fn matmul_f32() {
         (131, 13, 50),
         (301, 13, 50),
         (131, 759, 17),
+        (131, 790, 17),
+        (131, 809, 17),
+        (130, 809, 17),
         (301, 330, 17),
     ] {
         for (a_transposed, b_transposed, accumulate) in [(false, false, 0), (true, false, 1), (false, true, 1)] {

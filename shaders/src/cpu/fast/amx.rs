@@ -6,6 +6,7 @@
 //!
 //! The transposed product makes gradients only, and takes two terms of both: that is exact to 2^-16.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::elementwise::gate_of;
@@ -62,7 +63,8 @@ pub(super) unsafe fn transposed(q: QuantType, p: &params::MatmulQ, s: &[Slot], t
     unsafe { with_registers!(q, columns_of, (p, s, team)) }
 }
 
-/// Blocks of `n` rows, `halves` times as many in all, that a thread takes at a time, so that the slowest has the least to do.
+/// How many blocks of sixteen of `n` rows, and of as many more where there are two `halves`, a thread takes at a time: so many
+/// that the slowest thread has the least to do.
 const fn blocks_of(n: usize, halves: usize, threads: usize) -> usize {
     let most = BLOCKS / halves;
     let (mut best, mut least, mut blocks) = (most, usize::MAX, most);
@@ -257,8 +259,9 @@ unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>
 unsafe fn ask([rows, cols]: [usize; 2], to: *const f32, stride: usize) {
     for i in 0..rows {
         for at in (0..cols).step_by(TILE) {
-            // SAFETY: a prefetch never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_ET0>(to.wrapping_add(i * stride + at).cast()) };
+            let line = to.wrapping_add(i * stride + at);
+            // SAFETY: a prefetch never faults. Written out, for the compiler asks to read where it does not know better.
+            unsafe { asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags)) };
         }
     }
 }

@@ -13,39 +13,44 @@ pub(super) trait Quants<const TERMS: usize>: Scales {
     /// Whether the groups have minimums that are not in their quants.
     const MINIMUMS: bool = false;
 
+    /// The terms of group `g` of sixteen rows, whose first groups are given, over its scales, as columns: pairs of the first
+    /// sixteen quants of all rows and of the last ones.
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; TERMS];
+}
+
+/// What unpacks row by row. The method may be called only where AVX-512 and VBMI are there.
+trait Pairs<const TERMS: usize> {
     /// The terms of group `g` over its scale: pairs of its first sixteen quants and its last ones.
     unsafe fn pairs(&self, g: usize) -> [__m512; TERMS];
+}
 
-    /// The same of sixteen rows as columns: pairs of all rows. Group `g` of rows whose first groups are given.
-    #[inline(always)]
-    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; TERMS] {
-        // SAFETY: passed on from the caller.
-        unsafe {
-            let mut all = [[_mm512_setzero_ps(); TILE]; TERMS];
-            for (i, row) in rows.iter().enumerate() {
-                for (all, term) in all.iter_mut().zip(self.pairs(row + g)) {
-                    all[i] = term;
-                }
+/// Group `g` of sixteen rows as columns.
+#[inline(always)]
+unsafe fn turned_pairs<const TERMS: usize, R: Pairs<TERMS>>(
+    r: &R,
+    rows: &[usize; TILE],
+    g: usize,
+) -> [[__m512; TILE]; TERMS] {
+    // SAFETY: passed on from the caller.
+    unsafe {
+        let mut all = [[_mm512_setzero_ps(); TILE]; TERMS];
+        for (i, row) in rows.iter().enumerate() {
+            for (all, term) in all.iter_mut().zip(r.pairs(row + g)) {
+                all[i] = term;
             }
-            for rows in &mut all {
-                *rows = turned(*rows);
-            }
-            all
         }
+        for rows in &mut all {
+            *rows = turned(*rows);
+        }
+        all
     }
 }
 
 impl Quants<1> for Q40 {
     #[inline(always)]
-    unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
-        // SAFETY: passed on from the caller.
-        unsafe { [looked_up(-8.0, self.0[0].add(16 * g))] }
-    }
-
-    #[inline(always)]
     unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; 1] {
         // SAFETY: passed on from the caller.
-        unsafe { [all_looked_up(-8.0, self.0[0], rows, g)] }
+        unsafe { [looked_up(-8.0, self.0[0], rows, g)] }
     }
 }
 
@@ -53,19 +58,21 @@ impl Quants<1> for Q41 {
     const MINIMUMS: bool = true;
 
     #[inline(always)]
-    unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
-        // SAFETY: passed on from the caller.
-        unsafe { [looked_up(0.0, self.0[0].add(16 * g))] }
-    }
-
-    #[inline(always)]
     unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; 1] {
         // SAFETY: passed on from the caller.
-        unsafe { [all_looked_up(0.0, self.0[0], rows, g)] }
+        unsafe { [looked_up(0.0, self.0[0], rows, g)] }
     }
 }
 
 impl Quants<1> for Q50 {
+    #[inline(always)]
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe { turned_pairs(self, rows, g) }
+    }
+}
+
+impl Pairs<1> for Q50 {
     #[inline(always)]
     unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
         // SAFETY: passed on from the caller.
@@ -78,6 +85,14 @@ impl Quants<1> for Q50 {
 }
 
 impl Quants<1> for Q80 {
+    #[inline(always)]
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe { turned_pairs(self, rows, g) }
+    }
+}
+
+impl Pairs<1> for Q80 {
     #[inline(always)]
     unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
         // SAFETY: passed on from the caller.
@@ -93,6 +108,14 @@ impl Quants<1> for Q4K {
     const MINIMUMS: bool = true;
 
     #[inline(always)]
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; 1] {
+        // SAFETY: passed on from the caller.
+        unsafe { turned_pairs(self, rows, g) }
+    }
+}
+
+impl Pairs<1> for Q4K {
+    #[inline(always)]
     unsafe fn pairs(&self, g: usize) -> [__m512; 1] {
         // SAFETY: passed on from the caller.
         unsafe {
@@ -103,6 +126,14 @@ impl Quants<1> for Q4K {
 }
 
 impl Quants<2> for Q6K {
+    #[inline(always)]
+    unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [[__m512; TILE]; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe { turned_pairs(self, rows, g) }
+    }
+}
+
+impl Pairs<2> for Q6K {
     #[inline(always)]
     unsafe fn pairs(&self, g: usize) -> [__m512; 2] {
         // SAFETY: passed on from the caller.
@@ -126,19 +157,9 @@ unsafe fn side_by_side([low, high]: [__m512; 2]) -> __m512 {
     }
 }
 
-/// Pairs of the nibbles of the sixteen bytes at `p`, the low ones first, plus `least`.
+/// Pairs of the nibbles of sixteen bytes of group `g` of sixteen rows, the low ones first, plus `least`, as columns.
 #[inline(always)]
-unsafe fn looked_up(least: f32, p: *const u8) -> __m512 {
-    // SAFETY: AVX-512 and VBMI are there; sixteen bytes are readable.
-    unsafe {
-        ask_ahead(p);
-        pairs_of(least, 0, _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast())))
-    }
-}
-
-/// The same of group `g` of sixteen rows, as columns.
-#[inline(always)]
-unsafe fn all_looked_up(least: f32, plane: *const u8, rows: &[usize; TILE], g: usize) -> [__m512; TILE] {
+unsafe fn looked_up(least: f32, plane: *const u8, rows: &[usize; TILE], g: usize) -> [__m512; TILE] {
     // SAFETY: AVX-512 and VBMI are there; the caller's groups are readable.
     unsafe {
         let at = plane.add(16 * g);

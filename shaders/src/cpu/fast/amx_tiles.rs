@@ -49,30 +49,20 @@ impl<const TERMS: usize> Tiles<TERMS> {
     }
 }
 
-/// The terms of the values of `low` and `high`, side by side as pairs; words of float registers hold them. Three terms are the
-/// values themselves: each has the next eight of a float's 24 bits. Two are next to them.
+/// The terms of the values of `low` and `high`, side by side as pairs; words of float registers hold them. Each is next to what
+/// those before it leave: truncated ones would all err towards zero where products of them are left out.
 #[inline(always)]
 pub(super) unsafe fn terms<const TERMS: usize>(mut low: __m512, mut high: __m512) -> [__m512; TERMS] {
     // SAFETY: AVX-512 is there.
     unsafe {
         let mut terms = [_mm512_setzero_ps(); TERMS];
         for term in &mut terms {
-            let part = if TERMS == 3 { [upper(low), upper(high)] } else { [nearest(low), nearest(high)] };
+            let part = [nearest(low), nearest(high)];
             (low, high) = (_mm512_sub_ps(low, part[0]), _mm512_sub_ps(high, part[1]));
             let both = _mm512_srli_epi32::<16>(_mm512_castps_si512(part[0]));
             *term = _mm512_castsi512_ps(_mm512_or_si512(both, _mm512_castps_si512(part[1])));
         }
         terms
-    }
-}
-
-/// The upper half of each float, a bf16 number, as a float.
-#[inline(always)]
-unsafe fn upper(x: __m512) -> __m512 {
-    // SAFETY: AVX-512 is there.
-    unsafe {
-        let kept = _mm512_set1_epi32(0xffff_0000_u32 as i32);
-        _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), kept))
     }
 }
 
@@ -82,7 +72,7 @@ unsafe fn nearest(x: __m512) -> __m512 {
     // SAFETY: AVX-512 is there.
     unsafe {
         let bits = _mm512_add_epi32(_mm512_castps_si512(x), _mm512_set1_epi32(0x8000));
-        upper(_mm512_castsi512_ps(bits))
+        _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(0xffff_0000_u32 as i32)))
     }
 }
 
@@ -326,7 +316,6 @@ impl Configured {
 }
 
 /// A product of tiles.
-#[derive(Clone)]
 #[repr(align(64))]
 pub(super) struct Product([f32; WORDS]);
 

@@ -13,6 +13,8 @@ use crate::{KvType, params};
 
 /// Tokens of a block.
 pub(super) const BLOCK: usize = 24;
+/// Values that are packed at a time: their panels lie in a second-level cache.
+const PACKED: usize = 256;
 
 #[inline(always)]
 pub(crate) unsafe fn forward<const FMA: bool>(
@@ -253,19 +255,20 @@ impl Keys {
     ) {
         let (heads, dim) = (p.n_heads as usize, p.head_dim as usize);
         let n_keys = self.cells.len();
-        packed.resize((n_keys * WIDE).max(packed.len()), 0.0);
-        for d0 in (0..dim).step_by(WIDE) {
-            let cols = WIDE.min(dim - d0);
-            for i in 0..n_keys {
-                put_row(&mut packed[i * COLS..], n_keys * COLS, &rows.row(i)[d0..d0 + cols]);
+        packed.resize((PACKED.min(n_keys) * WIDE).max(packed.len()), 0.0);
+        for (d0, key0) in (0..dim).step_by(WIDE).flat_map(|d0| (0..n_keys).step_by(PACKED).map(move |key0| (d0, key0)))
+        {
+            let (cols, keys) = (WIDE.min(dim - d0), PACKED.min(n_keys - key0));
+            for i in 0..keys {
+                put_row(&mut packed[i * COLS..], keys * COLS, &rows.row(key0 + i)[d0..d0 + cols]);
             }
             for h in 0..per {
-                let a = Strided { ptr: a[h * n * self.stride..].as_ptr(), row: self.stride, col: 1 };
+                let a = Strided { ptr: a[h * n * self.stride + key0..].as_ptr(), row: self.stride, col: 1 };
                 // SAFETY: the caller's ranges.
                 unsafe {
                     let ptr = out.add(h * dim + d0);
-                    let c = Target { ptr, row: heads * dim, cols, accumulate: false, alpha: 1.0 };
-                    (self.panel)(n, n_keys, a, packed.as_ptr(), c);
+                    let c = Target { ptr, row: heads * dim, cols, accumulate: key0 > 0, alpha: 1.0 };
+                    (self.panel)(n, keys, a, packed.as_ptr(), c);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Fast forms of the hot kernels: matrix products.
 //!
-//! One micro-kernel ([`tile`]) multiplies rows of A by a packed panel of sixteen columns of B; the three products differ
+//! One micro-kernel ([`tile`]) multiplies rows of A by packed panels of sixteen columns of B; the three products differ
 //! in how they pack the panel. Few tokens (decoding) take [`dot`] instead: weights
 //! are expanded in registers and used at once.
 

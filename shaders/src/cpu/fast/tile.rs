@@ -27,7 +27,7 @@ pub(super) struct Strided {
 pub(super) struct Target {
     pub(super) ptr: *mut f32,
     pub(super) row: usize,
-    /// Columns written, in panels.
+    /// Columns written; B has panels for all of them.
     pub(super) cols: usize,
     pub(super) accumulate: bool,
     pub(super) alpha: f32,
