@@ -144,7 +144,7 @@ impl<'a> Team<'a> {
         })
     }
 
-    /// Memory of `words` words that all threads share until the dispatch ends, at a multiple of 64 bytes, with
+    /// Memory of `words` words that all threads share, or take parts of, until the dispatch ends, at a multiple of 64 bytes, with
     /// anything in it. All threads ask for the same, once in a dispatch and before they take chunks; they leave it with a
     /// [`Team::sync`].
     pub(super) fn scratch(&self, words: usize) -> *mut f32 {
