@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
 use super::amx_tiles::{Configured, TILE, WORDS, turned};
-use super::amx_tokens::{BLOCK, Lines, TOKENS};
+use super::amx_tokens::{BLOCK, Lines, TOKENS, steps_of};
 use super::dot;
 use super::matmul_q::Job;
 use crate::{QuantType, params};
@@ -59,13 +59,9 @@ impl Columns {
     unsafe fn of(p: &params::MatmulQ, x: &[f32]) -> Self {
         let (tokens, steps) = (p.n_tokens as usize, p.k as usize / DEPTH);
         let mut all = Self { lines: Lines::new(tokens.div_ceil(BLOCK) * steps * Self::WORDS), steps };
-        for block in 0..tokens.div_ceil(BLOCK) {
-            let first = &x[p.x_offset as usize + block * BLOCK * p.x_stride as usize..];
-            let here = BLOCK.min(tokens - block * BLOCK);
-            for step in 0..steps {
-                // SAFETY: the contract of `cpu::run`.
-                unsafe { all.write(block, step, first[step * DEPTH..].as_ptr(), p.x_stride as usize, here) };
-            }
+        for [block, step, first, here] in steps_of(p, DEPTH) {
+            // SAFETY: the contract of `cpu::run`.
+            unsafe { all.write(block, step, x[first..].as_ptr(), p.x_stride as usize, here) };
         }
         all
     }

@@ -17,6 +17,17 @@ pub(super) const BLOCK: usize = TILE / 2;
 /// The largest integer: its upper half, in twelve bits, times 4096. Rounding may come out a little above it.
 const MOST: f32 = (2047 * 4096) as f32;
 
+/// Of each block and step of `depth` which they are, where the first token's values begin in x, and how many tokens there are.
+#[inline(always)]
+pub(super) fn steps_of(p: &params::MatmulQ, depth: usize) -> impl Iterator<Item = [usize; 4]> {
+    let (tokens, steps) = (p.n_tokens as usize, p.k as usize / depth);
+    let (first, stride) = (p.x_offset as usize, p.x_stride as usize);
+    (0..tokens.div_ceil(BLOCK) * steps).map(move |i| {
+        let (block, step) = (i / steps, i % steps);
+        [block, step, first + block * BLOCK * stride + step * depth, BLOCK.min(tokens - block * BLOCK)]
+    })
+}
+
 /// Eight tokens at a time as the rows of tiles, the upper halves of their integers first: for each block and group a tile,
 /// then the scales of the tokens, then the sums of their integers.
 pub(super) struct Tokens {
@@ -33,13 +44,9 @@ impl Tokens {
     pub(super) unsafe fn of(p: &params::MatmulQ, x: &[f32]) -> Self {
         let (tokens, groups) = (p.n_tokens as usize, p.k as usize / DEPTH);
         let mut all = Self { lines: Lines::new(tokens.div_ceil(BLOCK) * groups * Self::WORDS), groups };
-        for block in 0..tokens.div_ceil(BLOCK) {
-            let first = &x[p.x_offset as usize + block * BLOCK * p.x_stride as usize..];
-            let here = BLOCK.min(tokens - block * BLOCK);
-            for g in 0..groups {
-                // SAFETY: the contract of `cpu::run`.
-                unsafe { all.write(block, g, first[g * DEPTH..].as_ptr(), p.x_stride as usize, here) };
-            }
+        for [block, g, first, here] in steps_of(p, DEPTH) {
+            // SAFETY: the contract of `cpu::run`.
+            unsafe { all.write(block, g, x[first..].as_ptr(), p.x_stride as usize, here) };
         }
         all
     }
