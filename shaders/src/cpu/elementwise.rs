@@ -5,7 +5,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::level::with_level;
 use super::{Level, Slot, Team};
-use crate::math::exp;
+use crate::math::exp_with;
 use crate::params;
 
 const SQRT_2_OVER_PI: f32 = 0.797_884_6;
@@ -14,52 +14,52 @@ const GELU_CUBIC: f32 = 0.044_715;
 /// The activation and its derivative at `x`.
 #[inline(always)]
 pub(super) fn activation(kind: u32, x: f32) -> (f32, f32) {
-    if kind == 0 { silu(x) } else { gelu(x) }
+    if kind == 0 { silu::<false>(x) } else { gelu::<false>(x) }
 }
 
 #[inline(always)]
-fn silu(x: f32) -> (f32, f32) {
-    let sigmoid = 1.0 / (1.0 + exp(-x));
+fn silu<const FMA: bool>(x: f32) -> (f32, f32) {
+    let sigmoid = 1.0 / (1.0 + exp_with::<FMA>(-x));
     (x * sigmoid, sigmoid * (1.0 + x * (1.0 - sigmoid)))
 }
 
 #[inline(always)]
-fn gelu(x: f32) -> (f32, f32) {
+fn gelu<const FMA: bool>(x: f32) -> (f32, f32) {
     let inner = SQRT_2_OVER_PI * (x + GELU_CUBIC * x * x * x);
-    let tanh = 1.0 - 2.0 / (exp(2.0 * inner) + 1.0);
+    let tanh = 1.0 - 2.0 / (exp_with::<FMA>(2.0 * inner) + 1.0);
     let slope = SQRT_2_OVER_PI * (1.0 + 3.0 * GELU_CUBIC * x * x);
     (0.5 * x * (1.0 + tanh), 0.5 * (1.0 + tanh) + 0.5 * x * (1.0 - tanh * tanh) * slope)
 }
 
 /// `gates[i]` becomes act(gates[i]) · ups[i]. A loop for each kind, for one that chooses in its midst is not vectorised.
 #[inline(always)]
-fn gate(kind: u32, gates: &mut [f32], ups: &[f32]) {
+fn gate<const FMA: bool>(kind: u32, gates: &mut [f32], ups: &[f32]) {
     let n = gates.len();
     let ups = &ups[..n];
     if kind == 0 {
         for i in 0..n {
-            gates[i] = silu(gates[i]).0 * ups[i];
+            gates[i] = silu::<FMA>(gates[i]).0 * ups[i];
         }
     } else {
         for i in 0..n {
-            gates[i] = gelu(gates[i]).0 * ups[i];
+            gates[i] = gelu::<FMA>(gates[i]).0 * ups[i];
         }
     }
 }
 
 /// Gradients of gates and ups from those of what [`gate`] makes.
 #[inline(always)]
-fn gate_backward(kind: u32, [gates, ups, dout]: [&[f32]; 3], [dgates, dups]: [&mut [f32]; 2]) {
+fn gate_backward<const FMA: bool>(kind: u32, [gates, ups, dout]: [&[f32]; 3], [dgates, dups]: [&mut [f32]; 2]) {
     let n = gates.len();
     let (ups, dout, dgates, dups) = (&ups[..n], &dout[..n], &mut dgates[..n], &mut dups[..n]);
     if kind == 0 {
         for i in 0..n {
-            let (act, slope) = silu(gates[i]);
+            let (act, slope) = silu::<FMA>(gates[i]);
             (dgates[i], dups[i]) = (dout[i] * ups[i] * slope, dout[i] * act);
         }
     } else {
         for i in 0..n {
-            let (act, slope) = gelu(gates[i]);
+            let (act, slope) = gelu::<FMA>(gates[i]);
             (dgates[i], dups[i]) = (dout[i] * ups[i] * slope, dout[i] * act);
         }
     }

@@ -13,8 +13,8 @@ pub enum Level {
     Amx,
 }
 
-/// A function that runs another, which is inlined, with the widest registers of a level. It is not inlined itself: it would be
-/// compiled wherever it is called.
+/// A function that runs another, which is inlined, with the widest registers of a level, and tells it whether the level fuses
+/// products with sums (`FMA`). It is not inlined itself: it would be compiled wherever it is called.
 macro_rules! with_level {
     ($vis:vis $name:ident = $run:ident($($arg:ident: $ty:ty),*) $(-> $out:ty)?) => {
         #[inline(never)]
@@ -23,11 +23,11 @@ macro_rules! with_level {
             {
                 #[target_feature(enable = "avx2,fma,avx512f,avx512bw,avx512dq,avx512vl")]
                 fn avx512($($arg: $ty),*) $(-> $out)? {
-                    $run($($arg),*)
+                    $run::<true>($($arg),*)
                 }
                 #[target_feature(enable = "avx2,fma")]
                 fn avx2($($arg: $ty),*) $(-> $out)? {
-                    $run($($arg),*)
+                    $run::<true>($($arg),*)
                 }
                 if level >= Level::Avx512 {
                     // SAFETY: the level's instructions are there.
@@ -39,7 +39,7 @@ macro_rules! with_level {
                 }
             }
             let _ = level;
-            $run($($arg),*)
+            $run::<{ cfg!(target_arch = "aarch64") }>($($arg),*)
         }
     };
 }

@@ -5,31 +5,29 @@ use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
 use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
+#[cfg(target_arch = "x86_64")]
+use super::few_avx512;
 use super::runs::{self, Run};
-use super::tile::{COLS, Panel, Strided, Target, WIDE, panel_of};
+use super::tile::{COLS, Panels, Strided, Target, WIDE, panel_of};
 use super::{branches, pack};
-use crate::math::{exp, max_of, sum_of};
+use crate::math::{LANES, exp_with, greater, join_lanes};
 use crate::{KvType, params};
 
 /// Tokens of a block.
 pub(super) const BLOCK: usize = 24;
-/// Values that are packed at a time: their panels lie in a second-level cache.
-const PACKED: usize = 256;
+/// Values that all heads meet before the next ones: they lie in a second-level cache.
+const KEPT: usize = 256;
+/// Rows beside each other that pay for not being packed, on average.
+const RUN: usize = 16;
 
 #[inline(always)]
-pub(crate) unsafe fn forward<const FMA: bool>(
-    kv: KvType,
-    p: &params::Attention,
-    s: &[Slot],
-    team: &Team<'_>,
-    level: Level,
-) {
+pub(crate) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
     // SAFETY: the contract of `cpu::run`.
     let map = unsafe { Map::new(s[3].u32(), p) };
     let blocks = runs::blocks(&map, p.n_tokens as usize, BLOCK);
     if blocks.len() * 4 > p.n_tokens as usize {
         // SAFETY: passed on from the caller.
-        return unsafe { branches::forward::<FMA>(kv, p, s, team, level) };
+        return unsafe { branches::forward(kv, p, s, team, level) };
     }
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let (mut packed, mut scores) = (Vec::new(), Vec::new());
@@ -41,12 +39,12 @@ pub(crate) unsafe fn forward<const FMA: bool>(
         for chunk in team.chunks(blocks.len() * groups) {
             // The longest first: they take the longest.
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
-            let keys = Keys::of(&map, block, panel_of(level));
+            let keys = Keys::of(&map, block, level);
             // The heads of a group share keys and values, so each is packed once for all of them.
             let (h0, per) = (g * (heads / groups), heads / groups);
             let a = Strided { ptr: q.as_ptr().add((block.row * heads + h0) * dim), row: heads * dim, col: 1 };
             let k = keys.loaded(&k, g, p, &mut loaded);
-            keys.scores::<FMA>(block, per, a, &k, p, p.scale, &mut packed, &mut scores);
+            keys.scores(block, per, a, &k, p, p.scale, &mut packed, &mut scores);
             for (i, row) in scores.chunks_exact_mut(keys.stride).enumerate() {
                 let (h, t) = (h0 + i / block.len, i % block.len);
                 let at = (block.row + t) * heads + h;
@@ -59,27 +57,48 @@ pub(crate) unsafe fn forward<const FMA: bool>(
     }
 }
 
-/// Turns a row of scores into probabilities, zero outside of `seen`. Returns its log-sum-exp.
+/// Turns a row of scores, of whole panels, into probabilities, zero outside of `seen`. Returns its log-sum-exp.
 #[inline(always)]
 fn softmax(level: Level, row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
+    let (first, end) = (seen.start / COLS * COLS, seen.end.next_multiple_of(COLS));
+    row[first..seen.start].fill(HIDDEN);
+    row[seen.end..end].fill(HIDDEN);
+    let lse = softmax_of(level, &mut row[first..end], &mut []);
     row[..seen.start].fill(0.0);
     row[seen.end..].fill(0.0);
-    softmax_of(level, &mut row[seen], &mut [])
+    lse
 }
+
+/// The score of a key that is not seen: nothing is left of it beside one that is.
+pub(super) const HIDDEN: f32 = f32::NEG_INFINITY;
+/// How far below the largest score one counts. Its share is still a normal number: a core stumbles over others, a hundred
+/// cycles each.
+const LEAST: f32 = -80.0;
 
 with_level!(pub(super) softmax_of = softmax_pieces(a: &mut [f32], b: &mut [f32]) -> f32);
 
-/// Turns scores in two pieces into probabilities. Returns their log-sum-exp.
+/// Turns scores in two pieces of whole panels into probabilities. Returns their log-sum-exp.
 #[inline(always)]
-fn softmax_pieces(a: &mut [f32], b: &mut [f32]) -> f32 {
-    let max = max_of(a).max(max_of(b));
-    let mut sum = 0.0;
-    for part in [&mut *a, &mut *b] {
-        part.iter_mut().for_each(|x| *x = exp(*x - max));
-        sum += sum_of(part, |x| x);
+fn softmax_pieces<const FMA: bool>(a: &mut [f32], b: &mut [f32]) -> f32 {
+    let (mut tops, mut sums) = ([f32::NEG_INFINITY; LANES], [0.0; LANES]);
+    for part in [&*a, &*b] {
+        for lanes in part.as_chunks::<LANES>().0 {
+            tops.iter_mut().zip(lanes).for_each(|(top, x)| *top = greater(*x, *top));
+        }
     }
+    let max = join_lanes(&tops, greater);
+    for part in [&mut *a, &mut *b] {
+        for lanes in part.as_chunks_mut::<LANES>().0 {
+            for (x, sum) in lanes.iter_mut().zip(&mut sums) {
+                *x = exp_with::<FMA>((*x - max).max(LEAST));
+                *sum += *x;
+            }
+        }
+    }
+    let sum = join_lanes(&sums, |a, b| a + b);
+    let inverse = sum.recip();
     for part in [a, b] {
-        part.iter_mut().for_each(|x| *x /= sum);
+        part.iter_mut().for_each(|x| *x *= inverse);
     }
     max + sum.ln()
 }
@@ -90,8 +109,8 @@ pub(super) struct Keys {
     pub(super) first: usize,
     /// Words of a row of scores: the keys, filled up to whole panels.
     pub(super) stride: usize,
-    /// What multiplies them.
-    pub(super) panel: Panel,
+    /// The instructions that multiply them.
+    pub(super) level: Level,
 }
 
 /// Rows of one group of keys or values as floats: those of the cache itself, or a copy in the order of the keys.
@@ -100,7 +119,7 @@ pub(super) struct Rows<'a> {
     /// Cells and group, where it is the cache.
     cache: Option<(&'a [usize], usize)>,
     groups: usize,
-    dim: usize,
+    pub(super) dim: usize,
 }
 
 impl Rows<'_> {
@@ -109,6 +128,27 @@ impl Rows<'_> {
     pub(super) fn row(&self, i: usize) -> &[f32] {
         let at = self.cache.map_or(i, |(cells, g)| cells[i] * self.groups + g);
         &self.values[at * self.dim..][..self.dim]
+    }
+
+    /// How far rows are apart that lie beside each other.
+    #[inline(always)]
+    fn apart(&self) -> usize {
+        if self.cache.is_some() { self.groups * self.dim } else { self.dim }
+    }
+
+    /// How many rows from the i-th on, at most `most`, lie beside each other.
+    #[inline(always)]
+    fn run(&self, i: usize, most: usize) -> usize {
+        let Some((cells, _)) = self.cache else { return most };
+        1 + cells[i..i + most].windows(2).take_while(|pair| pair[0] + 1 == pair[1]).count()
+    }
+
+    /// Whether the rows are whole panels, and lie beside each other for long.
+    #[inline(always)]
+    fn runs(&self) -> bool {
+        let Some((cells, _)) = self.cache else { return self.dim.is_multiple_of(COLS) };
+        let breaks = cells.windows(2).filter(|pair| pair[0] + 1 != pair[1]).count();
+        self.dim.is_multiple_of(COLS) && breaks * RUN <= cells.len()
     }
 }
 
@@ -119,7 +159,7 @@ pub(super) struct Halves<'a> {
     cells: &'a [usize],
     group: usize,
     groups: usize,
-    dim: usize,
+    pub(super) dim: usize,
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -133,11 +173,11 @@ impl Halves<'_> {
 
 impl Keys {
     #[inline(always)]
-    pub(super) fn of(map: &Map<'_>, block: &Run, panel: Panel) -> Self {
+    pub(super) fn of(map: &Map<'_>, block: &Run, level: Level) -> Self {
         let first = map.visible(block.pos).start;
         let cells = map.list(block.seq, first..block.pos + block.len);
         let stride = cells.len().next_multiple_of(COLS);
-        Self { cells, first, stride, panel }
+        Self { cells, first, stride, level }
     }
 
     /// Other keys, of the same products.
@@ -145,7 +185,7 @@ impl Keys {
     pub(super) fn own(&self, map: &Map<'_>, seq: usize, positions: std::ops::Range<usize>) -> Self {
         let first = positions.start;
         let cells = map.list(seq, positions);
-        Self { stride: cells.len().next_multiple_of(COLS), cells, first, panel: self.panel }
+        Self { stride: cells.len().next_multiple_of(COLS), cells, first, level: self.level }
     }
 
     /// The columns that a token at `pos` sees.
@@ -198,6 +238,14 @@ impl Keys {
             if let Some(values) = side.floats() {
                 return self.rows(values, g, p);
             }
+            #[cfg(target_arch = "x86_64")]
+            if self.level >= Level::Avx512
+                && let Some(halves) = self.halves(side, g, p)
+            {
+                loaded.resize(self.cells.len() * dim, 0.0);
+                few_avx512::unpack(&halves, loaded);
+                return Rows { values: loaded, cache: None, groups, dim };
+            }
             loaded.resize(self.cells.len() * dim, 0.0);
             for (cell, row) in self.cells.iter().zip(loaded.chunks_exact_mut(dim)) {
                 side.row(cell * groups + g, row);
@@ -209,7 +257,7 @@ impl Keys {
     /// `out[h, t, key] = scale · a[t, h, :] · rows[key, :]` for `per` heads of a group, whose first one `a` begins
     /// with; columns beyond the keys mean nothing.
     #[inline(always)]
-    pub(super) unsafe fn scores<const FMA: bool>(
+    pub(super) unsafe fn scores(
         &self,
         block: &Run,
         per: usize,
@@ -230,12 +278,13 @@ impl Keys {
             unsafe {
                 for at in (0..cols).step_by(COLS) {
                     let row = |c: usize| rows.row((first + at + c).min(n - 1)).as_ptr();
-                    pack::transpose::<FMA>(&std::array::from_fn(row), dim, packed.as_mut_ptr().add(at * dim));
+                    pack::transpose(self.level, &std::array::from_fn(row), dim, packed.as_mut_ptr().add(at * dim));
                 }
                 for h in 0..per {
                     let ptr = out.as_mut_ptr().add(h * block.len * self.stride + first);
                     let c = Target { ptr, row: self.stride, cols, accumulate: false, alpha: scale };
-                    (self.panel)(block.len, dim, Strided { ptr: a.ptr.add(h * dim), ..a }, packed.as_ptr(), c);
+                    let a = Strided { ptr: a.ptr.add(h * dim), ..a };
+                    panel_of(self.level)(block.len, dim, a, Panels::packed(packed.as_ptr(), dim), c);
                 }
             }
         }
@@ -255,21 +304,34 @@ impl Keys {
     ) {
         let (heads, dim) = (p.n_heads as usize, p.head_dim as usize);
         let n_keys = self.cells.len();
-        packed.resize((PACKED.min(n_keys) * WIDE).max(packed.len()), 0.0);
-        for (d0, key0) in (0..dim).step_by(WIDE).flat_map(|d0| (0..n_keys).step_by(PACKED).map(move |key0| (d0, key0)))
-        {
-            let (cols, keys) = (WIDE.min(dim - d0), PACKED.min(n_keys - key0));
-            for i in 0..keys {
-                put_row(&mut packed[i * COLS..], keys * COLS, &rows.row(key0 + i)[d0..d0 + cols]);
-            }
-            for h in 0..per {
-                let a = Strided { ptr: a[h * n * self.stride + key0..].as_ptr(), row: self.stride, col: 1 };
-                // SAFETY: the caller's ranges.
-                unsafe {
-                    let ptr = out.add(h * dim + d0);
-                    let c = Target { ptr, row: heads * dim, cols, accumulate: key0 > 0, alpha: 1.0 };
-                    (self.panel)(n, keys, a, packed.as_ptr(), c);
+        let plain = rows.runs();
+        for d0 in (0..dim).step_by(WIDE) {
+            let (mut key0, cols) = (0, WIDE.min(dim - d0));
+            while key0 < n_keys {
+                let most = KEPT.min(n_keys - key0);
+                let (keys, b) = match plain {
+                    // SAFETY: the rows are there.
+                    true => {
+                        (rows.run(key0, most), Panels::plain(unsafe { rows.row(key0).as_ptr().add(d0) }, rows.apart()))
+                    }
+                    false => {
+                        packed.resize((most * WIDE).max(packed.len()), 0.0);
+                        for i in 0..most {
+                            put_row(&mut packed[i * COLS..], most * COLS, &rows.row(key0 + i)[d0..d0 + cols]);
+                        }
+                        (most, Panels::packed(packed.as_ptr(), most))
+                    }
+                };
+                for h in 0..per {
+                    let a = Strided { ptr: a[h * n * self.stride + key0..].as_ptr(), row: self.stride, col: 1 };
+                    // SAFETY: the caller's ranges.
+                    unsafe {
+                        let ptr = out.add(h * dim + d0);
+                        let c = Target { ptr, row: heads * dim, cols, accumulate: key0 > 0, alpha: 1.0 };
+                        panel_of(self.level)(n, keys, a, b, c);
+                    }
                 }
+                key0 += keys;
             }
         }
     }

@@ -5,8 +5,8 @@ use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
 use super::attention::{BLOCK, Keys, put_row};
 use super::runs::{self, Run};
-use super::tile::{COLS, Panel, Strided, Target, WIDE, panel_of};
-use crate::math::exp;
+use super::tile::{COLS, Panels, Strided, Target, WIDE, panel_of};
+use crate::math::exp_with;
 use crate::params;
 
 /// Keys of a block: whole panels, and whole tiles of rows.
@@ -52,7 +52,7 @@ impl<'a> Inputs<'a> {
     /// P and dS = scale · P ∘ (dP − delta) of a block's tokens and the heads of group `g` against `keys`,
     /// `[heads, len, stride]`.
     #[inline(always)]
-    unsafe fn gradients<const FMA: bool>(&self, level: Level, block: &Run, keys: &Keys, g: usize, w: &mut Scratch) {
+    unsafe fn gradients(&self, level: Level, block: &Run, keys: &Keys, g: usize, w: &mut Scratch) {
         let heads = self.p.n_heads as usize;
         let per = heads / self.p.n_kv_heads as usize;
         let h0 = g * per;
@@ -60,8 +60,8 @@ impl<'a> Inputs<'a> {
         unsafe {
             let (q, d) = (self.head(self.q, block.row, h0), self.head(self.dout, block.row, h0));
             let (k, v) = (keys.rows(self.k, g, self.p), keys.rows(self.v, g, self.p));
-            keys.scores::<FMA>(block, per, q, &k, self.p, self.p.scale, &mut w.packed, &mut w.probs);
-            keys.scores::<FMA>(block, per, d, &v, self.p, 1.0, &mut w.packed, &mut w.d_scores);
+            keys.scores(block, per, q, &k, self.p, self.p.scale, &mut w.packed, &mut w.probs);
+            keys.scores(block, per, d, &v, self.p, 1.0, &mut w.packed, &mut w.d_scores);
         }
         let rows = w.probs.chunks_exact_mut(keys.stride).zip(w.d_scores.chunks_exact_mut(keys.stride));
         for (i, (probs, d_scores)) in rows.enumerate() {
@@ -84,15 +84,15 @@ with_level!(gradient_of = gradient(scale: f32, stats: (f32, f32), probs: &mut [f
 
 /// Of scores and dP of a row, P and dS; `stats` are its log-sum-exp and delta.
 #[inline(always)]
-fn gradient(scale: f32, (lse, delta): (f32, f32), probs: &mut [f32], d_scores: &mut [f32]) {
+fn gradient<const FMA: bool>(scale: f32, (lse, delta): (f32, f32), probs: &mut [f32], d_scores: &mut [f32]) {
     for (p, d) in probs.iter_mut().zip(d_scores) {
-        *p = exp(*p - lse);
+        *p = exp_with::<FMA>(*p - lse);
         *d = scale * *p * (*d - delta);
     }
 }
 
 #[inline(always)]
-pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
+pub(crate) unsafe fn dq(p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
     let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let per = heads / groups;
     let mut w = Scratch::default();
@@ -102,8 +102,8 @@ pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team
         let blocks = runs::blocks(&x.map, p.n_tokens as usize, BLOCK);
         for chunk in team.chunks(blocks.len() * groups) {
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
-            let keys = Keys::of(&x.map, block, panel_of(level));
-            x.gradients::<FMA>(level, block, &keys, g, &mut w);
+            let keys = Keys::of(&x.map, block, level);
+            x.gradients(level, block, &keys, g, &mut w);
             let out = s[6].f32_ptr().add((block.row * heads + g * per) * dim);
             let k = keys.rows(x.k, g, p);
             keys.weighted(block.len, per, &w.d_scores, &k, p, &mut w.packed, out);
@@ -112,7 +112,7 @@ pub(crate) unsafe fn dq<const FMA: bool>(p: &params::Attention, s: &[Slot], team
 }
 
 #[inline(always)]
-pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
+pub(crate) unsafe fn dkv(p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
     let (groups, dim) = (p.n_kv_heads as usize, p.head_dim as usize);
     let h0 = |g: usize| g * (p.n_heads as usize / groups);
     let mut w = Scratch::default();
@@ -129,8 +129,8 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
                 std::slice::from_raw_parts_mut(out(7).add(t * groups * dim), dim).fill(0.0);
             }
             for queries in &all_queries {
-                let Some(keys) = shared_keys(&x.map, block, queries, panel_of(level)) else { continue };
-                x.gradients::<FMA>(level, queries, &keys, g, &mut w);
+                let Some(keys) = shared_keys(&x.map, block, queries, level) else { continue };
+                x.gradients(level, queries, &keys, g, &mut w);
                 let (dout, q) = (x.head(x.dout, queries.row, h0(g)), x.head(x.q, queries.row, h0(g)));
                 add_transposed(&keys, queries.len, &w.probs, dout, p, &mut w.packed, out(7));
                 add_transposed(&keys, queries.len, &w.d_scores, q, p, &mut w.packed, out(6));
@@ -142,7 +142,7 @@ pub(crate) unsafe fn dkv<const FMA: bool>(p: &params::Attention, s: &[Slot], tea
 /// The keys of `block` that tokens of `queries` may see: those at its beginning that are the same cells in
 /// both sequences. `None` where there are none.
 #[inline(always)]
-fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run, panel: Panel) -> Option<Keys> {
+fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run, level: Level) -> Option<Keys> {
     let end = queries.pos + queries.len;
     let oldest = map.visible(queries.pos).start;
     if block.pos >= end || block.pos + block.len <= oldest {
@@ -156,7 +156,7 @@ fn shared_keys(map: &Map<'_>, block: &Run, queries: &Run, panel: Panel) -> Optio
         .map(|(own, _)| own)
         .collect();
     let stride = cells.len().next_multiple_of(COLS);
-    (!cells.is_empty()).then_some(Keys { cells, first: block.pos, stride, panel })
+    (!cells.is_empty()).then_some(Keys { cells, first: block.pos, stride, level })
 }
 
 /// `out[key, :] += Σ_h Σ_t a[h, t, key] b[t, h, :]` over the heads of a group, whose first one `b` begins with.
@@ -185,7 +185,7 @@ unsafe fn add_transposed(
                 put_row(&mut packed[i * COLS..], depth * COLS, row);
             }
             let c = Target { ptr: out.add(d0), row: groups * dim, cols, accumulate: true, alpha: 1.0 };
-            (keys.panel)(keys.cells.len(), depth, a, packed.as_ptr(), c);
+            panel_of(keys.level)(keys.cells.len(), depth, a, Panels::packed(packed.as_ptr(), depth), c);
         }
     }
 }

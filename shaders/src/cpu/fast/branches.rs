@@ -6,11 +6,11 @@ use super::super::cache_rows::CacheRows;
 use super::super::{Level, Slot, Team};
 #[cfg(target_arch = "x86_64")]
 use super::attention::Halves;
-use super::attention::{Keys, Rows, softmax_of};
+use super::attention::{HIDDEN, Keys, Rows, softmax_of};
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
 use super::runs::Run;
-use super::tile::{COLS, Strided, panel_of};
+use super::tile::{COLS, Strided};
 use crate::math::dot;
 use crate::{KvType, params};
 
@@ -45,17 +45,11 @@ impl Branches {
 }
 
 #[inline(always)]
-pub(super) unsafe fn forward<const FMA: bool>(
-    kv: KvType,
-    p: &params::Attention,
-    s: &[Slot],
-    team: &Team<'_>,
-    level: Level,
-) {
+pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
     let (tokens, heads, groups, dim) =
         (p.n_tokens as usize, p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
     let (mut packed, mut scores, mut own) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut loaded, panel) = (Vec::new(), panel_of(level));
+    let mut loaded = Vec::new();
     // SAFETY: the contract of `cpu::run`; a token's heads of one chunk are written by one thread.
     unsafe {
         let (q, map) = (s[0].f32(), Map::new(s[3].u32(), p));
@@ -72,15 +66,16 @@ pub(super) unsafe fn forward<const FMA: bool>(
             let g = h0 / (heads / groups);
             let first = map.visible(map.token(b.row).1).start;
             let cells = map.list(map.token(b.row).0, first..first + b.shared);
-            let keys = Keys { cells, first, stride: b.shared.next_multiple_of(COLS), panel };
+            let keys = Keys { cells, first, stride: b.shared.next_multiple_of(COLS), level };
             // The block reads only how many tokens there are.
             let block = Run { seq: 0, row: b.row, pos: first, len: b.len };
             if b.shared > 0 {
                 let a = Strided { ptr: q.as_ptr().add((b.row * heads + h0) * dim), row: heads * dim, col: 1 };
                 let k = keys.loaded(&k, g, p, &mut loaded);
-                keys.scores::<FMA>(&block, per, a, &k, p, p.scale, &mut packed, &mut scores);
+                keys.scores(&block, per, a, &k, p, p.scale, &mut packed, &mut scores);
             }
             let most = (0..b.len).map(|t| map.token(b.row + t).1 + 1 - first - b.shared).max().unwrap_or(0);
+            let most = most.next_multiple_of(COLS);
             own.resize(own.len().max(per * b.len * most), 0.0);
             // What the heads of a block see is the same.
             if of.as_ref().is_none_or(|(row, _)| *row != b.row) {
@@ -92,13 +87,20 @@ pub(super) unsafe fn forward<const FMA: bool>(
             }
             let all_keys = of.as_ref().map_or(&[][..], |(_, keys)| keys);
             for (t, keys_of_t) in all_keys.iter().enumerate() {
-                let n = keys_of_t.cells.len();
+                let at = (b.row + t) * heads + h0;
                 let k = Own::of(keys_of_t, &k, g, p, level, &mut loaded);
+                k.scores(level, &q[at * dim..][..per * dim], p.scale, &mut own[t * most..], b.len * most);
+            }
+            // Not before all scores are there: what was just written could not be read yet.
+            for (t, keys_of_t) in all_keys.iter().enumerate() {
                 for h in 0..per {
                     let (i, at) = (h * b.len + t, (b.row + t) * heads + h0 + h);
-                    let own = &mut own[i * most..][..n];
-                    k.scores(level, &q[at * dim..][..dim], p.scale, own);
-                    let shared = if b.shared > 0 { &mut scores[i * keys.stride..][..b.shared] } else { &mut [][..] };
+                    let mut shared = &mut [][..];
+                    if b.shared > 0 {
+                        shared = &mut scores[i * keys.stride..][..keys.stride];
+                        shared[b.shared..].fill(HIDDEN);
+                    }
+                    let own = &mut own[i * most..][..keys_of_t.stride];
                     s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax_of(level, shared, own);
                 }
             }
@@ -113,18 +115,20 @@ pub(super) unsafe fn forward<const FMA: bool>(
                 if b.shared == 0 {
                     out.fill(0.0);
                 }
-                let n = keys_of_t.cells.len();
                 let v = Own::of(keys_of_t, &v, g, p, level, &mut loaded);
-                for (h, out) in out.chunks_exact_mut(dim).enumerate() {
-                    v.add_weighted(level, &own[(h * b.len + t) * most..][..n], out);
-                }
+                v.add_weighted(level, &own[t * most..], b.len * most, out);
             }
         }
     }
 }
 
 /// Rows of the keys or values that are a sequence's own.
-enum Own<'a> {
+struct Own<'a> {
+    rows: OwnRows<'a>,
+    n: usize,
+}
+
+enum OwnRows<'a> {
     Floats(Rows<'a>),
     /// Read as they are: unpacking what one token asks for would take longer than the products.
     #[cfg(target_arch = "x86_64")]
@@ -141,57 +145,65 @@ impl<'a> Own<'a> {
         level: Level,
         loaded: &'a mut Vec<f32>,
     ) -> Self {
+        let n = keys.cells.len();
         // SAFETY: passed on from the caller.
         unsafe {
             #[cfg(target_arch = "x86_64")]
             if level >= Level::Avx512
                 && let Some(halves) = keys.halves(side, g, p)
             {
-                return Self::Halves(halves);
+                return Self { rows: OwnRows::Halves(halves), n };
             }
             let _ = level;
-            Self::Floats(keys.loaded(side, g, p, loaded))
+            Self { rows: OwnRows::Floats(keys.loaded(side, g, p, loaded)), n }
         }
     }
 
-    /// `out[i] = scale · a · rows[i]`.
+    /// Scores of a group's heads, whose queries `a` has one after the other: `out[h stride + i] = scale · a[h] · rows[i]`, and
+    /// [`HIDDEN`] up to whole panels.
     #[inline(always)]
-    unsafe fn scores(&self, level: Level, a: &[f32], scale: f32, out: &mut [f32]) {
-        let rows = match self {
-            Self::Floats(rows) => rows,
+    unsafe fn scores(&self, level: Level, a: &[f32], scale: f32, out: &mut [f32], stride: usize) {
+        let rows = match &self.rows {
+            OwnRows::Floats(rows) => rows,
             #[cfg(target_arch = "x86_64")]
             // SAFETY: they are there only with the instructions.
-            Self::Halves(rows) => return unsafe { few_avx512::scores(a, rows, scale, out) },
+            OwnRows::Halves(rows) => return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) },
         };
         #[cfg(target_arch = "x86_64")]
         if level >= Level::Avx512 {
             // SAFETY: the instructions are there.
-            return unsafe { few_avx512::scores(a, rows, scale, out) };
+            return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) };
         }
         let _ = level;
-        for (i, out) in out.iter_mut().enumerate() {
-            *out = scale * dot(a, rows.row(i));
+        for (h, a) in a.chunks_exact(rows.dim).enumerate() {
+            let (scores, beyond) = out[h * stride..][..self.n.next_multiple_of(COLS)].split_at_mut(self.n);
+            for (i, score) in scores.iter_mut().enumerate() {
+                *score = scale * dot(a, rows.row(i));
+            }
+            beyond.fill(HIDDEN);
         }
     }
 
-    /// `out += Σ_i weights[i] rows[i]`.
+    /// `out[h] += Σ_i weights[h stride + i] rows[i]` for heads that are one after the other in `out`.
     #[inline(always)]
-    unsafe fn add_weighted(&self, level: Level, weights: &[f32], out: &mut [f32]) {
-        let rows = match self {
-            Self::Floats(rows) => rows,
+    unsafe fn add_weighted(&self, level: Level, weights: &[f32], stride: usize, out: &mut [f32]) {
+        let rows = match &self.rows {
+            OwnRows::Floats(rows) => rows,
             #[cfg(target_arch = "x86_64")]
             // SAFETY: they are there only with the instructions.
-            Self::Halves(rows) => return unsafe { few_avx512::add_weighted(weights, rows, out) },
+            OwnRows::Halves(rows) => return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) },
         };
         #[cfg(target_arch = "x86_64")]
         if level >= Level::Avx512 {
             // SAFETY: the instructions are there.
-            return unsafe { few_avx512::add_weighted(weights, rows, out) };
+            return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) };
         }
         let _ = level;
-        for (i, weight) in weights.iter().enumerate() {
-            for (o, v) in out.iter_mut().zip(rows.row(i)) {
-                *o += weight * v;
+        for (h, out) in out.chunks_exact_mut(rows.dim).enumerate() {
+            for (i, weight) in weights[h * stride..][..self.n].iter().enumerate() {
+                for (o, v) in out.iter_mut().zip(rows.row(i)) {
+                    *o += weight * v;
+                }
             }
         }
     }

@@ -4,7 +4,7 @@ use super::super::{Level, Slot, Team};
 use super::pack;
 #[cfg(target_arch = "x86_64")]
 use super::thin_avx512;
-use super::tile::{COLS, Strided, Target, panel_of, rows_of};
+use super::tile::{COLS, Panels, Strided, Target, panel_of, rows_of};
 use crate::math::dot;
 use crate::params;
 
@@ -84,7 +84,7 @@ unsafe fn by_rows(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: Lev
                 accumulate: p.accumulate != 0,
                 alpha: p.alpha,
             };
-            panel(here, depth, a, packed, c);
+            panel(here, depth, a, Panels::packed(packed, depth), c);
         }
     }
 }
@@ -123,7 +123,7 @@ unsafe fn by_panels(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>, level: L
                     accumulate: p.accumulate != 0 || k0 > 0,
                     alpha: p.alpha,
                 };
-                panel(rows.min(m - m0), len, a, packed.as_ptr(), c);
+                panel(rows.min(m - m0), len, a, Panels::packed(packed.as_ptr(), len), c);
             }
         }
     }
@@ -161,10 +161,7 @@ unsafe fn columns(b: *const f32, p: &params::MatmulF32, len: usize, cols: usize,
         if row == 1 {
             // Columns that are not there repeat the last one: nothing is written of them.
             let columns = std::array::from_fn(|j| b.add(j.min(cols - 1) * col));
-            return match level {
-                Level::Portable => pack::transpose::<false>(&columns, len, out),
-                _ => pack::transpose::<true>(&columns, len, out),
-            };
+            return pack::transpose(level, &columns, len, out);
         }
         for k in 0..len {
             for j in 0..COLS {

@@ -8,7 +8,7 @@ use super::super::elementwise::gate_of;
 use super::super::{Level, Slot, Team};
 #[cfg(target_arch = "x86_64")]
 use super::thin_avx512;
-use super::tile::{COLS, Panel, Strided, Target, panel_of};
+use super::tile::{COLS, Panels, Strided, Target, panel_of};
 use super::unpack::Unpack;
 use super::{dot, pack};
 use crate::params;
@@ -139,7 +139,7 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
         return unsafe { dot::forward::<U, FMA>(job, s, team) };
     }
     let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * COLS } else { 0 }];
-    let mut panels = Panels { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], panel: panel_of(job.level) };
+    let mut scratch = Scratch { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], level: job.level };
     // SAFETY: the contract of `cpu::run`; sixteen columns of y are written by one thread.
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
@@ -152,7 +152,7 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
                 let first = (p.w_row0 as usize + half * n + n0) * k;
                 let (ptr, row) = if half == 0 { (s[2].f32_ptr().add(y0), stride) } else { (ups.as_mut_ptr(), COLS) };
                 let c = Target { ptr, row, cols, accumulate: p.accumulate != 0, alpha: 1.0 };
-                columns::<U, FMA>(&w, first, k, tokens, a, c, &mut panels);
+                columns::<U, FMA>(&w, first, k, tokens, a, c, &mut scratch);
             }
             if let Some(kind) = job.gate {
                 for (t, ups) in ups.chunks_exact(COLS).enumerate() {
@@ -163,11 +163,11 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
     }
 }
 
-/// Scratch of a thread: a packed panel, and the rows that go into it; and what multiplies it.
-struct Panels {
+/// Scratch of a thread: a packed panel, and the rows that go into it; and the level that multiplies it.
+struct Scratch {
     packed: [f32; DEPTH * COLS],
     strip: [f32; STRIP * COLS],
-    panel: Panel,
+    level: Level,
 }
 
 /// Up to sixteen columns of y: rows of W, the first of which begins at flat index `first`, in panels.
@@ -179,7 +179,7 @@ unsafe fn columns<U: Unpack, const FMA: bool>(
     tokens: usize,
     a: Strided,
     c: Target,
-    Panels { packed, strip, panel }: &mut Panels,
+    Scratch { packed, strip, level }: &mut Scratch,
 ) {
     let rows: [*const f32; COLS] = std::array::from_fn(|j| strip[j * STRIP..].as_ptr());
     let depth = depth(k, U::GROUP);
@@ -197,10 +197,11 @@ unsafe fn columns<U: Unpack, const FMA: bool>(
                         row.fill(0.0);
                     }
                 }
-                pack::transpose::<FMA>(&rows, part, packed.as_mut_ptr().add(i * COLS));
+                pack::transpose(*level, &rows, part, packed.as_mut_ptr().add(i * COLS));
             }
             let a = Strided { ptr: a.ptr.add(k0), ..a };
-            panel(tokens, len, a, packed.as_ptr(), Target { accumulate: c.accumulate || k0 > 0, ..c });
+            let b = Panels::packed(packed.as_ptr(), len);
+            panel_of(*level)(tokens, len, a, b, Target { accumulate: c.accumulate || k0 > 0, ..c });
         }
     }
 }
@@ -243,7 +244,7 @@ pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
                         accumulate: p.accumulate != 0 || n0 > 0,
                         alpha: 1.0,
                     };
-                    panel(tokens, len_n, a, packed[j * depth * COLS..].as_ptr(), c);
+                    panel(tokens, len_n, a, Panels::packed(packed[j * depth * COLS..].as_ptr(), len_n), c);
                 }
             }
         }

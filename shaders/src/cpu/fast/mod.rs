@@ -43,7 +43,9 @@ mod unpack_halves;
 mod vnni;
 
 use super::{Level, Slot, Team};
-use crate::{KvType, QuantType, params};
+use crate::{QuantType, params};
+pub(super) use attention::forward as attention;
+pub(super) use attention_backward::{dkv as attention_backward_kv, dq as attention_backward_q};
 pub(super) use matmul_f32::run as matmul_f32;
 pub(super) use matmul_q::{Added, Job};
 use unpack::*;
@@ -120,25 +122,3 @@ pub(super) unsafe fn matmul_q_transposed(q: QuantType, p: &params::MatmulQ, s: &
     }
     with_unpack!(q, level, matmul_q::transposed, (p, s, team, level))
 }
-
-/// Runs a kernel of attention with code that fuses where there are such instructions.
-macro_rules! with_fma {
-    ($name:ident, $run:path $(, $first:ident: $ty:ty)?) => {
-        #[inline(always)]
-        pub(super) unsafe fn $name($($first: $ty,)? p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
-            use $run as kernel;
-            // SAFETY: the contract of `cpu::run`.
-            unsafe {
-                if level >= Level::Avx2 || cfg!(target_arch = "aarch64") {
-                    kernel::<true>($($first,)? p, s, team, level)
-                } else {
-                    kernel::<false>($($first,)? p, s, team, level)
-                }
-            }
-        }
-    };
-}
-
-with_fma!(attention, attention::forward, kv: KvType);
-with_fma!(attention_backward_q, attention_backward::dq);
-with_fma!(attention_backward_kv, attention_backward::dkv);

@@ -22,6 +22,34 @@ pub(super) struct Strided {
     pub(super) col: usize,
 }
 
+/// B by panels of [`COLS`] columns: where the first one begins, and how far rows and panels are apart.
+#[derive(Clone, Copy)]
+pub(super) struct Panels {
+    pub(super) ptr: *const f32,
+    pub(super) row: usize,
+    pub(super) panel: usize,
+}
+
+impl Panels {
+    /// Packed ones, a panel after the other.
+    #[inline(always)]
+    pub(super) fn packed(ptr: *const f32, depth: usize) -> Self {
+        Self { ptr, row: COLS, panel: depth * COLS }
+    }
+
+    /// Rows of whole panels, as they lie, `row` apart.
+    #[inline(always)]
+    pub(super) fn plain(ptr: *const f32, row: usize) -> Self {
+        Self { ptr, row, panel: COLS }
+    }
+
+    /// Those from the `i`-th on.
+    #[inline(always)]
+    fn from(self, i: usize) -> Self {
+        Self { ptr: self.ptr.wrapping_add(i * self.panel), ..self }
+    }
+}
+
 /// Where a tile goes.
 #[derive(Clone, Copy)]
 pub(super) struct Target {
@@ -41,10 +69,10 @@ pub(super) const fn rows_of(level: Level) -> usize {
     }
 }
 
-/// Multiplies all `rows` rows of A, `depth` deep, with as many panels, one after the other, as C has columns.
+/// Multiplies all `rows` rows of A, `depth` deep, with as many panels as C has columns.
 ///
 /// The caller answers for the ranges, and that the level's instructions are there.
-pub(super) type Panel = unsafe fn(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target);
+pub(super) type Panel = unsafe fn(rows: usize, depth: usize, a: Strided, b: Panels, c: Target);
 
 /// The micro-kernel of a level. Called, not inlined, for it would be compiled for every weight type.
 pub(super) fn panel_of(level: Level) -> Panel {
@@ -59,10 +87,10 @@ pub(super) fn panel_of(level: Level) -> Panel {
 
 /// The panels of B with their columns of C.
 #[inline(always)]
-fn panels(depth: usize, b: *const f32, c: Target) -> impl Iterator<Item = (*const f32, Target)> {
+fn panels(b: Panels, c: Target) -> impl Iterator<Item = (Panels, Target)> {
     (0..c.cols.div_ceil(COLS)).map(move |i| {
         let (ptr, cols) = (c.ptr.wrapping_add(i * COLS), COLS.min(c.cols - i * COLS));
-        (b.wrapping_add(i * depth * COLS), Target { ptr, cols, ..c })
+        (b.from(i), Target { ptr, cols, ..c })
     })
 }
 
@@ -73,8 +101,8 @@ unsafe fn below(r: usize, a: Strided, c: Target) -> (Strided, Target) {
     unsafe { (Strided { ptr: a.ptr.add(r * a.row), ..a }, Target { ptr: c.ptr.add(r * c.row), ..c }) }
 }
 
-unsafe fn plain_panel<const FMA: bool>(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
-    for (b, c) in panels(depth, b, c) {
+unsafe fn plain_panel<const FMA: bool>(rows: usize, depth: usize, a: Strided, b: Panels, c: Target) {
+    for (b, c) in panels(b, c) {
         for r in (0..rows).step_by(ROWS) {
             // SAFETY: the caller's ranges.
             unsafe {
@@ -106,11 +134,11 @@ unsafe fn store<const M: usize>(acc: &[[f32; COLS]; M], c: Target) {
 }
 
 #[inline(always)]
-unsafe fn plain<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *const f32) -> [[f32; COLS]; M] {
+unsafe fn plain<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: Panels) -> [[f32; COLS]; M] {
     let mut acc = [[0.0f32; COLS]; M];
     for k in 0..depth {
         // SAFETY: the caller's ranges.
-        let (row, a_k) = unsafe { (&*b.add(k * COLS).cast::<[f32; COLS]>(), a.ptr.add(k * a.col)) };
+        let (row, a_k) = unsafe { (&*b.ptr.add(k * b.row).cast::<[f32; COLS]>(), a.ptr.add(k * a.col)) };
         for (m, acc) in acc.iter_mut().enumerate() {
             // SAFETY: as above.
             let x = unsafe { *a_k.add(m * a.row) };
@@ -125,12 +153,12 @@ unsafe fn plain<const FMA: bool, const M: usize>(depth: usize, a: Strided, b: *c
 /// The same with intrinsics: left to itself the compiler spills the accumulators.
 #[cfg(target_arch = "x86_64")]
 mod avx2 {
-    use super::{COLS, ROWS, Strided, Target, below, panels};
+    use super::{COLS, Panels, ROWS, Strided, Target, below, panels};
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) unsafe fn panel(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
-        for (b, c) in panels(depth, b, c) {
+    pub(super) unsafe fn panel(rows: usize, depth: usize, a: Strided, b: Panels, c: Target) {
+        for (b, c) in panels(b, c) {
             for r in (0..rows).step_by(ROWS) {
                 // SAFETY: the caller's ranges.
                 unsafe {
@@ -149,11 +177,11 @@ mod avx2 {
     }
 
     #[inline(always)]
-    unsafe fn tile<const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) {
+    unsafe fn tile<const M: usize>(depth: usize, a: Strided, b: Panels, c: Target) {
         // SAFETY: the caller's ranges; AVX2 and FMA are there.
         unsafe {
             let mut acc = [[_mm256_setzero_ps(); 2]; M];
-            let (mut a_k, mut b_k) = (a.ptr, b);
+            let (mut a_k, mut b_k) = (a.ptr, b.ptr);
             for _ in 0..depth {
                 let (low, high) = (_mm256_loadu_ps(b_k), _mm256_loadu_ps(b_k.add(8)));
                 for (m, acc) in acc.iter_mut().enumerate() {
@@ -162,7 +190,7 @@ mod avx2 {
                     acc[1] = _mm256_fmadd_ps(x, high, acc[1]);
                 }
                 a_k = a_k.add(a.col);
-                b_k = b_k.add(COLS);
+                b_k = b_k.wrapping_add(b.row);
             }
             if c.cols == COLS {
                 return store(&acc, c);
@@ -202,18 +230,18 @@ mod avx2 {
 /// value of A loaded once for all of them.
 #[cfg(target_arch = "x86_64")]
 mod avx512 {
-    use super::{COLS, Strided, Target, below};
+    use super::{COLS, Panels, Strided, Target, below};
     use std::arch::asm;
     use std::arch::x86_64::*;
 
     #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn panel(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) {
+    pub(super) unsafe fn panel(rows: usize, depth: usize, a: Strided, b: Panels, c: Target) {
         let mut done = 0;
         while done < c.cols {
             let cols = c.cols - done;
             // SAFETY: the caller's ranges.
             unsafe {
-                let (b, c) = (b.add(done * depth), Target { ptr: c.ptr.add(done), cols, ..c });
+                let (b, c) = (b.from(done / COLS), Target { ptr: c.ptr.add(done), cols, ..c });
                 done += COLS
                     * match cols.div_ceil(COLS) {
                         1 => one(rows, depth, a, b, c),
@@ -232,7 +260,7 @@ mod avx512 {
         rows: usize,
         depth: usize,
         a: Strided,
-        b: *const f32,
+        b: Panels,
         c: Target,
     ) -> usize {
         let mut r = 0;
@@ -255,15 +283,15 @@ mod avx512 {
     /// Returns how many rows there are.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    unsafe fn wide<const P: usize, const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) -> usize {
+    unsafe fn wide<const P: usize, const M: usize>(depth: usize, a: Strided, b: Panels, c: Target) -> usize {
         // SAFETY: the caller's ranges; AVX-512 is there.
         unsafe {
             let mut acc = [[_mm512_setzero_ps(); P]; M];
-            let mut a_k = a.ptr;
-            for k in 0..depth {
+            let (mut a_k, mut b_k) = (a.ptr, b.ptr);
+            for _ in 0..depth {
                 let mut row = [_mm512_setzero_ps(); P];
                 for (p, row) in row.iter_mut().enumerate() {
-                    *row = _mm512_loadu_ps(b.add((p * depth + k) * COLS));
+                    *row = _mm512_loadu_ps(b_k.wrapping_add(p * b.panel));
                 }
                 for (m, acc) in acc.iter_mut().enumerate() {
                     let mut x = _mm512_set1_ps(*a_k.add(m * a.row));
@@ -273,7 +301,8 @@ mod avx512 {
                         *acc = _mm512_fmadd_ps(x, row, *acc);
                     }
                 }
-                a_k = a_k.add(a.col);
+                a_k = a_k.wrapping_add(a.col);
+                b_k = b_k.wrapping_add(b.row);
             }
             for p in 0..P {
                 let mut column = [_mm512_setzero_ps(); M];
@@ -288,7 +317,7 @@ mod avx512 {
 
     /// Returns how many panels there are: one.
     #[inline(always)]
-    unsafe fn one(rows: usize, depth: usize, a: Strided, b: *const f32, c: Target) -> usize {
+    unsafe fn one(rows: usize, depth: usize, a: Strided, b: Panels, c: Target) -> usize {
         let mut r = 0;
         while r < rows {
             // SAFETY: the caller's ranges.
@@ -342,7 +371,7 @@ mod avx512 {
         ($name:ident, $rows:literal, [$($acc:ident $reg:tt),*], [$($p:ident $at:literal),*], [$($step:expr),*]) => {
             #[target_feature(enable = "avx512f")]
             #[inline]
-            unsafe fn $name(depth: usize, a: Strided, b: *const f32) -> [__m512; $rows] {
+            unsafe fn $name(depth: usize, a: Strided, b: Panels) -> [__m512; $rows] {
                 // SAFETY: the caller's ranges; AVX-512 is there.
                 unsafe {
                     let zero = _mm512_setzero_ps();
@@ -351,11 +380,12 @@ mod avx512 {
                         asm!(
                             "2:",
                             "vmovups zmm12, zmmword ptr [{b}]",
-                            "add {b}, 64",
+                            "add {b}, {down}",
                             $($step,)*
                             "dec {n}",
                             "jnz 2b",
-                            b = inout(reg) b => _,
+                            b = inout(reg) b.ptr => _,
+                            down = in(reg) 4 * b.row,
                             n = inout(reg) depth => _,
                             row = in(reg) 4 * a.row,
                             row3 = in(reg) 12 * a.row,
@@ -390,13 +420,13 @@ mod avx512 {
     );
 
     #[inline(always)]
-    unsafe fn few<const M: usize>(depth: usize, a: Strided, b: *const f32, c: Target) -> usize {
+    unsafe fn few<const M: usize>(depth: usize, a: Strided, b: Panels, c: Target) -> usize {
         // SAFETY: the caller's ranges; AVX-512 is there.
         unsafe {
             // Even and odd steps apart, so that one addition need not wait for the other.
             let mut acc = [[_mm512_setzero_ps(); 2]; M];
             for k in 0..depth {
-                let row = _mm512_loadu_ps(b.add(k * COLS));
+                let row = _mm512_loadu_ps(b.ptr.add(k * b.row));
                 for (m, acc) in acc.iter_mut().enumerate() {
                     let x = _mm512_set1_ps(*a.ptr.add(m * a.row + k * a.col));
                     acc[1] = _mm512_fmadd_ps(x, row, acc[1]);
