@@ -6,11 +6,11 @@
 //!
 //! The transposed product makes gradients only, and takes two terms of both: that is exact to 2^-16.
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::elementwise::gate_of;
 use super::super::{Slot, Team};
+use super::ahead::ask_to_write;
 use super::amx_cut::{Cut, Room};
 use super::amx_quants::Quants;
 use super::amx_scales::SCALES;
@@ -115,7 +115,7 @@ unsafe fn rows_of<const W: usize, R: Quants<W>>(job: &Job<'_>, s: &[Slot], team:
                         let at = p.y_offset as usize + (t0 + t * TILE) * p.y_stride as usize + n0;
                         let (size, to) = ([TILE.min(tokens - t * TILE), cols], s[2].f32_ptr().add(at));
                         if end == steps {
-                            ask(size, to, p.y_stride as usize);
+                            ask_to_write(size, to, p.y_stride as usize);
                         }
                         for block in 0..blocks {
                             let c = room.product(t, block);
@@ -238,7 +238,7 @@ unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>
                         let at = p.x_offset as usize + (t0 + t * TILE) * p.x_stride as usize + g * DEPTH;
                         let (size, to) = ([TILE.min(tokens - t * TILE), DEPTH], s[2].f32_ptr().add(at));
                         if end == steps {
-                            ask(size, to, p.x_stride as usize);
+                            ask_to_write(size, to, p.x_stride as usize);
                         }
                         let w = std::array::from_fn(|block| room.w.row(block, start, 0).cast_const());
                         let c = std::array::from_fn(|block| room.product(t, block));
@@ -250,18 +250,6 @@ unsafe fn columns_of<R: Floats>(p: &params::MatmulQ, s: &[Slot], team: &Team<'_>
                 }
                 team.sync();
             }
-        }
-    }
-}
-
-/// Asks for rows by columns that will be written: they come from afar, where another core has read them.
-#[inline(always)]
-unsafe fn ask([rows, cols]: [usize; 2], to: *const f32, stride: usize) {
-    for i in 0..rows {
-        for at in (0..cols).step_by(TILE) {
-            let line = to.wrapping_add(i * stride + at);
-            // SAFETY: a prefetch never faults. Written out, for the compiler asks to read where it does not know better.
-            unsafe { asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags)) };
         }
     }
 }

@@ -145,11 +145,24 @@ impl<R: Nibbles> dot::Dots for Few<R> {
                 let all = (&raw const (*self.memory).sums[block]).cast::<Sums>();
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
                     for (half, sums) in sums.chunks_mut(TILE).enumerate() {
-                        let there = ((1u32 << sums.len()) - 1) as __mmask16;
-                        _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, (*all)[half][t]);
+                        put(sums, (*all)[half][t]);
                     }
                 }
             }
+        }
+    }
+}
+
+/// Writes as many values as there is room for. Whole registers if it can be: what is written in part cannot be read before it is in
+/// the cache.
+#[inline(always)]
+pub(super) unsafe fn put(to: &mut [f32], values: __m512) {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        if to.len() == TILE {
+            _mm512_storeu_ps(to.as_mut_ptr(), values);
+        } else {
+            _mm512_mask_storeu_ps(to.as_mut_ptr(), ((1u32 << to.len()) - 1) as __mmask16, values);
         }
     }
 }

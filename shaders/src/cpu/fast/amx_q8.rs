@@ -9,6 +9,7 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
+use super::amx_few::put;
 use super::amx_tiles::{Configured, TILE, WORDS};
 use super::amx_tokens::{BLOCK, Lines, TOKENS, steps_of};
 use super::dot;
@@ -146,7 +147,6 @@ impl dot::Dots for Few {
                 self.last.copy_from_nonoverlapping(w, rows * k);
                 w = self.last;
             }
-            let there = ((1u32 << rows) - 1) as __mmask16;
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let mut acc = [_mm512_setzero_ps(); TILE];
                 for step in 0..self.x.steps {
@@ -161,8 +161,7 @@ impl dot::Dots for Few {
                 self.scale(&mut acc, first, rows, block, self.x.steps - 1);
                 let columns = turned(acc);
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    let sum = _mm512_add_ps(columns[t], columns[t + BLOCK]);
-                    _mm512_mask_storeu_ps(sums.as_mut_ptr(), there, sum);
+                    put(sums, _mm512_add_ps(columns[t], columns[t + BLOCK]));
                 }
             }
         }

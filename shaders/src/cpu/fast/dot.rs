@@ -3,6 +3,7 @@
 
 use super::super::elementwise::gate_of;
 use super::super::{Slot, Team};
+use super::ahead::ask_to_write;
 use super::matmul_q::Job;
 use super::unpack::{Row, Unpack};
 use crate::math::madd;
@@ -83,6 +84,11 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
             // Whole runs of gates, then of ups: memory is read ahead along them.
             for half in 0..job.halves() {
                 for i in (start..end).step_by(D::ROWS) {
+                    // One token's are few.
+                    if tokens > 1 && half == 0 && (i - start) % MOST_ROWS == 0 {
+                        let soon = [tokens, MOST_ROWS.min(end - i)];
+                        ask_to_write(soon, s[2].f32_ptr().wrapping_add(y0 + i), stride);
+                    }
                     let first = (p.w_row0 as usize + half * n + i) * k;
                     let here = D::ROWS.min(end - i);
                     dots.dots(first, here, &mut sums[..here * tokens]);

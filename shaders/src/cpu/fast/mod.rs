@@ -4,6 +4,7 @@
 //! in how they pack the panel. Few tokens (decoding) take [`dot`] instead: weights
 //! are expanded in registers and used at once.
 
+mod ahead;
 #[cfg(target_arch = "x86_64")]
 mod amx;
 #[cfg(target_arch = "x86_64")]
