@@ -2,7 +2,7 @@
 
 use unspoken_kernels::{Along, Kernel, QuantType, params};
 
-use crate::harness::{Random, check, halves, weights, words};
+use crate::harness::{Random, check, devices, floats, halves, run, weights, words};
 
 /// Odd widths that fill whole blocks.
 fn widths(q: QuantType) -> [usize; 2] {
@@ -123,6 +123,36 @@ fn matmul_q_of_uneven_tokens() {
             ..Default::default()
         };
         check(Kernel::MatmulQ(q), &p, &[words(&x), w, random.values(t * n)], 1e-5);
+    }
+}
+
+/// What is no number stays with its token, and is not lost in integers.
+#[test]
+fn matmul_q_of_no_numbers() {
+    let (n, k) = (40, 512);
+    for (q, t) in [QuantType::Q4_1, QuantType::Q8_0, QuantType::Q4_0].into_iter().flat_map(|q| [(q, 8), (q, 12)]) {
+        let mut random = Random::new(12);
+        let (w, planes) = weights(&mut random, q, n, k, false);
+        let mut x = random.floats(t * k);
+        x[3 * k + 77] = f32::NAN;
+        let p = params::MatmulQ {
+            n_tokens: t as u32,
+            k: k as u32,
+            n: n as u32,
+            planes,
+            x_stride: k as u32,
+            y_stride: n as u32,
+            ..Default::default()
+        };
+        let bound = [words(&x), w, vec![0; t * n]];
+        for device in devices() {
+            let y = run(device, Kernel::MatmulQ(q), &p, &bound).pop().unwrap();
+            for (token, row) in floats(&y).chunks_exact(n).enumerate() {
+                let numbers = row.iter().filter(|y| y.is_finite()).count();
+                let want = if token == 3 { 0 } else { n };
+                assert_eq!(numbers, want, "{q:?}, token {token} of {t} on {}", device.name());
+            }
+        }
     }
 }
 

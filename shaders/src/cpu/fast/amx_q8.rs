@@ -11,7 +11,7 @@ use std::arch::x86_64::*;
 use super::super::{Slot, Team};
 use super::amx_few::put;
 use super::amx_tiles::{Configured, TILE, WORDS};
-use super::amx_tokens::{BLOCK, Lines, TOKENS, steps_of};
+use super::amx_tokens::{BLOCK, Lines, TOKENS, integers, steps_of};
 use super::dot;
 use super::matmul_q::Job;
 use super::pack::turned;
@@ -82,17 +82,9 @@ impl Columns {
         unsafe {
             let mut columns = [[_mm512_setzero_ps(); TILE]; DIGITS];
             for (t, group) in (0..tokens).flat_map(|t| [(t, 0), (t, 1)]) {
-                let at = x.add(t * stride + group * GROUP);
-                let halves = [_mm512_loadu_ps(at), _mm512_loadu_ps(at.add(TILE))];
-                let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(halves[0]), _mm512_abs_ps(halves[1])));
+                let (scale, mut left) = integers(x.add(t * stride + group * GROUP), MOST);
                 let column = group * BLOCK + t;
-                scales[column] = max / MOST;
-                let inverse = _mm512_set1_ps(if max > 0.0 { MOST / max } else { 0.0 });
-                let mut x = halves;
-                let mut left = [_mm512_setzero_si512(); 2];
-                for (left, x) in left.iter_mut().zip(&mut x) {
-                    *left = _mm512_cvtps_epi32(_mm512_mul_ps(*x, inverse));
-                }
+                scales[column] = scale;
                 for columns in &mut columns {
                     let digits = _mm256_set_m128i(_mm512_cvtepi32_epi8(left[1]), _mm512_cvtepi32_epi8(left[0]));
                     let zeros = _mm512_setzero_si512();

@@ -66,15 +66,8 @@ impl Tokens {
             for t in 0..BLOCK {
                 let (mut upper, mut lower, mut scale, mut sum) = (_mm512_setzero_ps(), _mm512_setzero_ps(), 0.0, 0.0);
                 if t < tokens {
-                    let group = [_mm512_loadu_ps(x.add(t * stride)), _mm512_loadu_ps(x.add(t * stride + TILE))];
-                    let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(group[0]), _mm512_abs_ps(group[1])));
-                    // Integers forget what is no number.
-                    let none = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(group[0], group[1]) != 0;
-                    scale = if none { f32::NAN } else { max / MOST };
-                    // Of values too small to be told from zero nothing is left.
-                    let inverse = _mm512_set1_ps(if (MOST / max).is_finite() { MOST / max } else { 0.0 });
-                    let first = _mm512_cvtps_epi32(_mm512_mul_ps(group[0], inverse));
-                    let second = _mm512_cvtps_epi32(_mm512_mul_ps(group[1], inverse));
+                    let (of_group, [first, second]) = integers(x.add(t * stride), MOST);
+                    scale = of_group;
                     let (low, high) = (twelve_bits(first), twelve_bits(second));
                     (upper, lower) = (bytes_of(low[0], high[0]), bytes_of(low[1], high[1]));
                     sum = _mm512_reduce_add_epi32(_mm512_add_epi32(first, second)) as f32;
@@ -85,6 +78,23 @@ impl Tokens {
                 *to.add(WORDS + BLOCK + t) = sum;
             }
         }
+    }
+}
+
+/// A group of 32 values as integers, of which `most` is the largest, and their scale.
+#[inline(always)]
+pub(super) unsafe fn integers(x: *const f32, most: f32) -> (f32, [__m512i; 2]) {
+    // SAFETY: the caller's values; AVX-512 is there.
+    unsafe {
+        let group = [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(TILE))];
+        let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(group[0]), _mm512_abs_ps(group[1])));
+        // Integers forget what is no number.
+        let none = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(group[0], group[1]) != 0;
+        let scale = if none { f32::NAN } else { max / most };
+        // Of values too small to be told from zero nothing is left.
+        let inverse = _mm512_set1_ps(if (most / max).is_finite() { most / max } else { 0.0 });
+        let first = _mm512_cvtps_epi32(_mm512_mul_ps(group[0], inverse));
+        (scale, [first, _mm512_cvtps_epi32(_mm512_mul_ps(group[1], inverse))])
     }
 }
 
