@@ -121,8 +121,8 @@ pub(crate) fn exp_with<const FMA: bool>(x: f32) -> f32 {
     poly * f32::from_bits(scale)
 }
 
-/// sin x and cos x, as exact as floats are while |x| is below 10⁶: x less the nearest multiple of π/2, and Taylor's series there, in
-/// doubles. Without a branch, so that a loop of them becomes one of vectors.
+/// sin x and cos x, as exact as floats are while |x| is below 10⁶: x less the nearest multiple of π/2, and Taylor's series
+/// there, in doubles. Without a branch, so that a loop of them becomes one of vectors.
 #[inline(always)]
 pub(crate) fn sin_cos(x: f32) -> (f32, f32) {
     // π/2 in two parts: multiples of the first are exact.

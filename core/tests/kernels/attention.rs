@@ -133,6 +133,40 @@ fn attention_of_a_long_batch() {
     }
 }
 
+/// Keys of several pieces, in blocks that lie beside each other and in others.
+#[test]
+fn attention_of_many_keys() {
+    let mut random = Random::new(7);
+    let tokens: Vec<(u32, u32)> = (290..302).map(|p| (0, p)).collect();
+    for (heads, paging) in [((2, 1, 64), (512, 0)), ((2, 1, 64), (64, 2)), ((3, 1, 32), (1, 9)), ((2, 1, 128), (32, 0))]
+    {
+        Case::new(&mut random, &tokens, heads, paging, 0).check(&mut random);
+    }
+}
+
+/// A token whose query is no number has no number come out, and others do not notice.
+#[test]
+fn attention_of_no_numbers() {
+    let mut random = Random::new(8);
+    let (heads, dim) = (4, 32);
+    for tokens in [&[(0, 100), (1, 100), (1, 102)][..], &[(0, 40), (0, 41), (0, 42), (0, 43)]] {
+        let mut case = Case::new(&mut random, tokens, (heads, 2, dim), (8, 4), 0);
+        let mut q = crate::harness::floats(&case.q).to_vec();
+        q[(heads * dim) as usize + 5] = f32::NAN;
+        case.q = crate::harness::words(&q);
+        let stats = vec![0; 2 * tokens.len() * heads as usize];
+        let bound = [&case.q, &case.k, &case.v, &case.map, &case.q, &stats].map(Clone::clone);
+        for device in crate::harness::devices().iter().filter(|d| matches!(d, unspoken::device::Device::Cpu(_))) {
+            let after = run(device, Kernel::Attention(KvType::F32), &case.p, &bound);
+            for (i, head) in crate::harness::floats(&after[4]).chunks_exact(dim as usize).enumerate() {
+                let numbers = head.iter().filter(|x| x.is_finite()).count();
+                let want = if i == heads as usize { 0 } else { dim as usize };
+                assert_eq!(numbers, want, "head {i} of {tokens:?} on {}", device.name());
+            }
+        }
+    }
+}
+
 /// Tokens of one position each, whose sequences begin alike: rollouts of one prompt.
 #[test]
 fn attention_of_branches() {
@@ -144,6 +178,10 @@ fn attention_of_branches() {
         ((3, 3, 7), (8, 2), 0),
         ((2, 1, 80), (1, 85), 50),
         ((4, 1, 32), (8, 11), 120),
+        ((8, 2, 32), (8, 11), 0),
+        ((10, 2, 64), (16, 6), 0),
+        ((4, 2, 128), (32, 3), 0),
+        ((3, 1, 256), (4, 22), 0),
     ] {
         Case::new(&mut random, &tokens, heads, paging, window).check(&mut random);
     }

@@ -153,8 +153,8 @@ impl<R: Nibbles> dot::Dots for Few<R> {
     }
 }
 
-/// Writes as many values as there is room for. Whole registers if it can be: what is written in part cannot be read before it is in
-/// the cache.
+/// Writes as many values as there is room for. Whole registers if it can be: what is written in part cannot be read before
+/// it is in the cache.
 #[inline(always)]
 pub(super) unsafe fn put(to: &mut [f32], values: __m512) {
     // SAFETY: AVX-512 is there.

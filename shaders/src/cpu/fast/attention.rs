@@ -15,10 +15,8 @@ use crate::{KvType, params};
 
 /// Tokens of a block.
 pub(super) const BLOCK: usize = 24;
-/// Values that all heads meet before the next ones: they lie in a second-level cache.
-const KEPT: usize = 256;
-/// Rows beside each other that pay for not being packed, on average.
-const RUN: usize = 16;
+/// Values that all heads meet before the next ones: two blocks of the cache, as it is by default, which mostly lie beside each other.
+const KEPT: usize = 64;
 
 #[inline(always)]
 pub(crate) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
@@ -40,7 +38,7 @@ pub(crate) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team
             // The longest first: they take the longest.
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
             let keys = Keys::of(&map, block, level);
-            // The heads of a group share keys and values, so each is packed once for all of them.
+            // The heads of a group share keys and values, so each is brought there once for all of them.
             let (h0, per) = (g * (heads / groups), heads / groups);
             let a = Strided { ptr: q.as_ptr().add((block.row * heads + h0) * dim), row: heads * dim, col: 1 };
             let k = keys.loaded(&k, g, p, &mut loaded);
@@ -69,11 +67,13 @@ fn softmax(level: Level, row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
     lse
 }
 
-/// The score of a key that is not seen: nothing is left of it beside one that is.
+/// The score of a key that is not seen. What becomes of it is not read.
 pub(super) const HIDDEN: f32 = f32::NEG_INFINITY;
-/// How far below the largest score one counts. Its share is still a normal number: a core stumbles over others, a hundred
-/// cycles each.
-const LEAST: f32 = -80.0;
+/// How far below the largest score one counts at the most, which is nothing beside it. Its share is a normal number, whatever it is
+/// divided by: a core stumbles over others, a hundred cycles each. What is no number stays one.
+const LEAST: f32 = -60.0;
+// Scores are walked in lanes without a rest.
+const _: () = assert!(COLS.is_multiple_of(LANES));
 
 with_level!(pub(super) softmax_of = softmax_pieces(a: &mut [f32], b: &mut [f32]) -> f32);
 
@@ -90,7 +90,7 @@ fn softmax_pieces<const FMA: bool>(a: &mut [f32], b: &mut [f32]) -> f32 {
     for part in [&mut *a, &mut *b] {
         for lanes in part.as_chunks_mut::<LANES>().0 {
             for (x, sum) in lanes.iter_mut().zip(&mut sums) {
-                *x = exp_with::<FMA>((*x - max).max(LEAST));
+                *x = exp_with::<FMA>(greater(LEAST, *x - max));
                 *sum += *x;
             }
         }
@@ -126,8 +126,13 @@ impl Rows<'_> {
     /// The row of the i-th key.
     #[inline(always)]
     pub(super) fn row(&self, i: usize) -> &[f32] {
-        let at = self.cache.map_or(i, |(cells, g)| cells[i] * self.groups + g);
-        &self.values[at * self.dim..][..self.dim]
+        &self.values[self.at(i) * self.dim..][..self.dim]
+    }
+
+    /// Which of all rows the i-th key's is.
+    #[inline(always)]
+    fn at(&self, i: usize) -> usize {
+        self.cache.map_or(i, |(cells, g)| cells[i] * self.groups + g)
     }
 
     /// How far rows are apart that lie beside each other.
@@ -136,19 +141,17 @@ impl Rows<'_> {
         if self.cache.is_some() { self.groups * self.dim } else { self.dim }
     }
 
-    /// How many rows from the i-th on, at most `most`, lie beside each other.
+    /// Where the i-th key's row begins, and those beside it go on.
     #[inline(always)]
-    fn run(&self, i: usize, most: usize) -> usize {
-        let Some((cells, _)) = self.cache else { return most };
-        1 + cells[i..i + most].windows(2).take_while(|pair| pair[0] + 1 == pair[1]).count()
+    fn from(&self, i: usize) -> *const f32 {
+        self.values[self.at(i) * self.dim..].as_ptr()
     }
 
-    /// Whether the rows are whole panels, and lie beside each other for long.
+    /// Whether `n` rows from the i-th on are whole panels that lie beside each other.
     #[inline(always)]
-    fn runs(&self) -> bool {
-        let Some((cells, _)) = self.cache else { return self.dim.is_multiple_of(COLS) };
-        let breaks = cells.windows(2).filter(|pair| pair[0] + 1 != pair[1]).count();
-        self.dim.is_multiple_of(COLS) && breaks * RUN <= cells.len()
+    fn is_plain(&self, i: usize, n: usize) -> bool {
+        let beside = |(cells, _): (&[usize], _)| cells[i..i + n].windows(2).all(|pair| pair[0] + 1 == pair[1]);
+        self.dim.is_multiple_of(COLS) && self.cache.is_none_or(beside)
     }
 }
 
@@ -304,34 +307,26 @@ impl Keys {
     ) {
         let (heads, dim) = (p.n_heads as usize, p.head_dim as usize);
         let n_keys = self.cells.len();
-        let plain = rows.runs();
-        for d0 in (0..dim).step_by(WIDE) {
-            let (mut key0, cols) = (0, WIDE.min(dim - d0));
-            while key0 < n_keys {
-                let most = KEPT.min(n_keys - key0);
-                let (keys, b) = match plain {
-                    // SAFETY: the rows are there.
-                    true => {
-                        (rows.run(key0, most), Panels::plain(unsafe { rows.row(key0).as_ptr().add(d0) }, rows.apart()))
-                    }
-                    false => {
-                        packed.resize((most * WIDE).max(packed.len()), 0.0);
-                        for i in 0..most {
-                            put_row(&mut packed[i * COLS..], most * COLS, &rows.row(key0 + i)[d0..d0 + cols]);
-                        }
-                        (most, Panels::packed(packed.as_ptr(), most))
-                    }
-                };
-                for h in 0..per {
-                    let a = Strided { ptr: a[h * n * self.stride + key0..].as_ptr(), row: self.stride, col: 1 };
-                    // SAFETY: the caller's ranges.
-                    unsafe {
-                        let ptr = out.add(h * dim + d0);
-                        let c = Target { ptr, row: heads * dim, cols, accumulate: key0 > 0, alpha: 1.0 };
-                        panel_of(self.level)(n, keys, a, b, c);
-                    }
+        // In the same pieces wherever the rows lie, so that sums are the same, too.
+        for (d0, key0) in (0..dim).step_by(WIDE).flat_map(|d0| (0..n_keys).step_by(KEPT).map(move |key0| (d0, key0))) {
+            let (cols, keys) = (WIDE.min(dim - d0), KEPT.min(n_keys - key0));
+            let b = if rows.is_plain(key0, keys) {
+                Panels::plain(rows.from(key0).wrapping_add(d0), rows.apart())
+            } else {
+                packed.resize((keys * WIDE).max(packed.len()), 0.0);
+                for i in 0..keys {
+                    put_row(&mut packed[i * COLS..], keys * COLS, &rows.row(key0 + i)[d0..d0 + cols]);
                 }
-                key0 += keys;
+                Panels::packed(packed.as_ptr(), keys)
+            };
+            for h in 0..per {
+                let a = Strided { ptr: a[h * n * self.stride + key0..].as_ptr(), row: self.stride, col: 1 };
+                // SAFETY: the caller's ranges.
+                unsafe {
+                    let ptr = out.add(h * dim + d0);
+                    let c = Target { ptr, row: heads * dim, cols, accumulate: key0 > 0, alpha: 1.0 };
+                    panel_of(self.level)(n, keys, a, b, c);
+                }
             }
         }
     }

@@ -52,7 +52,7 @@ impl<'a> Inputs<'a> {
     /// P and dS = scale · P ∘ (dP − delta) of a block's tokens and the heads of group `g` against `keys`,
     /// `[heads, len, stride]`.
     #[inline(always)]
-    unsafe fn gradients(&self, level: Level, block: &Run, keys: &Keys, g: usize, w: &mut Scratch) {
+    unsafe fn gradients(&self, block: &Run, keys: &Keys, g: usize, w: &mut Scratch) {
         let heads = self.p.n_heads as usize;
         let per = heads / self.p.n_kv_heads as usize;
         let h0 = g * per;
@@ -71,7 +71,7 @@ impl<'a> Inputs<'a> {
             let seen = keys.visible(&self.map, block.pos + t);
             let end = seen.end.min(keys.stride);
             let start = seen.start.min(end);
-            gradient_of(level, self.p.scale, (lse, delta), &mut probs[start..end], &mut d_scores[start..end]);
+            gradient_of(keys.level, self.p.scale, (lse, delta), &mut probs[start..end], &mut d_scores[start..end]);
             for hidden in [0..start, end..keys.stride] {
                 probs[hidden.clone()].fill(0.0);
                 d_scores[hidden].fill(0.0);
@@ -103,7 +103,7 @@ pub(crate) unsafe fn dq(p: &params::Attention, s: &[Slot], team: &Team<'_>, leve
         for chunk in team.chunks(blocks.len() * groups) {
             let (block, g) = (&blocks[blocks.len() - 1 - chunk / groups], chunk % groups);
             let keys = Keys::of(&x.map, block, level);
-            x.gradients(level, block, &keys, g, &mut w);
+            x.gradients(block, &keys, g, &mut w);
             let out = s[6].f32_ptr().add((block.row * heads + g * per) * dim);
             let k = keys.rows(x.k, g, p);
             keys.weighted(block.len, per, &w.d_scores, &k, p, &mut w.packed, out);
@@ -130,7 +130,7 @@ pub(crate) unsafe fn dkv(p: &params::Attention, s: &[Slot], team: &Team<'_>, lev
             }
             for queries in &all_queries {
                 let Some(keys) = shared_keys(&x.map, block, queries, level) else { continue };
-                x.gradients(level, queries, &keys, g, &mut w);
+                x.gradients(queries, &keys, g, &mut w);
                 let (dout, q) = (x.head(x.dout, queries.row, h0(g)), x.head(x.q, queries.row, h0(g)));
                 add_transposed(&keys, queries.len, &w.probs, dout, p, &mut w.packed, out(7));
                 add_transposed(&keys, queries.len, &w.d_scores, q, p, &mut w.packed, out(6));

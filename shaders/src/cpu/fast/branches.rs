@@ -88,8 +88,8 @@ pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team
             let all_keys = of.as_ref().map_or(&[][..], |(_, keys)| keys);
             for (t, keys_of_t) in all_keys.iter().enumerate() {
                 let at = (b.row + t) * heads + h0;
-                let k = Own::of(keys_of_t, &k, g, p, level, &mut loaded);
-                k.scores(level, &q[at * dim..][..per * dim], p.scale, &mut own[t * most..], b.len * most);
+                let k = Own::of(keys_of_t, &k, g, p, &mut loaded);
+                k.scores(&q[at * dim..][..per * dim], p.scale, &mut own[t * most..], b.len * most);
             }
             // Not before all scores are there: what was just written could not be read yet.
             for (t, keys_of_t) in all_keys.iter().enumerate() {
@@ -115,8 +115,8 @@ pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team
                 if b.shared == 0 {
                     out.fill(0.0);
                 }
-                let v = Own::of(keys_of_t, &v, g, p, level, &mut loaded);
-                v.add_weighted(level, &own[t * most..], b.len * most, out);
+                let v = Own::of(keys_of_t, &v, g, p, &mut loaded);
+                v.add_weighted(&own[t * most..], b.len * most, out);
             }
         }
     }
@@ -126,6 +126,7 @@ pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team
 struct Own<'a> {
     rows: OwnRows<'a>,
     n: usize,
+    level: Level,
 }
 
 enum OwnRows<'a> {
@@ -142,27 +143,25 @@ impl<'a> Own<'a> {
         side: &CacheRows<'a>,
         g: usize,
         p: &params::Attention,
-        level: Level,
         loaded: &'a mut Vec<f32>,
     ) -> Self {
-        let n = keys.cells.len();
+        let (n, level) = (keys.cells.len(), keys.level);
         // SAFETY: passed on from the caller.
         unsafe {
             #[cfg(target_arch = "x86_64")]
             if level >= Level::Avx512
                 && let Some(halves) = keys.halves(side, g, p)
             {
-                return Self { rows: OwnRows::Halves(halves), n };
+                return Self { rows: OwnRows::Halves(halves), n, level };
             }
-            let _ = level;
-            Self { rows: OwnRows::Floats(keys.loaded(side, g, p, loaded)), n }
+            Self { rows: OwnRows::Floats(keys.loaded(side, g, p, loaded)), n, level }
         }
     }
 
     /// Scores of a group's heads, whose queries `a` has one after the other: `out[h stride + i] = scale · a[h] · rows[i]`, and
     /// [`HIDDEN`] up to whole panels.
     #[inline(always)]
-    unsafe fn scores(&self, level: Level, a: &[f32], scale: f32, out: &mut [f32], stride: usize) {
+    unsafe fn scores(&self, a: &[f32], scale: f32, out: &mut [f32], stride: usize) {
         let rows = match &self.rows {
             OwnRows::Floats(rows) => rows,
             #[cfg(target_arch = "x86_64")]
@@ -170,11 +169,11 @@ impl<'a> Own<'a> {
             OwnRows::Halves(rows) => return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) },
         };
         #[cfg(target_arch = "x86_64")]
-        if level >= Level::Avx512 {
+        if self.level >= Level::Avx512 {
             // SAFETY: the instructions are there.
             return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) };
         }
-        let _ = level;
+        let _ = self.level;
         for (h, a) in a.chunks_exact(rows.dim).enumerate() {
             let (scores, beyond) = out[h * stride..][..self.n.next_multiple_of(COLS)].split_at_mut(self.n);
             for (i, score) in scores.iter_mut().enumerate() {
@@ -186,7 +185,7 @@ impl<'a> Own<'a> {
 
     /// `out[h] += Σ_i weights[h stride + i] rows[i]` for heads that are one after the other in `out`.
     #[inline(always)]
-    unsafe fn add_weighted(&self, level: Level, weights: &[f32], stride: usize, out: &mut [f32]) {
+    unsafe fn add_weighted(&self, weights: &[f32], stride: usize, out: &mut [f32]) {
         let rows = match &self.rows {
             OwnRows::Floats(rows) => rows,
             #[cfg(target_arch = "x86_64")]
@@ -194,11 +193,11 @@ impl<'a> Own<'a> {
             OwnRows::Halves(rows) => return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) },
         };
         #[cfg(target_arch = "x86_64")]
-        if level >= Level::Avx512 {
+        if self.level >= Level::Avx512 {
             // SAFETY: the instructions are there.
             return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) };
         }
-        let _ = level;
+        let _ = self.level;
         for (h, out) in out.chunks_exact_mut(rows.dim).enumerate() {
             for (i, weight) in weights[h * stride..][..self.n].iter().enumerate() {
                 for (o, v) in out.iter_mut().zip(rows.row(i)) {

@@ -66,6 +66,7 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
     let p = &job.p;
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     let mut sums = [0.0f32; MOST_ROWS * MOST_TOKENS];
+    const { assert!(MOST_ROWS.is_multiple_of(D::ROWS)) };
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
         // Of a product of few rows, an adapter's, each thread shall have some, as far as a form's rows at a time allow.

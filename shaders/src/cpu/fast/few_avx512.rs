@@ -206,8 +206,8 @@ impl WideRows for Halves<'_> {
     }
 }
 
-/// Scores of the heads of a group, whose queries `a` has one after the other, with `n` rows: `out[h stride + i] = scale · a[h] · rows[i]`,
-/// and [`HIDDEN`] up to whole registers.
+/// Scores of the heads of a group, whose queries `a` has one after the other, with `n` rows:
+/// `out[h stride + i] = scale · a[h] · rows[i]`, and [`HIDDEN`] up to whole registers.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn scores<R: WideRows>(a: &[f32], rows: &R, n: usize, scale: f32, out: &mut [f32], stride: usize) {
     // SAFETY: heads are as wide as rows; AVX-512 is there.
@@ -226,18 +226,23 @@ pub(super) unsafe fn scores<R: WideRows>(a: &[f32], rows: &R, n: usize, scale: f
 pub(super) unsafe fn unpack(rows: &Halves<'_>, out: &mut [f32]) {
     let dim = rows.dim;
     for (i, out) in out.chunks_exact_mut(dim).enumerate() {
+        // SAFETY: the rows are there.
+        let row = unsafe { rows.at(i) };
         for d in (0..dim).step_by(16) {
             let there = ((1u32 << (dim - d).min(16)) - 1) as __mmask16;
             // SAFETY: of a row, what is there is read and written; AVX-512 is there.
-            unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr().add(d), there, u16::load(rows.at(i).add(d), there)) };
+            unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr().add(d), there, u16::load(row.add(d), there)) };
         }
     }
 }
 
+// Scores are filled up to whole panels.
+const _: () = assert!(SUMS == super::tile::COLS);
+
 /// Rows whose products are made or left out together.
 const QUAD: usize = 4;
 
-/// Rows of `N` registers, or of any width: then `a` does not stay in them.
+/// Rows of `N` registers, or, where that is 0, of any width.
 #[inline(always)]
 unsafe fn scores_of<const N: usize, R: WideRows>(
     a: &[f32],

@@ -152,7 +152,7 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
                 let first = (p.w_row0 as usize + half * n + n0) * k;
                 let (ptr, row) = if half == 0 { (s[2].f32_ptr().add(y0), stride) } else { (ups.as_mut_ptr(), COLS) };
                 let c = Target { ptr, row, cols, accumulate: p.accumulate != 0, alpha: 1.0 };
-                columns::<U, FMA>(&w, first, k, tokens, a, c, &mut scratch);
+                columns(&w, first, k, tokens, a, c, &mut scratch);
             }
             if let Some(kind) = job.gate {
                 for (t, ups) in ups.chunks_exact(COLS).enumerate() {
@@ -172,7 +172,7 @@ struct Scratch {
 
 /// Up to sixteen columns of y: rows of W, the first of which begins at flat index `first`, in panels.
 #[inline(always)]
-unsafe fn columns<U: Unpack, const FMA: bool>(
+unsafe fn columns<U: Unpack>(
     w: &U,
     first: usize,
     k: usize,

@@ -12,7 +12,9 @@ pub(super) unsafe fn transpose(level: Level, rows: &[*const f32; COLS], len: usi
         #[cfg(target_arch = "x86_64")]
         if level >= Level::Avx512 {
             i = avx512::transpose(rows, len, out);
-        } else if level >= Level::Avx2 {
+        }
+        #[cfg(target_arch = "x86_64")]
+        if level >= Level::Avx2 {
             while i + 8 <= len {
                 for half in 0..2 {
                     avx2::transpose8(&rows[8 * half..], i, out.add(i * COLS + 8 * half));

@@ -93,7 +93,9 @@ impl<'a> Row<'a> {
             for (q, x) in natural.iter_mut().zip(x) {
                 *q = (x * inverse).round_ties_even() as i16;
             }
-            pairs[g] = [max / 32767.0, x.iter().sum()];
+            let sum: f32 = x.iter().sum();
+            // Integers forget what is no number.
+            pairs[g] = [if sum.is_nan() { f32::NAN } else { max / 32767.0 }, sum];
             match order {
                 Order::Natural => q[32 * g..][..32].copy_from_slice(&natural),
                 Order::Pairs => {

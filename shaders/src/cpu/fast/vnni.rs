@@ -116,7 +116,9 @@ unsafe fn integers(values: &[f32], order: Order) -> Integers {
             let halves = [_mm512_loadu_ps(values.as_ptr()), _mm512_loadu_ps(values.as_ptr().add(16))];
             let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(halves[0]), _mm512_abs_ps(halves[1])));
             let inverse = _mm512_set1_ps(if max > 0.0 { 32767.0 / max } else { 0.0 });
-            x.pairs[g] = [max / 32767.0, _mm512_reduce_add_ps(_mm512_add_ps(halves[0], halves[1]))];
+            let sum = _mm512_reduce_add_ps(_mm512_add_ps(halves[0], halves[1]));
+            // Integers forget what is no number.
+            x.pairs[g] = [if sum.is_nan() { f32::NAN } else { max / 32767.0 }, sum];
             let [low, high] = halves.map(|x| _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(_mm512_mul_ps(x, inverse))));
             let natural = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
             let words = if order == Order::Natural { natural } else { _mm512_permutexvar_epi16(apart, natural) };
