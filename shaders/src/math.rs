@@ -121,52 +121,8 @@ pub(crate) fn exp_with<const FMA: bool>(x: f32) -> f32 {
     poly * f32::from_bits(scale)
 }
 
-/// sin x and cos x, as exact as floats are while |x| is below 10⁶: x less the nearest multiple of π/2, and Taylor's series
-/// there, in doubles. Without a branch, so that a loop of them becomes one of vectors.
-#[inline(always)]
-pub(crate) fn sin_cos(x: f32) -> (f32, f32) {
-    // π/2 in two parts: multiples of the first are exact.
-    const HIGH: f64 = 1.570_796_310_901_641_8;
-    const LOW: f64 = 1.589_325_477_352_819_6e-8;
-    // Adding 1.5 · 2⁵² rounds to the nearest integer and leaves it in the low bits.
-    const ROUND: f64 = 6_755_399_441_055_744.0;
-    let x = f64::from(x);
-    let shifted = x * std::f64::consts::FRAC_2_PI + ROUND;
-    let n = shifted - ROUND;
-    let r = x - n * HIGH - n * LOW;
-    let square = r * r;
-    let (mut sin, mut cos) = (-1.0 / 39_916_800.0, -1.0 / 3_628_800.0);
-    for (s, c) in [
-        (1.0 / 362_880.0, 1.0 / 40_320.0),
-        (-1.0 / 5_040.0, -1.0 / 720.0),
-        (1.0 / 120.0, 1.0 / 24.0),
-        (-1.0 / 6.0, -0.5),
-        (1.0, 1.0),
-    ] {
-        (sin, cos) = (sin * square + s, cos * square + c);
-    }
-    sin *= r;
-    // A quarter of a turn makes the sine the cosine, and the cosine what the sine was with the other sign.
-    let quarters = shifted.to_bits();
-    let (a, b) = if quarters & 1 == 0 { (sin, cos) } else { (cos, sin) };
-    let sign = |value: f64, negative: u64| f64::from_bits(value.to_bits() ^ ((negative & 2) << 62));
-    (sign(a, quarters) as f32, sign(b, quarters.wrapping_add(1)) as f32)
-}
-
 #[cfg(test)]
 mod tests {
-    #[test]
-    fn sines_and_cosines_are_those_of_doubles() {
-        let near = |i: i32| i as f32 * 0.37;
-        let far = |i: i32| i as f32 * 9.973;
-        for x in (-30_000..30_000).flat_map(|i| [near(i), far(i)]) {
-            let ((sin, cos), want) = (super::sin_cos(x), f64::from(x).sin_cos());
-            for (got, want) in [(sin, want.0), (cos, want.1)] {
-                assert!((f64::from(got) - want).abs() <= 6e-8 * want.abs().max(1e-4), "{x}: {got}, not {want}");
-            }
-        }
-    }
-
     #[test]
     fn exp_is_close() {
         for i in -8700..8800 {

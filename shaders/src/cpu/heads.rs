@@ -3,7 +3,6 @@
 
 use super::rms_norm::{inverse_rms, norm_gradient};
 use super::{Slot, Team};
-use crate::math::sin_cos;
 use crate::{KvType, params};
 
 /// Sines and cosines of one position, times the attention factor.
@@ -31,7 +30,7 @@ impl<'a> Turn<'a> {
         }
         self.position = Some(position);
         for ((sin, cos), freq) in self.sin.iter_mut().zip(&mut self.cos).zip(self.inv_freq) {
-            (*sin, *cos) = sin_cos(position as f32 * freq);
+            (*sin, *cos) = (position as f32 * freq).sin_cos();
             (*sin, *cos) = (*sin * self.scale, *cos * self.scale);
         }
     }
