@@ -94,6 +94,12 @@ fn matmul_q_of_wide_rows() {
     }
 }
 
+/// The product of `t` tokens with all of W, of which neither x nor y has more than it takes.
+fn alone(t: usize, n: usize, k: usize, planes: [u32; 4]) -> params::MatmulQ {
+    let [n_tokens, n, k] = [t, n, k].map(|n| n as u32);
+    params::MatmulQ { n_tokens, k, n, planes, x_stride: k, y_stride: n, ..Default::default() }
+}
+
 /// Tokens beside others that are all zeros, next to nothing, or have one value far above their others. That one meets weights
 /// of zero: it adds nothing to y, and must not blur what the others add.
 #[test]
@@ -114,15 +120,7 @@ fn matmul_q_of_uneven_tokens() {
         x[3 * k..4 * k].iter_mut().for_each(|x| *x *= 1e-34);
         x[5 * k + FAR] = 1e4;
         x[8 * k + FAR] = -1e4;
-        let p = params::MatmulQ {
-            n_tokens: t as u32,
-            k: k as u32,
-            n: n as u32,
-            planes,
-            x_stride: k as u32,
-            y_stride: n as u32,
-            ..Default::default()
-        };
+        let p = alone(t, n, k, planes);
         check(Kernel::MatmulQ(q), &p, &[words(&x), w, random.values(t * n)], 1e-5);
     }
 }
@@ -139,15 +137,7 @@ fn matmul_q_of_no_numbers() {
         let mut x = random.floats(t * k);
         let none = 3.min(t - 1);
         x[none * k + 77] = f32::NAN;
-        let p = params::MatmulQ {
-            n_tokens: t as u32,
-            k: k as u32,
-            n: n as u32,
-            planes,
-            x_stride: k as u32,
-            y_stride: n as u32,
-            ..Default::default()
-        };
+        let p = alone(t, n, k, planes);
         let bound = [words(&x), w, vec![0; t * n]];
         // Drivers of GPUs need not know of such values.
         for device in devices().iter().filter(|d| matches!(d, Device::Cpu(_))) {

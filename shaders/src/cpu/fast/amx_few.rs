@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use super::super::{Slot, Team};
 use super::amx_scales::{SCALES, Scales};
-use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, quarters};
+use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, put, quarters};
 use super::amx_tokens::{BLOCK, TOKENS, Tokens};
 use super::dot;
 use super::matmul_q::Job;
@@ -149,20 +149,6 @@ impl<R: Nibbles> dot::Dots for Few<R> {
                     }
                 }
             }
-        }
-    }
-}
-
-/// Writes as many values as there is room for. Whole registers if it can be: what is written in part cannot be read before
-/// it is in the cache.
-#[inline(always)]
-pub(super) unsafe fn put(to: &mut [f32], values: __m512) {
-    // SAFETY: AVX-512 is there.
-    unsafe {
-        if to.len() == TILE {
-            _mm512_storeu_ps(to.as_mut_ptr(), values);
-        } else {
-            _mm512_mask_storeu_ps(to.as_mut_ptr(), ((1u32 << to.len()) - 1) as __mmask16, values);
         }
     }
 }

@@ -9,12 +9,10 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
-use super::amx_few::put;
-use super::amx_tiles::{Configured, TILE, WORDS};
+use super::amx_tiles::{Configured, TILE, WORDS, put, turned};
 use super::amx_tokens::{BLOCK, Lines, TOKENS, integers, steps_of};
 use super::dot;
 use super::matmul_q::Job;
-use super::pack::turned;
 use crate::{QuantType, params};
 
 /// Weights of a group.

@@ -4,9 +4,8 @@
 use std::arch::x86_64::*;
 
 use super::amx_scales::Scales;
-use super::amx_tiles::{TILE, quarters, terms};
+use super::amx_tiles::{TILE, quarters, terms, turned};
 use super::few_avx512::{signed, table};
-use super::pack::turned;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, ask_ahead, q4_k, q6_k};
 
 /// Terms of a quant. The methods may be called only where AVX-512 and VBMI are there.

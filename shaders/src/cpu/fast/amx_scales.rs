@@ -2,8 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::amx_tiles::TILE;
-use super::pack::turned;
+use super::amx_tiles::{TILE, turned};
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers};
 use super::vnni::scales_of_q4_k;
 

@@ -76,6 +76,54 @@ unsafe fn nearest(x: __m512) -> __m512 {
     }
 }
 
+/// Columns of sixteen rows.
+#[inline(always)]
+pub(super) unsafe fn turned(rows: [__m512; TILE]) -> [__m512; TILE] {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let (mut a, mut b) = (rows, rows);
+        for i in (0..TILE).step_by(2) {
+            (b[i], b[i + 1]) = (_mm512_unpacklo_ps(a[i], a[i + 1]), _mm512_unpackhi_ps(a[i], a[i + 1]));
+        }
+        // Four rows: columns 0, 1, 2 and 3 of each lane of 128 bits.
+        for i in (0..TILE).step_by(4) {
+            let quad = |i: usize| _mm512_castps_pd(b[i]);
+            let (low, high) = ([quad(i), quad(i + 2)], [quad(i + 1), quad(i + 3)]);
+            a[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1]));
+            a[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1]));
+            a[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1]));
+            a[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1]));
+        }
+        // Eight rows: lanes 0 and 2 of a column, or 1 and 3.
+        for i in 0..4 {
+            b[i] = _mm512_shuffle_f32x4::<0x88>(a[i], a[i + 4]);
+            b[i + 4] = _mm512_shuffle_f32x4::<0xdd>(a[i], a[i + 4]);
+            b[i + 8] = _mm512_shuffle_f32x4::<0x88>(a[i + 8], a[i + 12]);
+            b[i + 12] = _mm512_shuffle_f32x4::<0xdd>(a[i + 8], a[i + 12]);
+        }
+        for i in 0..8 {
+            let column = i % 4 + i / 4 * 4;
+            a[column] = _mm512_shuffle_f32x4::<0x88>(b[i], b[i + 8]);
+            a[column + 8] = _mm512_shuffle_f32x4::<0xdd>(b[i], b[i + 8]);
+        }
+        a
+    }
+}
+
+/// Writes as many values as there is room for. Whole registers if it can be: what is written in part cannot be read before
+/// it is in the cache.
+#[inline(always)]
+pub(super) unsafe fn put(to: &mut [f32], values: __m512) {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        if to.len() == TILE {
+            _mm512_storeu_ps(to.as_mut_ptr(), values);
+        } else {
+            _mm512_mask_storeu_ps(to.as_mut_ptr(), ((1u32 << to.len()) - 1) as __mmask16, values);
+        }
+    }
+}
+
 /// Sixteen bytes of each of sixteen rows, `at` the first group of all: four registers, each with four bytes of all rows.
 #[inline(always)]
 pub(super) unsafe fn quarters(rows: &[usize; TILE], at: *const u8) -> [__m512i; 4] {

@@ -10,10 +10,6 @@ pub(super) unsafe fn transpose(level: Level, rows: &[*const f32; COLS], len: usi
     // SAFETY: the caller's ranges and level.
     unsafe {
         #[cfg(target_arch = "x86_64")]
-        if level >= Level::Avx512 {
-            i = avx512::transpose(rows, len, out);
-        }
-        #[cfg(target_arch = "x86_64")]
         if level >= Level::Avx2 {
             while i + 8 <= len {
                 for half in 0..2 {
@@ -28,67 +24,6 @@ pub(super) unsafe fn transpose(level: Level, rows: &[*const f32; COLS], len: usi
                 *out.add(i * COLS + j) = *row.add(i);
             }
             i += 1;
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-pub(super) use avx512::turned;
-
-#[cfg(target_arch = "x86_64")]
-mod avx512 {
-    use super::COLS;
-    use std::arch::x86_64::*;
-
-    /// Returns how many values of each row it has done: whole registers.
-    #[target_feature(enable = "avx512f")]
-    pub(super) unsafe fn transpose(rows: &[*const f32; COLS], len: usize, out: *mut f32) -> usize {
-        // SAFETY: the caller's ranges; AVX-512 is there.
-        unsafe {
-            for i in (0..len / COLS * COLS).step_by(COLS) {
-                let mut square = [_mm512_setzero_ps(); COLS];
-                for (square, row) in square.iter_mut().zip(rows) {
-                    *square = _mm512_loadu_ps(row.add(i));
-                }
-                for (j, column) in turned(square).iter().enumerate() {
-                    _mm512_storeu_ps(out.add((i + j) * COLS), *column);
-                }
-            }
-        }
-        len / COLS * COLS
-    }
-
-    /// Columns of sixteen rows.
-    #[inline(always)]
-    pub(in super::super) unsafe fn turned(rows: [__m512; COLS]) -> [__m512; COLS] {
-        // SAFETY: AVX-512 is there.
-        unsafe {
-            let (mut a, mut b) = (rows, rows);
-            for i in (0..COLS).step_by(2) {
-                (b[i], b[i + 1]) = (_mm512_unpacklo_ps(a[i], a[i + 1]), _mm512_unpackhi_ps(a[i], a[i + 1]));
-            }
-            // Four rows: columns 0, 1, 2 and 3 of each lane of 128 bits.
-            for i in (0..COLS).step_by(4) {
-                let quad = |i: usize| _mm512_castps_pd(b[i]);
-                let (low, high) = ([quad(i), quad(i + 2)], [quad(i + 1), quad(i + 3)]);
-                a[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1]));
-                a[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1]));
-                a[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1]));
-                a[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1]));
-            }
-            // Eight rows: lanes 0 and 2 of a column, or 1 and 3.
-            for i in 0..4 {
-                b[i] = _mm512_shuffle_f32x4::<0x88>(a[i], a[i + 4]);
-                b[i + 4] = _mm512_shuffle_f32x4::<0xdd>(a[i], a[i + 4]);
-                b[i + 8] = _mm512_shuffle_f32x4::<0x88>(a[i + 8], a[i + 12]);
-                b[i + 12] = _mm512_shuffle_f32x4::<0xdd>(a[i + 8], a[i + 12]);
-            }
-            for i in 0..8 {
-                let column = i % 4 + i / 4 * 4;
-                a[column] = _mm512_shuffle_f32x4::<0x88>(b[i], b[i + 8]);
-                a[column + 8] = _mm512_shuffle_f32x4::<0xdd>(b[i], b[i + 8]);
-            }
-            a
         }
     }
 }
