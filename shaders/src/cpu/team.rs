@@ -1,6 +1,7 @@
 //! Threads that walk one list of dispatches together.
 
 use std::cell::{Cell, UnsafeCell};
+use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -141,6 +142,24 @@ impl<'a> Team<'a> {
                 next.fetch_add(1, Ordering::Relaxed)
             };
             (i < n).then_some(i)
+        })
+    }
+
+    /// Runs of whole `unit`s, the last one's rest aside, of `0..n` that fall to this thread, handed out on demand: each costs
+    /// something to begin, so the first are long, and for all threads to end together the later ones are ever shorter, down to
+    /// `least` and at most `most` units. As for [`Team::chunks`], once in a dispatch.
+    pub(super) fn runs(&self, n: usize, unit: usize, [least, most]: [usize; 2]) -> impl Iterator<Item = Range<usize>> + '_ {
+        let (units, count) = (n.div_ceil(unit), self.count);
+        // Of what is left all threads take the same, half of it together.
+        let length = move |left: usize| left.div_ceil(2 * count).clamp(least, most);
+        let (mut begun, mut first, mut here) = (0, 0, length(units));
+        self.chunks(usize::MAX).map_while(move |i| {
+            while i >= begun + count && first < units {
+                (begun, first) = (begun + count, first + here * count);
+                here = length(units.saturating_sub(first));
+            }
+            let start = first + (i - begun) * here;
+            (start < units).then(|| start * unit..n.min((start + here) * unit))
         })
     }
 

@@ -29,13 +29,13 @@ const _: () = assert!(STEPS.is_power_of_two() && KEPT.is_power_of_two() && KEPT 
 /// Types whose weights are a nibble times the scale of their group, plus a minimum. The methods may be called only where
 /// AVX-512 is there.
 trait Nibbles: Scales {
-    /// Group `g` of sixteen rows, whose first groups are given: of each four weights the nibbles of all rows as bytes, then
-    /// sixteen times the same.
+    /// Group `g` of sixteen rows, whose first groups are given, in the order of [`Tokens`]: of each four weights the nibbles of
+    /// all rows as bytes, then sixteen times the same.
     unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [__m512i; TILE];
 }
 
 /// Whether it has done the product: types of nibbles with a scale for 32, and a few tokens it does.
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if !TOKENS.contains(&job.tokens()) {
         return false;
@@ -328,8 +328,8 @@ unsafe fn low_then_high(plane: *const u8, rows: &[usize; TILE], g: usize) -> [__
     unsafe {
         let mut all = [_mm512_setzero_si512(); TILE];
         for (i, bytes) in quarters(rows, plane.add(16 * g)).into_iter().enumerate() {
-            [all[i], all[8 + i]] = lower(bytes);
-            [all[4 + i], all[12 + i]] = upper(bytes);
+            [all[4 * i], all[4 * i + 1]] = lower(bytes);
+            [all[4 * i + 2], all[4 * i + 3]] = upper(bytes);
         }
         all
     }
@@ -362,7 +362,7 @@ impl Nibbles for Q4K {
                 let at = self.0[0].add(128 * (g / 8) + g % 8 / 2 * 32 + 16 * half);
                 for (i, bytes) in quarters(rows, at).into_iter().enumerate() {
                     let both = if g.is_multiple_of(2) { lower(bytes) } else { upper(bytes) };
-                    [all[4 * half + i], all[8 + 4 * half + i]] = both;
+                    [all[4 * i + 2 * half], all[4 * i + 2 * half + 1]] = both;
                 }
             }
             all

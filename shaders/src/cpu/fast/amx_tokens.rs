@@ -30,6 +30,9 @@ pub(super) fn steps_of(p: &params::MatmulQ, depth: usize) -> impl Iterator<Item 
 
 /// Eight tokens at a time as the rows of tiles, the upper halves of their integers first: for each block and group a tile,
 /// then the scales of the tokens, then the sums of their integers.
+///
+/// A row is sixteen words of four bytes: for each four weights of the first half of a group b, a, and those of the four
+/// sixteen weights further on.
 pub(super) struct Tokens {
     lines: Lines,
     groups: usize,
@@ -63,21 +66,104 @@ impl Tokens {
         // SAFETY: the caller's tokens; AVX-512 is there, and there is room for a group.
         unsafe {
             let to = self.lines.at_mut().add((block * self.groups + g) * Self::WORDS);
-            for t in 0..BLOCK {
-                let (mut upper, mut lower, mut scale, mut sum) = (_mm512_setzero_ps(), _mm512_setzero_ps(), 0.0, 0.0);
-                if t < tokens {
-                    let (of_group, [first, second]) = integers(x.add(t * stride), MOST);
-                    scale = of_group;
-                    let (low, high) = (twelve_bits(first), twelve_bits(second));
-                    (upper, lower) = (bytes_of(low[0], high[0]), bytes_of(low[1], high[1]));
-                    sum = _mm512_reduce_add_epi32(_mm512_add_epi32(first, second)) as f32;
-                }
-                _mm512_storeu_ps(to.add(t * TILE), upper);
-                _mm512_storeu_ps(to.add((BLOCK + t) * TILE), lower);
-                *to.add(WORDS + t) = scale;
-                *to.add(WORDS + BLOCK + t) = sum;
+            let mut values = [[_mm512_setzero_ps(); 2]; BLOCK];
+            for (t, values) in values.iter_mut().enumerate().take(tokens) {
+                *values = [_mm512_loadu_ps(x.add(t * stride)), _mm512_loadu_ps(x.add(t * stride + TILE))];
             }
+            let (scales, inverses) = scales_of(largest(&values));
+            let mut sums = [_mm512_setzero_si512(); BLOCK];
+            for (t, values) in values.iter().enumerate() {
+                let inverse = _mm512_set1_ps(inverses[t]);
+                let first = _mm512_cvtps_epi32(_mm512_mul_ps(values[0], inverse));
+                let second = _mm512_cvtps_epi32(_mm512_mul_ps(values[1], inverse));
+                sums[t] = _mm512_add_epi32(first, second);
+                let (first, second) = (bytes_of(first), bytes_of(second));
+                _mm512_storeu_si512(to.add(t * TILE).cast(), _mm512_unpackhi_epi64(first, second));
+                _mm512_storeu_si512(to.add((BLOCK + t) * TILE).cast(), _mm512_unpacklo_epi64(first, second));
+            }
+            _mm256_storeu_ps(to.add(WORDS), scales);
+            _mm256_storeu_ps(to.add(WORDS + BLOCK), _mm256_cvtepi32_ps(across::<true>(&sums)));
         }
+    }
+}
+
+/// The largest of each token's values without their signs. What is no number is larger than all: as integers the bits of
+/// floats have their order.
+#[inline(always)]
+unsafe fn largest(values: &[[__m512; 2]; BLOCK]) -> __m256 {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let mut all = [_mm512_setzero_si512(); BLOCK];
+        for (all, values) in all.iter_mut().zip(values) {
+            let (first, second) = (_mm512_abs_ps(values[0]), _mm512_abs_ps(values[1]));
+            *all = _mm512_max_epu32(_mm512_castps_si512(first), _mm512_castps_si512(second));
+        }
+        _mm256_castsi256_ps(across::<false>(&all))
+    }
+}
+
+/// Scales whose integers go up to [`MOST`], of values up to `max`, and what the values are multiplied with.
+#[inline(always)]
+unsafe fn scales_of(max: __m256) -> (__m256, [f32; BLOCK]) {
+    let mut inverses = [0.0; BLOCK];
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let most = _mm256_set1_ps(MOST);
+        let inverse = _mm256_div_ps(most, max);
+        // Of values too small to be told from zero nothing is left.
+        let finite = _mm256_cmp_ps_mask::<_CMP_LT_OQ>(inverse, _mm256_set1_ps(f32::INFINITY));
+        _mm256_storeu_ps(inverses.as_mut_ptr(), _mm256_maskz_mov_ps(finite, inverse));
+        (_mm256_div_ps(max, most), inverses)
+    }
+}
+
+/// The sum of each register's words, or the largest.
+#[inline(always)]
+unsafe fn across<const SUM: bool>(of: &[__m512i; BLOCK]) -> __m256i {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        // In each lane of 128 bits the first four registers, or the others.
+        let (first, second) = (four::<SUM>(&of[..4]), four::<SUM>(&of[4..]));
+        let (even, odd) = (_mm512_shuffle_i32x4::<0x88>(first, second), _mm512_shuffle_i32x4::<0xdd>(first, second));
+        let both = either::<SUM>(even, odd);
+        let both = either::<SUM>(both, _mm512_shuffle_i32x4::<0xb1>(both, both));
+        _mm512_castsi512_si256(_mm512_shuffle_i32x4::<0x08>(both, both))
+    }
+}
+
+/// The same of four registers, for each lane of 128 bits.
+#[inline(always)]
+unsafe fn four<const SUM: bool>(of: &[__m512i]) -> __m512i {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let first = either::<SUM>(_mm512_unpacklo_epi32(of[0], of[1]), _mm512_unpackhi_epi32(of[0], of[1]));
+        let second = either::<SUM>(_mm512_unpacklo_epi32(of[2], of[3]), _mm512_unpackhi_epi32(of[2], of[3]));
+        either::<SUM>(_mm512_unpacklo_epi64(first, second), _mm512_unpackhi_epi64(first, second))
+    }
+}
+
+/// Sums of words, or the larger ones.
+#[inline(always)]
+unsafe fn either<const SUM: bool>(a: __m512i, b: __m512i) -> __m512i {
+    // SAFETY: AVX-512 is there.
+    unsafe { if SUM { _mm512_add_epi32(a, b) } else { _mm512_max_epu32(a, b) } }
+}
+
+/// Sixteen integers of 24 bits in bytes: of each four the bytes b and a of their lower halves, then those of the upper ones.
+#[inline(always)]
+unsafe fn bytes_of(x: __m512i) -> __m512i {
+    // SAFETY: AVX-512 and VBMI are there.
+    unsafe {
+        // A lower half is between -2048 and 2047: above zero by then.
+        let x = _mm512_add_epi32(x, _mm512_set1_epi32(2048));
+        // Nibbles at bits 0 and 12, bytes at 4 and 16; of the upper word of a pair 32 further.
+        let bits = _mm512_set1_epi64(0x302c_2420_100c_0400);
+        let bytes = _mm512_multishift_epi64_epi8(bits, x);
+        // (bytes & 0xff0f_ff0f) ^ 0x8000: what the lower half was raised by leaves its sign.
+        let (mask, sign) = (_mm512_set1_epi32(0xff0f_ff0f_u32 as i32), _mm512_set1_epi32(0x8000));
+        let bytes = _mm512_ternarylogic_epi32::<0x78>(sign, bytes, mask);
+        let apart = _mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(apart))
     }
 }
 
@@ -96,34 +182,6 @@ pub(super) unsafe fn integers(x: *const f32, most: f32) -> (f32, [__m512i; 2]) {
         let first = _mm512_cvtps_epi32(_mm512_mul_ps(group[0], inverse));
         (scale, [first, _mm512_cvtps_epi32(_mm512_mul_ps(group[1], inverse))])
     }
-}
-
-/// Integers of 24 bits as 4096 times one of twelve, to the nearest, and what is left.
-#[inline(always)]
-unsafe fn twelve_bits(x: __m512i) -> [__m512i; 2] {
-    // SAFETY: AVX-512 is there.
-    unsafe {
-        let upper = _mm512_srai_epi32::<12>(_mm512_add_epi32(x, _mm512_set1_epi32(2048)));
-        [upper, _mm512_sub_epi32(x, _mm512_slli_epi32::<12>(upper))]
-    }
-}
-
-/// The lower nibbles of 32 integers of twelve bits as bytes, then what stands above them.
-#[inline(always)]
-unsafe fn bytes_of(low: __m512i, high: __m512i) -> __m512 {
-    // SAFETY: AVX-512 is there.
-    unsafe {
-        let nibble = _mm512_set1_epi32(15);
-        let below = bytes(_mm512_and_si512(low, nibble), _mm512_and_si512(high, nibble));
-        let above = bytes(_mm512_srai_epi32::<4>(low), _mm512_srai_epi32::<4>(high));
-        _mm512_castsi512_ps(_mm512_inserti64x4::<1>(_mm512_castsi256_si512(below), above))
-    }
-}
-
-#[inline(always)]
-unsafe fn bytes(low: __m512i, high: __m512i) -> __m256i {
-    // SAFETY: AVX-512 is there.
-    unsafe { _mm256_set_m128i(_mm512_cvtepi32_epi8(high), _mm512_cvtepi32_epi8(low)) }
 }
 
 /// Memory at a multiple of a line of the caches, with anything in it.

@@ -1,6 +1,8 @@
 //! `matmul_q` and `matmul_gated` for few tokens: each row of W is read once, and multiplied with
 //! all of them as its weights are expanded.
 
+use std::ops::Range;
+
 use super::super::elementwise::gate_of;
 use super::super::{Slot, Team};
 use super::ahead::ask_to_write;
@@ -8,8 +10,10 @@ use super::matmul_q::Job;
 use super::unpack::{Row, Unpack};
 use crate::math::madd;
 
-/// Rows of W that a thread takes at a time: long runs, for memory is read ahead only along them.
-const ROWS: std::ops::RangeInclusive<usize> = 16..=256;
+/// Rows of W that a thread takes at a time, at the least: memory is read ahead only along them.
+const ROWS: usize = 16;
+/// The most of them that wait for their ups.
+const GATES: usize = 512;
 /// Tokens multiplied at a time.
 const TOKENS: usize = 8;
 /// Tokens and rows whose products a form may make at a time.
@@ -70,25 +74,27 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
         // Of a product of few rows, an adapter's, each thread shall have some, as far as a form's rows at a time allow.
-        let least = (*ROWS.start()).min(n.div_ceil(4 * team.count));
-        let rows = (n / (8 * team.count)).clamp(least, *ROWS.end());
-        let rows = (rows / D::ROWS).max(1) * D::ROWS;
-        let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * rows } else { 0 }];
+        let least = (ROWS.min(n.div_ceil(4 * team.count)) / D::ROWS).max(1);
+        let most = if job.gate.is_some() { GATES / D::ROWS } else { usize::MAX };
+        let mut ups = Vec::new();
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
-        for chunk in team.chunks(n.div_ceil(rows)) {
-            let (start, end) = (chunk * rows, n.min((chunk + 1) * rows));
-            if let Some(added) = &job.added {
-                for half in 0..job.halves() {
-                    added.ask(p.y_offset as usize + half * n + start, end - start);
-                }
+        for Range { start, end } in team.runs(n, D::ROWS, [least, most]) {
+            let rows = end - start;
+            if job.gate.is_some() {
+                ups.resize(tokens * rows, 0.0f32);
             }
             // Whole runs of gates, then of ups: memory is read ahead along them.
             for half in 0..job.halves() {
                 for i in (start..end).step_by(D::ROWS) {
-                    // One token's are few.
-                    if tokens > 1 && half == 0 && (i - start) % MOST_ROWS == 0 {
-                        let soon = [tokens, MOST_ROWS.min(end - i)];
-                        ask_to_write(soon, s[2].f32_ptr().wrapping_add(y0 + i), stride);
+                    if (i - start) % MOST_ROWS == 0 {
+                        let soon = MOST_ROWS.min(end - i);
+                        // One token's are few.
+                        if tokens > 1 && half == 0 {
+                            ask_to_write([tokens, soon], s[2].f32_ptr().wrapping_add(y0 + i), stride);
+                        }
+                        if let Some(added) = &job.added {
+                            added.ask(p.y_offset as usize + half * n + i, soon);
+                        }
                     }
                     let first = (p.w_row0 as usize + half * n + i) * k;
                     let here = D::ROWS.min(end - i);
@@ -115,7 +121,7 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
                     added.add(job.level, t, p.y_offset as usize + start, s[2].f32_mut(y + start..y + end));
                 }
                 for (t, ups) in ups.chunks_exact_mut(rows).enumerate() {
-                    added.add(job.level, t, n + start, &mut ups[..end - start]);
+                    added.add(job.level, t, n + start, ups);
                 }
             }
             if let Some(kind) = job.gate {
