@@ -13,7 +13,8 @@ use crate::args::{Args, Bench};
 use crate::kernel_times;
 use crate::output::print;
 
-/// Tokens that one kind of decoding has before the next one's turn.
+/// Tokens that one kind of decoding has before the next one's turn, and one that is not counted: a pass of another kind is
+/// recorded anew.
 const TURN: usize = 16;
 
 pub fn run(args: &Args, a: &Bench) -> Result<()> {
@@ -30,19 +31,24 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     let load_s = start.elapsed().as_secs_f64();
     // Any tokens do: the work does not depend on which.
     let tokens: Vec<u32> = (0..a.prompt_tokens).map(|i| (i * 7919 % model.config.vocab) as u32).collect();
-    let length = (a.prompt_tokens + a.generate_tokens).next_multiple_of(32);
-    let room = length + (a.group + 2) * (a.generate_tokens.next_multiple_of(32) + 32);
+    let generated = a.generate_tokens + a.generate_tokens.div_ceil(TURN);
+    let length = (a.prompt_tokens + generated).next_multiple_of(32);
+    let room = length + (a.group + 2) * (generated.next_multiple_of(32) + 32);
     let params = ContextParams { cache_tokens: room, max_sequence: length, kv: a.kv, ..ContextParams::default() };
     let adapter = Adapter::new(&model, a.rank, 2.0 * a.rank as f32, 0)?;
     let mut lab = Lab { context: Context::new(&model, params)?, adapter, tokens, generate: a.generate_tokens };
     let (mut prefill, mut decode, mut adapted, mut group, mut train) = (vec![], vec![], vec![], vec![], vec![]);
+    let (mut adapter_cost, mut group_cost) = (vec![], vec![]);
     for _ in 0..a.runs {
         let (seq, rate) = lab.prefill()?;
         prefill.push(rate);
-        let [one, one_adapted, all] = lab.decode(seq, [(1, false), (1, true), (a.group, false)])?;
-        decode.push(one);
-        adapted.push(one_adapted);
-        group.push(all);
+        let turns = lab.decode(seq, [(1, false), (1, true), (a.group, false)])?;
+        let rate = |kind: usize| turns.len() as f64 / turns.iter().map(|seconds| seconds[kind]).sum::<f64>();
+        decode.push(rate(0));
+        adapted.push(rate(1));
+        group.push(rate(2));
+        adapter_cost.extend(turns.iter().map(|[one, with_adapter, _]| with_adapter / one - 1.0));
+        group_cost.extend(turns.iter().map(|[one, _, all]| all / one));
         lab.context.cache.remove(seq);
     }
     let mut parts = Vec::new();
@@ -84,7 +90,8 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
         "decode_with_adapter_tokens_per_s": median(&mut adapted),
         "group": a.group,
         "group_tokens_per_s": all * a.group as f64,
-        "group_cost": one / all,
+        "adapter_cost": median(&mut adapter_cost),
+        "group_cost": median(&mut group_cost),
         "group_cost_with_prompt": rollouts(all, prefill) / rollouts(one, prefill),
         "train_tokens_per_s": median(&mut train),
         "load_s": load_s,
@@ -99,12 +106,13 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     print(args.json, &value, || {
         let f = |key: &str| value[key].as_f64().unwrap_or(0.0);
         format!(
-            "prefill {:.1} tokens/s, decode {:.1} tokens/s, with an adapter {:.1} tokens/s,\n\
+            "prefill {:.1} tokens/s, decode {:.1} tokens/s, with an adapter {:.1} tokens/s ({:+.0} % time),\n\
              {} rollouts as a group {:.1} tokens/s ({:.2} times the time of one, {:.2} with the prompt),\n\
              LoRA training {:.1} tokens/s, load {:.2} s, peak {:.0} MB",
             f("prefill_tokens_per_s"),
             f("decode_tokens_per_s"),
             f("decode_with_adapter_tokens_per_s"),
+            100.0 * f("adapter_cost"),
             a.group,
             f("group_tokens_per_s"),
             f("group_cost"),
@@ -134,27 +142,32 @@ impl Lab {
         Ok((seq, self.tokens.len() as f64 / start.elapsed().as_secs_f64()))
     }
 
-    /// Steps per second of branches of a prompt: for each kind so many of them, with the adapter or without. They take turns of
-    /// a few steps, for how fast a machine is may change within a second; a pass of another kind is recorded anew.
-    fn decode<const N: usize>(&mut self, prompt: SeqId, kinds: [(usize, bool); N]) -> Result<[f64; N]> {
+    /// Seconds of a step of branches of a prompt, turn by turn: for each kind so many of them, with the adapter or without.
+    /// They take turns of a few steps, for how fast a machine is may change within a second.
+    fn decode<const N: usize>(&mut self, prompt: SeqId, kinds: [(usize, bool); N]) -> Result<Vec<[f64; N]>> {
         let branches = kinds.map(|(n, _)| (0..n).map(|_| self.context.cache.fork(prompt)).collect::<Vec<_>>());
-        let mut seconds = [0.0; N];
+        let mut turns = Vec::new();
         for first in (0..self.generate).step_by(TURN) {
+            let (steps, mut seconds) = (TURN.min(self.generate - first), [0.0; N]);
             for ((branches, (n, adapted)), seconds) in branches.iter().zip(kinds).zip(&mut seconds) {
                 let rows: Vec<u32> = (0..n as u32).collect();
                 let draws: Vec<Draw> = rows.iter().map(|row| draw(*row)).collect();
                 let adapter = adapted.then_some(&self.adapter);
-                let start = Instant::now();
-                for i in first..self.generate.min(first + TURN) {
-                    let next = [self.tokens[i % self.tokens.len()]];
+                let mut start = Instant::now();
+                for i in 0..=steps {
+                    let next = [self.tokens[(first + i) % self.tokens.len()]];
                     let spans: Vec<_> = branches.iter().map(|seq| Span { seq: *seq, tokens: &next, adapter }).collect();
                     self.context.decode(&spans, Wanted { rows: &rows, draws: &draws, logits: 0 })?;
+                    if i == 0 {
+                        start = Instant::now();
+                    }
                 }
-                *seconds += start.elapsed().as_secs_f64();
+                *seconds = start.elapsed().as_secs_f64() / steps as f64;
             }
+            turns.push(seconds);
         }
         branches.into_iter().flatten().for_each(|seq| self.context.cache.remove(seq));
-        Ok(seconds.map(|seconds| self.generate as f64 / seconds))
+        Ok(turns)
     }
 }
 

@@ -72,8 +72,7 @@ pub fn run(p: &Params) -> Result<()> {
             prefill.ours.push(number("prefill_tokens_per_s")?);
             decode.ours.push(number("decode_tokens_per_s")?);
             if file == SMOLLM2 {
-                let with = number("decode_with_adapter_tokens_per_s")?;
-                costs.adapter.push(number("decode_tokens_per_s")? / with - 1.0);
+                costs.adapter.push(number("adapter_cost")?);
                 costs.group.push(number("group_cost")?);
                 costs.rollouts.push(number("group_cost_with_prompt")?);
             }

@@ -12,7 +12,9 @@ use crate::math::madd;
 
 /// Rows of W that a thread takes at a time, at the least: memory is read ahead only along them.
 const ROWS: usize = 16;
-/// The most of them that wait for their ups.
+/// The most where memory decides, with one token: threads that read near each other get more of it.
+const NEAR: usize = 256;
+/// The most that wait for their ups.
 const GATES: usize = 512;
 /// Tokens multiplied at a time.
 const TOKENS: usize = 8;
@@ -75,10 +77,14 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
     unsafe {
         // Of a product of few rows, an adapter's, each thread shall have some, as far as a form's rows at a time allow.
         let least = (ROWS.min(n.div_ceil(4 * team.count)) / D::ROWS).max(1);
-        let most = if job.gate.is_some() { GATES / D::ROWS } else { usize::MAX };
+        let most = match job.gate {
+            _ if tokens == 1 => (n / (8 * team.count)).min(NEAR),
+            Some(_) => GATES,
+            None => usize::MAX,
+        };
         let mut ups = Vec::new();
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
-        for Range { start, end } in team.runs(n, D::ROWS, [least, most]) {
+        for Range { start, end } in team.runs(n, D::ROWS, [least, (most / D::ROWS).max(least)]) {
             let rows = end - start;
             if job.gate.is_some() {
                 ups.resize(tokens * rows, 0.0f32);

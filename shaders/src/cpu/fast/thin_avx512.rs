@@ -8,6 +8,9 @@ use super::matmul_q::Job;
 use crate::wgsl::FEW_TOKENS;
 use crate::{QuantType, params};
 
+/// Long columns at a time.
+const ROWS: usize = 4;
+
 /// Values that are read as floats. The method may be called only where AVX-512 is there.
 pub(super) trait Wide: Copy {
     /// Sixteen values where `there` says, zeros elsewhere.
@@ -31,7 +34,8 @@ impl Wide for u16 {
     }
 }
 
-/// `y (+)= alpha · x · W` of one row of `k` values, with rows of W that begin `stride` values apart.
+/// `y (+)= alpha · x · W` of a row of `k` values, with rows of W that begin `stride` values apart.
+#[derive(Clone, Copy)]
 struct Thin<W> {
     x: *const f32,
     w: *const W,
@@ -54,9 +58,7 @@ pub(super) unsafe fn one_row(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>)
             alpha: p.alpha,
             accumulate: p.accumulate != 0,
         };
-        for chunk in team.chunks(thin.chunks(p.n as usize)) {
-            thin.columns(chunk, p.n as usize, p.c_offset as usize, &s[2]);
-        }
+        thin.columns(p.n as usize, [1, 0], [p.c_offset as usize, 0], &s[2], team);
     }
 }
 
@@ -85,41 +87,37 @@ unsafe fn rows<W: Wide>(w: *const W, job: &Job<'_>, s: &[Slot], team: &Team<'_>)
     unsafe {
         let x = s[0].f32()[p.x_offset as usize..].as_ptr();
         let (k, w) = (p.k as usize, w.add(p.w_row0 as usize * p.k as usize));
-        let first = Thin { x, w, k, stride: k, alpha: 1.0, accumulate: p.accumulate != 0 };
-        for chunk in team.chunks(first.chunks(p.n as usize)) {
-            for t in 0..job.tokens() {
-                let thin = Thin { x: x.add(t * p.x_stride as usize), ..first };
-                thin.columns(chunk, p.n as usize, p.y_offset as usize + t * p.y_stride as usize, &s[2]);
-            }
-        }
+        let thin = Thin { x, w, k, stride: k, alpha: 1.0, accumulate: p.accumulate != 0 };
+        let (x, y) = ([job.tokens(), p.x_stride as usize], [p.y_offset as usize, p.y_stride as usize]);
+        thin.columns(p.n as usize, x, y, &s[2], team);
     }
 }
 
 impl<W: Wide> Thin<W> {
-    /// Columns of a chunk.
+    /// The columns that fall to this thread, of `n` in all, for rows of x. Those of the first begin at word `to` of y; the next
+    /// rows of both come after their strides.
     #[inline(always)]
-    fn each(&self) -> usize {
-        if self.k > 256 { 4 } else { 64 }
-    }
-
-    #[inline(always)]
-    fn chunks(&self, n: usize) -> usize {
-        n.div_ceil(self.each())
-    }
-
-    /// The columns of a chunk, of `n` in all, which begin at word `to` of y.
-    #[inline(always)]
-    unsafe fn columns(&self, chunk: usize, n: usize, to: usize, y: &Slot) {
-        let (start, end) = (chunk * self.each(), n.min((chunk + 1) * self.each()));
+    unsafe fn columns(
+        &self,
+        n: usize,
+        [rows, x_stride]: [usize; 2],
+        [to, y_stride]: [usize; 2],
+        y: &Slot,
+        team: &Team<'_>,
+    ) {
+        let long = self.k > 256;
+        let (each, unit) = if long { (ROWS, ROWS) } else { (SUMS, 4 * SUMS) };
         // SAFETY: passed on from the caller; a column of y is written by one thread.
         unsafe {
-            if self.k > 256 {
-                self.some::<4>(start, end - start, y.f32_mut(to + start..to + end));
-                return;
-            }
-            for i in (start..end).step_by(SUMS) {
-                let here = SUMS.min(end - i);
-                self.some::<SUMS>(i, here, y.f32_mut(to + i..to + i + here));
+            for run in team.runs(n, unit, [1, usize::MAX]) {
+                for i in run.clone().step_by(each) {
+                    for t in 0..rows {
+                        let row = Self { x: self.x.add(t * x_stride), ..*self };
+                        let (here, to) = (each.min(run.end - i), to + t * y_stride + i);
+                        let y = y.f32_mut(to..to + here);
+                        if long { row.some::<ROWS>(i, here, y) } else { row.some::<SUMS>(i, here, y) }
+                    }
+                }
             }
         }
     }
@@ -131,11 +129,22 @@ impl<W: Wide> Thin<W> {
         unsafe {
             let w: [_; N] = std::array::from_fn(|i| self.w.wrapping_add((first + i.min(n - 1)) * self.stride));
             let mut sums = [_mm512_setzero_ps(); SUMS];
-            for i in (0..self.k).step_by(16) {
-                let there = ((1u32 << (self.k - i).min(16)) - 1) as __mmask16;
-                let x = _mm512_maskz_loadu_ps(there, self.x.add(i));
+            let whole = self.k / 16 * 16;
+            for i in (0..whole).step_by(16) {
+                let x = _mm512_loadu_ps(self.x.add(i));
                 for (sum, w) in sums.iter_mut().zip(w) {
-                    *sum = _mm512_fmadd_ps(x, W::load(w.add(i), there), *sum);
+                    // Rows are read once, and the runs of a thread are short.
+                    if N == ROWS && i.is_multiple_of(32) {
+                        _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(N * self.stride + i).cast());
+                    }
+                    *sum = _mm512_fmadd_ps(x, W::load(w.add(i), 0xffff), *sum);
+                }
+            }
+            if whole < self.k {
+                let there = ((1u32 << (self.k - whole)) - 1) as __mmask16;
+                let x = _mm512_maskz_loadu_ps(there, self.x.add(whole));
+                for (sum, w) in sums.iter_mut().zip(w) {
+                    *sum = _mm512_fmadd_ps(x, W::load(w.add(whole), there), *sum);
                 }
             }
             let there = ((1u32 << n) - 1) as __mmask16;
