@@ -148,7 +148,12 @@ impl<'a> Team<'a> {
     /// Runs of whole `unit`s, the last one's rest aside, of `0..n` that fall to this thread, handed out on demand: each costs
     /// something to begin, so the first are long, and for all threads to end together the later ones are ever shorter, down to
     /// `least` and at most `most` units. As for [`Team::chunks`], once in a dispatch.
-    pub(super) fn runs(&self, n: usize, unit: usize, [least, most]: [usize; 2]) -> impl Iterator<Item = Range<usize>> + '_ {
+    pub(super) fn runs(
+        &self,
+        n: usize,
+        unit: usize,
+        [least, most]: [usize; 2],
+    ) -> impl Iterator<Item = Range<usize>> + '_ {
         let (units, count) = (n.div_ceil(unit), self.count);
         // Of what is left all threads take the same, half of it together.
         let length = move |left: usize| left.div_ceil(2 * count).clamp(least, most);

@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use super::super::{Slot, Team};
 use super::amx_scales::{SCALES, Scales};
-use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, put, quarters};
+use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, quarters};
 use super::amx_tokens::{BLOCK, TOKENS, Tokens};
 use super::dot;
 use super::matmul_q::Job;
@@ -37,7 +37,7 @@ trait Nibbles: Scales {
 /// Whether it has done the product: types of nibbles with a scale for 32, and a few tokens it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
-    if !TOKENS.contains(&job.tokens()) {
+    if !TOKENS.contains(&job.tokens()) || job.halves() * (job.p.n as usize) < HALVES * TILE {
         return false;
     }
     // SAFETY: passed on from the caller.
@@ -69,6 +69,7 @@ unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'
             r: R::over(planes),
             planes: std::array::from_fn(|i| (planes[i], bytes(i))),
             groups,
+            last: (p.w_row0 as usize + job.halves() * p.n as usize - HALVES * TILE) * groups,
             blocks,
             kept: if blocks == 1 { KEPT } else { STEPS } - 1,
             x: Tokens::of(p, s[0].f32()),
@@ -97,6 +98,8 @@ struct Few<R> {
     r: R,
     planes: [Plane; 4],
     groups: usize,
+    /// The first group of the last rows that are as many as are multiplied at a time.
+    last: usize,
     blocks: usize,
     /// As many groups as are kept, a power of two, less one: a mask.
     kept: usize,
@@ -107,8 +110,6 @@ struct Few<R> {
     _configured: Configured,
 }
 
-/// First groups of rows.
-type Rows = [[usize; TILE]; HALVES];
 /// Sums of the tokens of a block: of sixteen rows, then of the next sixteen.
 type Sums = [[__m512; BLOCK]; HALVES];
 
@@ -120,17 +121,17 @@ impl<R: Nibbles> dot::Dots for Few<R> {
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
         // SAFETY: the caller's rows are inside of W; AMX is there and set up.
         unsafe {
-            let first = first / DEPTH;
-            // Rows that are not there repeat the last one.
-            let all: Rows = std::array::from_fn(|half| {
-                std::array::from_fn(|r| first + (half * TILE + r).min(rows - 1) * self.groups)
-            });
+            // Where fewer rows are left, some before them are multiplied again.
+            let wanted = first / DEPTH;
+            let first = wanted.min(self.last);
+            let again = (wanted - first) / self.groups;
             // A tile is not to be loaded right behind its stores.
-            self.unpack(&all, 0, 0);
-            for (half, first) in all.iter().enumerate() {
+            self.unpack(first, 0, 0);
+            for half in 0..HALVES {
                 for g in (0..self.groups).step_by(SCALES) {
                     let to = self.scales.add(half * self.groups.div_ceil(SCALES) + g / SCALES);
-                    self.r.scales(first.map(|row| row + g), SCALES.min(self.groups - g), &mut *to);
+                    let rows = self.rows(first, half).map(|row| row + g);
+                    self.r.scales(rows, SCALES.min(self.groups - g), &mut *to);
                 }
             }
             // One block takes all groups at once; more take turns.
@@ -138,15 +139,17 @@ impl<R: Nibbles> dot::Dots for Few<R> {
             for g0 in (0..self.groups).step_by(most) {
                 let steps = most.min(self.groups - g0);
                 for block in 0..self.blocks {
-                    self.add(block, g0, steps, (block == 0).then_some(&all));
+                    self.add(block, g0, steps, (block == 0).then_some(first));
                 }
             }
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let all = (&raw const (*self.memory).sums[block]).cast::<Sums>();
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    for (half, sums) in sums.chunks_mut(TILE).enumerate() {
-                        put(sums, (*all)[half][t]);
+                    let mut both = [0.0; HALVES * TILE];
+                    for (half, both) in both.chunks_exact_mut(TILE).enumerate() {
+                        _mm512_storeu_ps(both.as_mut_ptr(), (*all)[half][t]);
                     }
+                    sums.copy_from_slice(&both[again..][..rows]);
                 }
             }
         }
@@ -161,12 +164,18 @@ unsafe fn row(product: *const i32, r: usize) -> __m512 {
 }
 
 impl<R: Nibbles> Few<R> {
-    /// Adds the products of a block with `steps` groups from `g0` on to its sums; unpacks the groups of `rows` for it.
+    /// The first groups of a half of the rows that begin with group `first`.
+    #[inline(always)]
+    fn rows(&self, first: usize, half: usize) -> [usize; TILE] {
+        std::array::from_fn(|r| first + (half * TILE + r) * self.groups)
+    }
+
+    /// Adds the products of a block with `steps` groups from `g0` on to its sums; unpacks the groups of the rows from group `rows` on for it.
     ///
     /// What a step begins the next one writes out, and the one after that scales: what waits for a product shall not hold up
     /// what does not.
     #[inline(always)]
-    unsafe fn add(&self, block: usize, g0: usize, steps: usize, rows: Option<&Rows>) {
+    unsafe fn add(&self, block: usize, g0: usize, steps: usize, rows: Option<usize>) {
         // SAFETY: the groups are there; AMX is there and set up.
         unsafe {
             let sums = (&raw mut (*self.memory).sums[block]).cast::<Sums>();
@@ -181,7 +190,7 @@ impl<R: Nibbles> Few<R> {
                 self.multiply(block, g0, i);
                 if let Some(rows) = rows {
                     // The same share of the rows that come next.
-                    self.ask(rows[0][0] + HALVES * TILE * (self.groups + g0 + i));
+                    self.ask(rows + HALVES * TILE * (self.groups + g0 + i));
                     if i + 1 < steps {
                         self.unpack(rows, g0, i + 1);
                     }
@@ -258,30 +267,33 @@ impl<R: Nibbles> Few<R> {
         unsafe {
             let scales_of_x = self.x.tile(block, g0 + i).add(WORDS);
             let sums_of_x = scales_of_x.add(BLOCK);
-            let products = self.products(i);
-            for (half, acc) in acc.iter_mut().enumerate() {
-                let products = (&raw const (*products)[half]).cast::<i32>();
-                let scales = self.scales.add(half * self.groups.div_ceil(SCALES)).cast::<[__m512; 2]>();
-                let [scale, minimum] = *scales.add(g0 + i);
-                for (t, acc) in acc.iter_mut().enumerate() {
+            let products = self.products(i).cast::<i32>();
+            let of =
+                |half: usize| self.scales.add(half * self.groups.div_ceil(SCALES)).cast::<[__m512; 2]>().add(g0 + i);
+            let scales: [[__m512; 2]; HALVES] = [*of(0), *of(1)];
+            // Token by token: what belongs to it serves both halves, and is not to be kept.
+            for t in 0..BLOCK {
+                let (of_x, sum_of_x) = (_mm512_set1_ps(*scales_of_x.add(t)), _mm512_set1_ps(*sums_of_x.add(t)));
+                for (half, acc) in acc.iter_mut().enumerate() {
+                    let products = products.add(half * WORDS);
                     let product = _mm512_fmadd_ps(row(products, t), _mm512_set1_ps(4096.0), row(products, BLOCK + t));
-                    let least = _mm512_mul_ps(minimum, _mm512_set1_ps(*sums_of_x.add(t)));
-                    let sum = _mm512_fmadd_ps(product, scale, least);
-                    *acc = _mm512_fmadd_ps(sum, _mm512_set1_ps(*scales_of_x.add(t)), *acc);
+                    let [scale, minimum] = scales[half];
+                    let sum = _mm512_fmadd_ps(product, scale, _mm512_mul_ps(minimum, sum_of_x));
+                    acc[t] = _mm512_fmadd_ps(sum, of_x, acc[t]);
                 }
             }
         }
     }
 
-    /// Unpacks step `i` of the groups from `g0` on.
+    /// Unpacks step `i` of the groups from `g0` on, of the rows from group `first` on.
     #[inline(always)]
-    unsafe fn unpack(&self, rows: &Rows, g0: usize, i: usize) {
+    unsafe fn unpack(&self, first: usize, g0: usize, i: usize) {
         // SAFETY: the caller's rows are inside of W; AVX-512 is there.
         unsafe {
             let to = self.w(i);
-            for (half, rows) in rows.iter().enumerate() {
+            for half in 0..HALVES {
                 // By reference: arrays of registers that are moved are copied.
-                for (r, bytes) in self.r.columns(rows, g0 + i).iter().enumerate() {
+                for (r, bytes) in self.r.columns(&self.rows(first, half), g0 + i).iter().enumerate() {
                     _mm512_store_si512(to.add(half * WORDS + r * TILE).cast(), *bytes);
                 }
             }

@@ -2,8 +2,8 @@
 //! a tile is two groups of sixteen rows. A token's group is integers of 24 bits, as much as a float holds of its largest
 //! value; one is three digits of eight bits with their signs, each in a tile of its own.
 //!
-//! The columns of a tile are eight tokens' first group, with zeros for the depth of the second, then their second group
-//! below zeros: what comes out has a scale of its own for each row, token and group.
+//! The columns of a tile are each token's first group, with zeros for the depth of the second, and its second group below
+//! zeros: what comes out has a scale of its own for each row, token and group.
 
 use std::arch::asm;
 use std::arch::x86_64::*;
@@ -36,8 +36,16 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_
         let [quants, scales, ..] = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
         let mut memory = Memory { products: [[[0; WORDS]; DIGITS]; 2] };
         let mut last = vec![0u8; TILE * p.k as usize];
-        let (memory, last) = (&raw mut memory, last.as_mut_ptr());
-        let few = Few { quants, scales, x: Columns::of(p, s[0].f32()), memory, last, _configured: Configured::new() };
+        let mut floats = vec![0.0f32; TILE * (p.k as usize / GROUP + 1)];
+        let few = Few {
+            quants,
+            scales,
+            x: Columns::of(p, s[0].f32()),
+            memory: &raw mut memory,
+            last: last.as_mut_ptr(),
+            floats: floats.as_mut_ptr(),
+            _configured: Configured::new(),
+        };
         dot::rows(job, s, team, &few);
     }
     true
@@ -81,7 +89,7 @@ impl Columns {
             let mut columns = [[_mm512_setzero_ps(); TILE]; DIGITS];
             for (t, group) in (0..tokens).flat_map(|t| [(t, 0), (t, 1)]) {
                 let (scale, mut left) = integers(x.add(t * stride + group * GROUP), MOST);
-                let column = group * BLOCK + t;
+                let column = 2 * t + group;
                 scales[column] = scale;
                 for columns in &mut columns {
                     let digits = _mm256_set_m128i(_mm512_cvtepi32_epi8(left[1]), _mm512_cvtepi32_epi8(left[0]));
@@ -120,6 +128,8 @@ struct Few {
     memory: *mut Memory,
     /// Room for rows that are fewer than a tile has.
     last: *mut u8,
+    /// Scales of the rows at hand, row by row.
+    floats: *mut f32,
     _configured: Configured,
 }
 
@@ -137,6 +147,7 @@ impl dot::Dots for Few {
                 self.last.copy_from_nonoverlapping(w, rows * k);
                 w = self.last;
             }
+            self.unpack(first, rows);
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let mut acc = [_mm512_setzero_ps(); TILE];
                 for step in 0..self.x.steps {
@@ -145,13 +156,13 @@ impl dot::Dots for Few {
                     }
                     self.multiply(w.add(step * DEPTH), k, block, step);
                     if step > 0 {
-                        self.scale(&mut acc, first, rows, block, step - 1);
+                        self.scale(&mut acc, block, step - 1);
                     }
                 }
-                self.scale(&mut acc, first, rows, block, self.x.steps - 1);
+                self.scale(&mut acc, block, self.x.steps - 1);
                 let columns = turned(acc);
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    put(sums, _mm512_add_ps(columns[t], columns[t + BLOCK]));
+                    put(sums, _mm512_add_ps(columns[2 * t], columns[2 * t + 1]));
                 }
             }
         }
@@ -192,27 +203,55 @@ impl Few {
         }
     }
 
+    /// Unpacks the scales of rows, the first of which begins at weight `first`; those that are not there repeat the last one.
+    #[inline(always)]
+    unsafe fn unpack(&self, first: usize, rows: usize) {
+        let groups = self.x.steps * DEPTH / GROUP;
+        // SAFETY: the caller's rows; AVX-512 is there. What is written behind a row the next one writes over, and there is room
+        // behind the last.
+        unsafe {
+            for r in 0..TILE {
+                let from = self.scales.add(2 * (first / GROUP + r.min(rows - 1) * groups));
+                for g in (0..groups).step_by(TILE) {
+                    let there = ((1u32 << (groups - g).min(TILE)) - 1) as __mmask16;
+                    let halves = _mm256_maskz_loadu_epi16(there, from.add(2 * g).cast());
+                    _mm512_storeu_ps(self.floats.add(r * groups + g), _mm512_cvtph_ps(halves));
+                }
+            }
+        }
+    }
+
     /// Adds the products of a step, times the scales of rows and tokens.
     #[inline(always)]
-    unsafe fn scale(&self, acc: &mut [__m512; TILE], first: usize, rows: usize, block: usize, step: usize) {
-        // SAFETY: the caller's rows; AVX-512 is there.
+    unsafe fn scale(&self, acc: &mut [__m512; TILE], block: usize, step: usize) {
+        let groups = self.x.steps * DEPTH / GROUP;
+        // SAFETY: the rows' scales were unpacked; AVX-512 is there.
         unsafe {
             let of_x = _mm512_loadu_ps(self.x.tiles(block, step).add(DIGITS * WORDS));
             let products = (&raw const (*self.memory).products[step % 2]).cast::<i32>();
-            let scales = self.scales.add(2 * (first / GROUP + 2 * step));
-            // The half of the first group eight times, then that of the second.
-            let eight_of_each = _mm256_set_m128i(_mm_set1_epi16(0x0302), _mm_set1_epi16(0x0100));
-            for (r, acc) in acc.iter_mut().enumerate() {
-                let digit = |i: usize| _mm512_load_si512(products.add(i * WORDS + r * TILE).cast());
-                let lower = _mm512_add_epi32(digit(0), _mm512_slli_epi32::<8>(digit(1)));
-                let upper = _mm512_cvtepi32_ps(digit(2));
-                let product = _mm512_fmadd_ps(upper, _mm512_set1_ps(65536.0), _mm512_cvtepi32_ps(lower));
-                // Rows that are not there repeat the last one.
-                let both = scales.add(r.min(rows - 1) * self.x.steps * 4).cast::<i32>().read_unaligned();
-                let halves = _mm256_shuffle_epi8(_mm256_set1_epi32(both), eight_of_each);
-                let scale = _mm512_mul_ps(of_x, _mm512_cvtph_ps(halves));
-                *acc = _mm512_fmadd_ps(product, scale, *acc);
+            let scales = self.floats.add(2 * step);
+            // A loop of so many long turns would keep its sums in memory.
+            macro_rules! add {
+                ($($r:literal)*) => {$(
+                    let both = scales.add($r * groups).cast::<f64>().read_unaligned();
+                    acc[$r] = add_row(acc[$r], products.add($r * TILE), of_x, both);
+                )*};
             }
+            add!(0 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15);
         }
+    }
+}
+
+/// Adds the product of a row, of which the digits are tiles apart, times the scales of its columns and its own of both groups, as
+/// the columns take turns.
+#[inline(always)]
+unsafe fn add_row(acc: __m512, product: *const i32, of_x: __m512, both: f64) -> __m512 {
+    // SAFETY: AVX-512 is there; the caller's product, too.
+    unsafe {
+        let middle = _mm512_slli_epi32::<8>(_mm512_load_si512(product.add(WORDS).cast()));
+        let lower = _mm512_add_epi32(_mm512_load_si512(product.cast()), middle);
+        let upper = _mm512_cvtepi32_ps(_mm512_load_si512(product.add(2 * WORDS).cast()));
+        let product = _mm512_fmadd_ps(upper, _mm512_set1_ps(65536.0), _mm512_cvtepi32_ps(lower));
+        _mm512_fmadd_ps(_mm512_mul_ps(product, of_x), _mm512_castpd_ps(_mm512_set1_pd(both)), acc)
     }
 }

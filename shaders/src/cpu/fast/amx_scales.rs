@@ -47,7 +47,14 @@ unsafe fn halves_at(plane: *const u8, least: f32, first: [usize; TILE], n: usize
 #[inline(always)]
 unsafe fn floats_of(pairs: __m512i) -> [__m512; 2] {
     // SAFETY: AVX-512 is there.
-    unsafe { [halves(pairs), halves(_mm512_srli_epi32::<16>(pairs))] }
+    unsafe {
+        let mut apart = [0u16; 32];
+        for (i, from) in apart.iter_mut().enumerate() {
+            *from = (i % 16 * 2 + i / 16) as u16;
+        }
+        let both = _mm512_permutexvar_epi16(_mm512_loadu_si512(apart.as_ptr().cast()), pairs);
+        [_mm512_cvtph_ps(_mm512_castsi512_si256(both)), _mm512_cvtph_ps(_mm512_extracti64x4_epi64::<1>(both))]
+    }
 }
 
 /// d (q − 8) = d q − 8 d, for those that take nibbles as they are.
