@@ -559,7 +559,7 @@ pub struct Bench {
     /// The CPU with these instructions at the most (portable, avx2, avx512, amx), to compare their forms
     #[arg(long)]
     pub instructions: Option<String>,
-    /// Runs; the median is reported
+    /// Runs; the median is reported, of costs that of all turns
     #[arg(long, default_value_t = 3)]
     pub runs: usize,
     /// Run each part once more and show where its time goes, kernel by kernel

@@ -13,7 +13,7 @@ use crate::args::{Args, Bench};
 use crate::kernel_times;
 use crate::output::print;
 
-/// Tokens that one kind of decoding has before the next one's turn, and one that is not counted: a pass of another kind is
+/// Steps that are timed of one kind of decoding before the next one's turn. One more comes first and is not timed: its pass is
 /// recorded anew.
 const TURN: usize = 16;
 
@@ -38,17 +38,23 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     let adapter = Adapter::new(&model, a.rank, 2.0 * a.rank as f32, 0)?;
     let mut lab = Lab { context: Context::new(&model, params)?, adapter, tokens, generate: a.generate_tokens };
     let (mut prefill, mut decode, mut adapted, mut group, mut train) = (vec![], vec![], vec![], vec![], vec![]);
-    let (mut adapter_cost, mut group_cost) = (vec![], vec![]);
+    let (mut adapter_cost, mut group_cost, mut rollouts_cost) = (vec![], vec![], vec![]);
     for _ in 0..a.runs {
         let (seq, rate) = lab.prefill()?;
         prefill.push(rate);
         let turns = lab.decode(seq, [(1, false), (1, true), (a.group, false)])?;
-        let rate = |kind: usize| turns.len() as f64 / turns.iter().map(|seconds| seconds[kind]).sum::<f64>();
-        decode.push(rate(0));
-        adapted.push(rate(1));
-        group.push(rate(2));
-        adapter_cost.extend(turns.iter().map(|[one, with_adapter, _]| with_adapter / one - 1.0));
-        group_cost.extend(turns.iter().map(|[one, _, all]| all / one));
+        let steps = |kind: usize| turns.iter().map(|turn| turn.seconds[kind] * turn.steps as f64).sum::<f64>();
+        let [one, with_adapter, all] = [0, 1, 2].map(|kind| a.generate_tokens as f64 / steps(kind));
+        decode.push(one);
+        adapted.push(with_adapter);
+        group.push(all);
+        // Of whole rollouts: the prompt is read once for all of them.
+        let rollout = |step: f64| a.prompt_tokens as f64 / rate + a.generate_tokens as f64 * step;
+        for Turn { seconds: [one, with_adapter, all], .. } in turns {
+            adapter_cost.push(with_adapter / one - 1.0);
+            group_cost.push(all / one);
+            rollouts_cost.push(rollout(all) / rollout(one));
+        }
         lab.context.cache.remove(seq);
     }
     let mut parts = Vec::new();
@@ -81,18 +87,15 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     // The first step allocates.
     train.remove(0);
     profiled("training step", &mut || train_step(&mut trainer, &tokens).map(drop))?;
-    // Of whole rollouts: the prompt is read once for all of them.
-    let rollouts = |rate: f64, prefill: f64| a.prompt_tokens as f64 / prefill + a.generate_tokens as f64 / rate;
-    let (prefill, one, all) = (median(&mut prefill), median(&mut decode), median(&mut group));
     let value = json!({
-        "prefill_tokens_per_s": prefill,
-        "decode_tokens_per_s": one,
+        "prefill_tokens_per_s": median(&mut prefill),
+        "decode_tokens_per_s": median(&mut decode),
         "decode_with_adapter_tokens_per_s": median(&mut adapted),
         "group": a.group,
-        "group_tokens_per_s": all * a.group as f64,
+        "group_tokens_per_s": median(&mut group) * a.group as f64,
         "adapter_cost": median(&mut adapter_cost),
         "group_cost": median(&mut group_cost),
-        "group_cost_with_prompt": rollouts(all, prefill) / rollouts(one, prefill),
+        "group_cost_with_prompt": median(&mut rollouts_cost),
         "train_tokens_per_s": median(&mut train),
         "load_s": load_s,
         "weight_bytes": model.weight_bytes(),
@@ -124,6 +127,12 @@ pub fn run(args: &Args, a: &Bench) -> Result<()> {
     })
 }
 
+/// So many steps of each kind of decoding, and the seconds that one of them took.
+struct Turn<const N: usize> {
+    steps: usize,
+    seconds: [f64; N],
+}
+
 /// What is measured, but for training.
 struct Lab {
     context: Context,
@@ -144,7 +153,7 @@ impl Lab {
 
     /// Seconds of a step of branches of a prompt, turn by turn: for each kind so many of them, with the adapter or without.
     /// They take turns of a few steps, for how fast a machine is may change within a second.
-    fn decode<const N: usize>(&mut self, prompt: SeqId, kinds: [(usize, bool); N]) -> Result<Vec<[f64; N]>> {
+    fn decode<const N: usize>(&mut self, prompt: SeqId, kinds: [(usize, bool); N]) -> Result<Vec<Turn<N>>> {
         let branches = kinds.map(|(n, _)| (0..n).map(|_| self.context.cache.fork(prompt)).collect::<Vec<_>>());
         let mut turns = Vec::new();
         for first in (0..self.generate).step_by(TURN) {
@@ -164,7 +173,7 @@ impl Lab {
                 }
                 *seconds = start.elapsed().as_secs_f64() / steps as f64;
             }
-            turns.push(seconds);
+            turns.push(Turn { steps, seconds });
         }
         branches.into_iter().flatten().for_each(|seq| self.context.cache.remove(seq));
         Ok(turns)
@@ -194,9 +203,11 @@ fn limited(threads: Option<usize>, name: &str) -> Result<Device> {
     Ok(Device::Cpu(Arc::new(CpuDevice::with_level(threads, level)?)))
 }
 
+/// The middle one, or the mean of the two in the middle.
 fn median(x: &mut [f64]) -> f64 {
     x.sort_by(f64::total_cmp);
-    x.get(x.len() / 2).copied().unwrap_or(0.0)
+    let at = |i: usize| x.get(i).copied().unwrap_or(0.0);
+    (at(x.len() / 2) + at(x.len().saturating_sub(1) / 2)) / 2.0
 }
 
 /// The most memory that this process has had, in bytes; Linux only.

@@ -83,7 +83,8 @@ fn matmul_q() {
     }
 }
 
-/// Rows of more groups than are unpacked at a time, and tokens in one, two and three blocks.
+/// Rows of more groups than are unpacked at a time, and tokens in one, two and three blocks; rows that are left over, and fewer
+/// than tiles take.
 #[test]
 fn matmul_q_of_wide_rows() {
     for &q in QuantType::ALL {
@@ -270,7 +271,27 @@ fn matmul_few() {
     // Deeper than the lanes have on their way at a time.
     let along = Along { norm: true, adapter: true, gate: true };
     few(&mut random, QuantType::Q4_1, 1088, (1, 5, 16), along);
-    few(&mut random, QuantType::Q4_1, 1088, (3, 5, 16), along);
+    for n in [5, 37] {
+        few(&mut random, QuantType::Q4_1, 1088, (3, n, 16), along);
+    }
+}
+
+/// A few tokens with as many rows as a tile and two of them have, one less and one more; gates and ups share them.
+#[test]
+fn products_at_the_edges_of_tiles() {
+    let mut random = Random::new(13);
+    for (q, k) in [QuantType::Q4_0, QuantType::Q4_1, QuantType::Q4_K].map(|q| (q, 256)).into_iter().chain([
+        (QuantType::Q8_0, 64),
+        (QuantType::Q8_0, 192),
+        (QuantType::Q8_0, 576),
+    ]) {
+        for (t, n) in [(3, 15), (3, 16), (9, 17), (8, 31), (5, 32), (19, 33)] {
+            product(q, &mut random, k, (t, n, 1), false);
+            let (w, planes) = weights(&mut random, q, 2 * n, k, false);
+            let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 1 };
+            check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
+        }
+    }
 }
 
 #[test]

@@ -192,3 +192,40 @@ impl<'a> Team<'a> {
         (per * self.index).min(n)..(per * (self.index + 1)).min(n)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whichever thread is quick, all is handed out once, in whole units but for the last one, and no run is longer than the one
+    /// before it.
+    #[test]
+    fn runs_are_the_whole() {
+        let all = [0, 1, 5, 16, 31, 32, 67, 960, 49152];
+        for (n, unit, count) in all.iter().flat_map(|&n| [(n, 1, 1), (n, 4, 2), (n, 32, 3)]) {
+            for [least, most] in [[1, 1], [1, usize::MAX], [4, 4], [4, 64]] {
+                let barrier = Barrier::new(count);
+                let teams: Vec<_> = (0..count).map(|index| Team::new(index, &barrier)).collect();
+                let mut each: Vec<_> = teams.iter().map(|team| team.runs(n, unit, [least, most]).peekable()).collect();
+                let (mut runs, mut turn) = (Vec::new(), 0);
+                while each.iter_mut().any(|runs| runs.peek().is_some()) {
+                    // Not in turn: one thread is often left out.
+                    turn += 1;
+                    runs.extend(each[turn * turn % 7 % count].next());
+                }
+                runs.sort_by_key(|run| run.start);
+                let mut end = 0;
+                for run in &runs {
+                    assert!(run.start == end && run.end > end, "{run:?} after {end}");
+                    assert!(
+                        run.len() <= most.saturating_mul(unit) && (run.end == n || run.len() % unit == 0),
+                        "{run:?}"
+                    );
+                    end = run.end;
+                }
+                assert_eq!(end, n);
+                assert!(runs.is_sorted_by(|a, b| a.len() >= b.len()), "{runs:?}");
+            }
+        }
+    }
+}

@@ -34,7 +34,8 @@ trait Nibbles: Scales {
     unsafe fn columns(&self, rows: &[usize; TILE], g: usize) -> [__m512i; TILE];
 }
 
-/// Whether it has done the product: types of nibbles with a scale for 32, and a few tokens it does.
+/// Whether it has done the product: types of nibbles with a scale for 32, a few tokens, and at least as many rows as are
+/// multiplied at a time it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if !TOKENS.contains(&job.tokens()) || job.halves() * (job.p.n as usize) < HALVES * TILE {
@@ -119,12 +120,14 @@ impl<R: Nibbles> dot::Dots for Few<R> {
 
     #[inline(always)]
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
-        // SAFETY: the caller's rows are inside of W; AMX is there and set up.
+        // SAFETY: the caller's rows are inside of W, and so are those before them back to the product's first; AMX is there and
+        // set up.
         unsafe {
             // Where fewer rows are left, some before them are multiplied again.
             let wanted = first / DEPTH;
             let first = wanted.min(self.last);
             let again = (wanted - first) / self.groups;
+            debug_assert!(again + rows <= HALVES * TILE, "rows outside of W");
             // A tile is not to be loaded right behind its stores.
             self.unpack(first, 0, 0);
             for half in 0..HALVES {
@@ -145,11 +148,15 @@ impl<R: Nibbles> dot::Dots for Few<R> {
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let all = (&raw const (*self.memory).sums[block]).cast::<Sums>();
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    let mut both = [0.0; HALVES * TILE];
-                    for (half, both) in both.chunks_exact_mut(TILE).enumerate() {
-                        _mm512_storeu_ps(both.as_mut_ptr(), (*all)[half][t]);
+                    let mut few = [0.0; HALVES * TILE];
+                    let whole = rows == HALVES * TILE;
+                    let to = if whole { sums.as_mut_ptr() } else { few.as_mut_ptr() };
+                    for half in 0..HALVES {
+                        _mm512_storeu_ps(to.add(half * TILE), (*all)[half][t]);
                     }
-                    sums.copy_from_slice(&both[again..][..rows]);
+                    if !whole {
+                        sums.copy_from_slice(&few[again..][..rows]);
+                    }
                 }
             }
         }

@@ -10,7 +10,7 @@ use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
 use super::amx_tiles::{Configured, TILE, WORDS, put, turned};
-use super::amx_tokens::{BLOCK, Lines, TOKENS, integers, steps_of};
+use super::amx_tokens::{BLOCK, Lines, TOKENS, steps_of};
 use super::dot;
 use super::matmul_q::Job;
 use crate::{QuantType, params};
@@ -88,7 +88,7 @@ impl Columns {
         unsafe {
             let mut columns = [[_mm512_setzero_ps(); TILE]; DIGITS];
             for (t, group) in (0..tokens).flat_map(|t| [(t, 0), (t, 1)]) {
-                let (scale, mut left) = integers(x.add(t * stride + group * GROUP), MOST);
+                let (scale, mut left) = integers(x.add(t * stride + group * GROUP));
                 let column = 2 * t + group;
                 scales[column] = scale;
                 for columns in &mut columns {
@@ -112,6 +112,23 @@ impl Columns {
             }
             to.add(DIGITS * WORDS).cast::<[f32; TILE]>().write(scales);
         }
+    }
+}
+
+/// A group of 32 values as integers, of which [`MOST`] is the largest, and their scale.
+#[inline(always)]
+unsafe fn integers(x: *const f32) -> (f32, [__m512i; 2]) {
+    // SAFETY: the caller's values; AVX-512 is there.
+    unsafe {
+        let group = [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(TILE))];
+        let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(group[0]), _mm512_abs_ps(group[1])));
+        // Integers forget what is no number.
+        let none = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(group[0], group[1]) != 0;
+        let scale = if none { f32::NAN } else { max / MOST };
+        // Of values too small to be told from zero nothing is left.
+        let inverse = _mm512_set1_ps(if (MOST / max).is_finite() { MOST / max } else { 0.0 });
+        let first = _mm512_cvtps_epi32(_mm512_mul_ps(group[0], inverse));
+        (scale, [first, _mm512_cvtps_epi32(_mm512_mul_ps(group[1], inverse))])
     }
 }
 
@@ -203,10 +220,16 @@ impl Few {
         }
     }
 
+    /// Groups of a row.
+    #[inline(always)]
+    fn groups(&self) -> usize {
+        self.x.steps * (DEPTH / GROUP)
+    }
+
     /// Unpacks the scales of rows, the first of which begins at weight `first`; those that are not there repeat the last one.
     #[inline(always)]
     unsafe fn unpack(&self, first: usize, rows: usize) {
-        let groups = self.x.steps * DEPTH / GROUP;
+        let groups = self.groups();
         // SAFETY: the caller's rows; AVX-512 is there. What is written behind a row the next one writes over, and there is room
         // behind the last.
         unsafe {
@@ -224,7 +247,7 @@ impl Few {
     /// Adds the products of a step, times the scales of rows and tokens.
     #[inline(always)]
     unsafe fn scale(&self, acc: &mut [__m512; TILE], block: usize, step: usize) {
-        let groups = self.x.steps * DEPTH / GROUP;
+        let groups = self.groups();
         // SAFETY: the rows' scales were unpacked; AVX-512 is there.
         unsafe {
             let of_x = _mm512_loadu_ps(self.x.tiles(block, step).add(DIGITS * WORDS));
@@ -242,8 +265,8 @@ impl Few {
     }
 }
 
-/// Adds the product of a row, of which the digits are tiles apart, times the scales of its columns and its own of both groups, as
-/// the columns take turns.
+/// Adds a row of a product, whose digits lie a tile apart, times `of_x`, the scales of its columns, and `both`, the row's own
+/// scales of the two groups: the columns take turns of them.
 #[inline(always)]
 unsafe fn add_row(acc: __m512, product: *const i32, of_x: __m512, both: f64) -> __m512 {
     // SAFETY: AVX-512 is there; the caller's product, too.

@@ -167,23 +167,6 @@ unsafe fn bytes_of(x: __m512i) -> __m512i {
     }
 }
 
-/// A group of 32 values as integers, of which `most` is the largest, and their scale.
-#[inline(always)]
-pub(super) unsafe fn integers(x: *const f32, most: f32) -> (f32, [__m512i; 2]) {
-    // SAFETY: the caller's values; AVX-512 is there.
-    unsafe {
-        let group = [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(TILE))];
-        let max = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(group[0]), _mm512_abs_ps(group[1])));
-        // Integers forget what is no number.
-        let none = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(group[0], group[1]) != 0;
-        let scale = if none { f32::NAN } else { max / most };
-        // Of values too small to be told from zero nothing is left.
-        let inverse = _mm512_set1_ps(if (most / max).is_finite() { most / max } else { 0.0 });
-        let first = _mm512_cvtps_epi32(_mm512_mul_ps(group[0], inverse));
-        (scale, [first, _mm512_cvtps_epi32(_mm512_mul_ps(group[1], inverse))])
-    }
-}
-
 /// Memory at a multiple of a line of the caches, with anything in it.
 pub(super) struct Lines(Vec<MaybeUninit<Line>>);
 

@@ -47,7 +47,7 @@ pub(super) trait Dots {
     /// The products `[row][token]`, or `[token][row]`, of `rows` rows, the first of which begins at flat index `first`.
     ///
     /// # Safety
-    /// The rows are inside of W, and the instructions of the form are there.
+    /// The rows are the product's, gates or ups, and the instructions of the form are there.
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]);
 }
 

@@ -35,7 +35,6 @@ impl Wide for u16 {
 }
 
 /// `y (+)= alpha · x · W` of a row of `k` values, with rows of W that begin `stride` values apart.
-#[derive(Clone, Copy)]
 struct Thin<W> {
     x: *const f32,
     w: *const W,
@@ -134,7 +133,7 @@ impl<W: Wide> Thin<W> {
                 let x = _mm512_loadu_ps(self.x.add(i));
                 for (sum, w) in sums.iter_mut().zip(w) {
                     // Rows are read once, and the runs of a thread are short.
-                    if N == ROWS && i.is_multiple_of(32) {
+                    if N == ROWS && i.is_multiple_of(64 / size_of::<W>()) {
                         _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(N * self.stride + i).cast());
                     }
                     *sum = _mm512_fmadd_ps(x, W::load(w.add(i), 0xffff), *sum);
