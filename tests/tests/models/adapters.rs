@@ -1,5 +1,4 @@
 //! Several adapters over one base: together in one batch, and in turn in one conversation.
-#![allow(missing_docs)]
 
 use unspoken::generate::{Kept, Request, SampleParams, generate_kept};
 use unspoken::gguf::GgufFile;

@@ -1,6 +1,5 @@
 //! Small random models of every architecture and every weight type, against llama.cpp's logits and JAX's gradients
 //! (`goldens/tiny.py`). They are in the repository: these tests need neither a network nor Python.
-#![allow(missing_docs)]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -148,7 +147,7 @@ fn gradients_on(device: &Device) {
         let model = Model::open(&tiny_file(&name), device).unwrap();
         let adapter = Adapter::load(&model, &tiny_file(&format!("{name}.lora"))).unwrap();
         let tokens = ids(&golden["tokens"]);
-        let scored = crate::golden("tiny.json")["scored"].as_u64().unwrap() as usize;
+        let scored = unspoken_tests::golden("tiny.json")["scored"].as_u64().unwrap() as usize;
         for case in golden["cases"].as_array().unwrap() {
             let mut c = context(&model, case["room"].as_u64().unwrap() as usize);
             let (seq, n) = (c.cache.create(), tokens.len());

@@ -1,5 +1,4 @@
 //! Weights and logits of the real models against the `gguf` package and an f32 JAX model.
-#![allow(missing_docs)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Tokenizers and templates on the real models against llama.cpp's ids.
-#![allow(missing_docs)]
 
 use unspoken::gguf::GgufFile;
 use unspoken::text::{ChatTemplate, Message, Specials, StreamDecoder, Tokenizer};

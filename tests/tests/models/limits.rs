@@ -1,6 +1,5 @@
 //! Limits of devices, contexts and files on small models: what is too large or unknown is refused by name, before
 //! anything is computed or changed; what is long or many works.
-#![allow(missing_docs)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Caches of halves and of eight bits against the f32 model's logits, and what they refuse.
-#![allow(missing_docs)]
 
 use unspoken::model::{Context, ContextParams, KvType, Model, ModelError, Span};
 use unspoken_tests::{SMOLLM2, cpu, golden, ids, model, tiny_file};

@@ -1,5 +1,4 @@
 //! The host's facade: streams, cancellation, memory of a conversation, threads, errors.
-#![allow(missing_docs)]
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};

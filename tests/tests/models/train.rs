@@ -1,5 +1,4 @@
 //! LoRA gradients and AdamW steps on the real model against JAX autograd and its optimizer.
-#![allow(missing_docs)]
 
 use std::sync::Arc;
 

@@ -1,5 +1,4 @@
 //! Evaluation with the real model: scores against plain passes, every method, a judge, the report.
-#![allow(missing_docs)]
 
 use std::path::Path;
 

@@ -1,5 +1,4 @@
 //! A council with the real model: a run that was stopped ends as one that was not.
-#![allow(missing_docs)]
 
 use unspoken::align::{
     AlignError, Assistant, Council, CouncilParams, Critic, CriticParams, Expansion, Journal, Line, TreeRecord, TreeSeed,

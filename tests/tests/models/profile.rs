@@ -1,5 +1,4 @@
 //! Retrieval of preferences with the real model on DeepPref-mini.
-#![allow(missing_docs)]
 
 use std::path::Path;
 

@@ -1,6 +1,5 @@
 //! Pre-tokenizers and SentencePiece vocabularies against llama.cpp's ids (`goldens/vocabs.py`), on a small
 //! vocabulary of our own, and on llama.cpp's vocabulary files where `UNSPOKEN_VOCABS` names their folder.
-#![allow(missing_docs)]
 
 use std::path::Path;
 

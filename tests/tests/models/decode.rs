@@ -1,5 +1,4 @@
 //! Decoding reuses what it recorded for the tokens before: that must never show.
-#![allow(missing_docs)]
 
 use unspoken::device::Device;
 use unspoken::model::{Adapter, Context, ContextParams, KvType, Model, SeqId, Span, Wanted};

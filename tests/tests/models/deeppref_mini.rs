@@ -1,5 +1,4 @@
 //! Whether DeepPref-mini gives answers away: scorers that never see the preference must stay near chance.
-#![allow(missing_docs)]
 
 use std::collections::{BTreeSet, HashMap};
 use std::path::Path;

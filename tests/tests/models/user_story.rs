@@ -1,6 +1,5 @@
 //! One user over some days: preferences, feedback day by day, adaptation within a budget, versions that only get
 //! better; on a model of a few hundred kilobytes.
-#![allow(missing_docs)]
 
 use unspoken::align::{Budget, ChoiceOption, Control, GuardParams, Method, Progress, Record, Reward, Rollouts};
 use unspoken::device::DeviceChoice;

@@ -1,5 +1,4 @@
 //! Greedy continuations of the real models against llama.cpp's.
-#![allow(missing_docs)]
 
 use unspoken::align::Assistant;
 use unspoken::device::{Device, DeviceChoice};

@@ -1,5 +1,4 @@
 //! The host's facade, what is kept of users: profiles, adaptation, evaluation.
-#![allow(missing_docs)]
 
 use std::path::{Path, PathBuf};
 
