@@ -1,4 +1,4 @@
-//! What the library does with whole models. One program: each holds the whole library, and takes long to link.
+//! What the library does with whole models. One program, for each would have the whole library linked again.
 #![allow(missing_docs)]
 
 mod adapters;
