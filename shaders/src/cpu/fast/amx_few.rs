@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 
 use super::super::{Slot, Team};
 use super::amx_scales::{SCALES, Scales};
-use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, quarters};
+use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, put, quarters};
 use super::amx_tokens::{BLOCK, TOKENS, Tokens};
 use super::dot;
 use super::matmul_q::Job;
@@ -38,15 +38,15 @@ trait Nibbles: Scales {
 /// multiplied at a time it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl,avx512vbmi")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
-    if !TOKENS.contains(&job.tokens()) || job.halves() * (job.p.n as usize) < HALVES * TILE {
+    let Some(last) = job.last(HALVES * TILE).filter(|_| TOKENS.contains(&job.tokens())) else {
         return false;
-    }
+    };
     // SAFETY: passed on from the caller.
     unsafe {
         match q {
-            QuantType::Q4_0 => run::<Q40>(q, job, s, team),
-            QuantType::Q4_1 => run::<Q41>(q, job, s, team),
-            QuantType::Q4_K => run::<Q4K>(q, job, s, team),
+            QuantType::Q4_0 => run::<Q40>(q, job, last, s, team),
+            QuantType::Q4_1 => run::<Q41>(q, job, last, s, team),
+            QuantType::Q4_K => run::<Q4K>(q, job, last, s, team),
             _ => return false,
         }
     }
@@ -54,7 +54,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Tea
 }
 
 #[inline(always)]
-unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
+unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, last: usize, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
     let (tokens, groups) = (job.tokens(), p.k as usize / DEPTH);
     let blocks = tokens.div_ceil(BLOCK);
@@ -70,7 +70,7 @@ unsafe fn run<R: Nibbles>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'
             r: R::over(planes),
             planes: std::array::from_fn(|i| (planes[i], bytes(i))),
             groups,
-            last: (p.w_row0 as usize + job.halves() * p.n as usize - HALVES * TILE) * groups,
+            last: last * groups,
             blocks,
             kept: if blocks == 1 { KEPT } else { STEPS } - 1,
             x: Tokens::of(p, s[0].f32()),
@@ -148,15 +148,7 @@ impl<R: Nibbles> dot::Dots for Few<R> {
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let all = (&raw const (*self.memory).sums[block]).cast::<Sums>();
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    let mut few = [0.0; HALVES * TILE];
-                    let whole = rows == HALVES * TILE;
-                    let to = if whole { sums.as_mut_ptr() } else { few.as_mut_ptr() };
-                    for half in 0..HALVES {
-                        _mm512_storeu_ps(to.add(half * TILE), (*all)[half][t]);
-                    }
-                    if !whole {
-                        sums.copy_from_slice(&few[again..][..rows]);
-                    }
+                    put(sums, again, &[(*all)[0][t], (*all)[1][t]]);
                 }
             }
         }
@@ -177,29 +169,30 @@ impl<R: Nibbles> Few<R> {
         std::array::from_fn(|r| first + (half * TILE + r) * self.groups)
     }
 
-    /// Adds the products of a block with `steps` groups from `g0` on to its sums; unpacks the groups of the rows from group `rows` on for it.
+    /// Adds the products of a block with `steps` groups from `g0` on to its sums; unpacks them for it where the rows' first
+    /// group is given.
     ///
     /// What a step begins the next one writes out, and the one after that scales: what waits for a product shall not hold up
     /// what does not.
     #[inline(always)]
-    unsafe fn add(&self, block: usize, g0: usize, steps: usize, rows: Option<usize>) {
+    unsafe fn add(&self, block: usize, g0: usize, steps: usize, first: Option<usize>) {
         // SAFETY: the groups are there; AMX is there and set up.
         unsafe {
             let sums = (&raw mut (*self.memory).sums[block]).cast::<Sums>();
             let mut acc = if g0 == 0 { [[_mm512_setzero_ps(); BLOCK]; HALVES] } else { *sums };
-            if let Some(rows) = rows.filter(|_| g0 > 0) {
-                self.unpack(rows, g0, 0);
+            if let Some(first) = first.filter(|_| g0 > 0) {
+                self.unpack(first, g0, 0);
             }
             for i in 0..steps {
                 if i > 0 {
                     self.write(i - 1);
                 }
                 self.multiply(block, g0, i);
-                if let Some(rows) = rows {
+                if let Some(first) = first {
                     // The same share of the rows that come next.
-                    self.ask(rows + HALVES * TILE * (self.groups + g0 + i));
+                    self.ask(first + HALVES * TILE * (self.groups + g0 + i));
                     if i + 1 < steps {
-                        self.unpack(rows, g0, i + 1);
+                        self.unpack(first, g0, i + 1);
                     }
                 }
                 if i > 1 {

@@ -24,25 +24,25 @@ const DIGITS: usize = 3;
 /// The largest integer, a little below what three digits can be.
 const MOST: f32 = (127 << 16) as f32;
 
-/// Whether it has done the product: a few tokens and rows of whole tiles it does.
+/// Whether it has done the product: a few tokens, rows of whole tiles' depth, and at least as many as a tile has it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job, s: &[Slot], team: &Team<'_>) -> bool {
     let (p, tokens) = (&job.p, job.tokens());
-    if q != QuantType::Q8_0 || !TOKENS.contains(&tokens) || !(p.k as usize).is_multiple_of(DEPTH) {
+    let can = q == QuantType::Q8_0 && TOKENS.contains(&tokens) && (p.k as usize).is_multiple_of(DEPTH);
+    let Some(last) = job.last(TILE).filter(|_| can) else {
         return false;
-    }
+    };
     // SAFETY: the contract of `cpu::run`.
     unsafe {
         let [quants, scales, ..] = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast::<u8>());
         let mut memory = Memory { products: [[[0; WORDS]; DIGITS]; 2] };
-        let mut last = vec![0u8; TILE * p.k as usize];
         let mut floats = vec![0.0f32; TILE * (p.k as usize / GROUP + 1)];
         let few = Few {
             quants,
             scales,
             x: Columns::of(p, s[0].f32()),
             memory: &raw mut memory,
-            last: last.as_mut_ptr(),
+            last: last * p.k as usize,
             floats: floats.as_mut_ptr(),
             _configured: Configured::new(),
         };
@@ -143,8 +143,8 @@ struct Few {
     scales: *const u8,
     x: Columns,
     memory: *mut Memory,
-    /// Room for rows that are fewer than a tile has.
-    last: *mut u8,
+    /// The first weight of the last rows that are as many as a tile has.
+    last: usize,
     /// Scales of the rows at hand, row by row.
     floats: *mut f32,
     _configured: Configured,
@@ -157,14 +157,16 @@ impl dot::Dots for Few {
     #[inline(always)]
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
         let k = self.x.steps * DEPTH;
-        // SAFETY: the caller's rows are inside of W; AMX is there and set up.
+        // SAFETY: the caller's rows are inside of W, and so are those before them back to the product's first; AMX is there and
+        // set up.
         unsafe {
-            let mut w = self.quants.add(first);
-            if rows < TILE {
-                self.last.copy_from_nonoverlapping(w, rows * k);
-                w = self.last;
-            }
-            self.unpack(first, rows);
+            // Where fewer rows are left, some before them are multiplied again.
+            let wanted = first;
+            let first = wanted.min(self.last);
+            let again = (wanted - first) / k;
+            debug_assert!(again + rows <= TILE, "rows outside of W");
+            let w = self.quants.add(first);
+            self.unpack(first);
             for (block, sums) in sums.chunks_mut(BLOCK * rows).enumerate() {
                 let mut acc = [_mm512_setzero_ps(); TILE];
                 for step in 0..self.x.steps {
@@ -179,7 +181,7 @@ impl dot::Dots for Few {
                 self.scale(&mut acc, block, self.x.steps - 1);
                 let columns = turned(acc);
                 for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
-                    put(sums, _mm512_add_ps(columns[2 * t], columns[2 * t + 1]));
+                    put(sums, again, &[_mm512_add_ps(columns[2 * t], columns[2 * t + 1])]);
                 }
             }
         }
@@ -226,15 +228,15 @@ impl Few {
         self.x.steps * (DEPTH / GROUP)
     }
 
-    /// Unpacks the scales of rows, the first of which begins at weight `first`; those that are not there repeat the last one.
+    /// Unpacks the scales of sixteen rows, the first of which begins at weight `first`.
     #[inline(always)]
-    unsafe fn unpack(&self, first: usize, rows: usize) {
+    unsafe fn unpack(&self, first: usize) {
         let groups = self.groups();
         // SAFETY: the caller's rows; AVX-512 is there. What is written behind a row the next one writes over, and there is room
         // behind the last.
         unsafe {
             for r in 0..TILE {
-                let from = self.scales.add(2 * (first / GROUP + r.min(rows - 1) * groups));
+                let from = self.scales.add(2 * (first / GROUP + r * groups));
                 for g in (0..groups).step_by(TILE) {
                     let there = ((1u32 << (groups - g).min(TILE)) - 1) as __mmask16;
                     let halves = _mm256_maskz_loadu_epi16(there, from.add(2 * g).cast());

@@ -110,17 +110,19 @@ pub(super) unsafe fn turned(rows: [__m512; TILE]) -> [__m512; TILE] {
     }
 }
 
-/// Writes as many values as there is room for. Whole registers if it can be: what is written in part cannot be read before
-/// it is in the cache.
+/// Writes as many values as there is room for, those of a token's rows, sixteen a register, but for the first `again`. Whole
+/// registers if it can be: what is written in part cannot be read before it is in the cache.
 #[inline(always)]
-pub(super) unsafe fn put(to: &mut [f32], values: __m512) {
-    // SAFETY: AVX-512 is there.
-    unsafe {
-        if to.len() == TILE {
-            _mm512_storeu_ps(to.as_mut_ptr(), values);
-        } else {
-            _mm512_mask_storeu_ps(to.as_mut_ptr(), ((1u32 << to.len()) - 1) as __mmask16, values);
-        }
+pub(super) unsafe fn put<const N: usize>(to: &mut [f32], again: usize, rows: &[__m512; N]) {
+    let mut few = [[0.0; TILE]; N];
+    let (whole, _) = to.as_chunks_mut::<TILE>();
+    let all = if whole.len() == N { whole } else { &mut few[..] };
+    for (to, row) in all.iter_mut().zip(rows) {
+        // SAFETY: AVX-512 is there.
+        unsafe { _mm512_storeu_ps(to.as_mut_ptr(), *row) };
+    }
+    if to.len() < N * TILE {
+        to.copy_from_slice(&few.as_flattened()[again..][..to.len()]);
     }
 }
 

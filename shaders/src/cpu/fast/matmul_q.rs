@@ -124,6 +124,12 @@ impl Job<'_> {
         self.p.n_tokens as usize
     }
 
+    /// With which row of W the last `rows` of the product begin; `None` where it has not as many.
+    pub(super) fn last(&self, rows: usize) -> Option<usize> {
+        let before = (self.halves() * self.p.n as usize).checked_sub(rows)?;
+        Some(self.p.w_row0 as usize + before)
+    }
+
     /// Products, one after the other.
     pub(super) fn halves(&self) -> usize {
         1 + usize::from(self.gate.is_some())
