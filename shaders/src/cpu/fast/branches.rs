@@ -4,14 +4,11 @@
 use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
 use super::super::{Level, Slot, Team};
-#[cfg(target_arch = "x86_64")]
-use super::attention::Halves;
-use super::attention::{HIDDEN, Keys, Rows, softmax_of};
-#[cfg(target_arch = "x86_64")]
-use super::few_avx512;
+use super::attention::{HIDDEN, Keys, softmax_of};
+use super::own::Own;
+use super::parts;
 use super::runs::Run;
 use super::tile::{COLS, Strided};
-use crate::math::dot;
 use crate::{KvType, params};
 
 /// Keys in common that pay for being packed.
@@ -57,13 +54,14 @@ pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team
         // Enough chunks for the threads to share.
         let wanted = (2 * team.count).div_ceil(groups);
         let all = Branches::of(&map, tokens, tokens.div_ceil(wanted));
-        // Single tokens in few groups are shared by heads.
-        let apart = all.len() < wanted;
+        if all.len() < wanted && all.iter().all(|b| b.shared == 0) {
+            return parts::forward(kv, p, s, team, level);
+        }
         let mut of: Option<(usize, Vec<Keys>)> = None;
-        let per = if apart { 1 } else { heads / groups };
-        for chunk in team.chunks(all.len() * (heads / per)) {
-            let (b, h0) = (&all[chunk / (heads / per)], chunk % (heads / per) * per);
-            let g = h0 / (heads / groups);
+        let per = heads / groups;
+        for chunk in team.chunks(all.len() * groups) {
+            let (b, g) = (&all[chunk / groups], chunk % groups);
+            let h0 = g * per;
             let first = map.visible(map.token(b.row).1).start;
             let cells = map.list(map.token(b.row).0, first..first + b.shared);
             let keys = Keys { cells, first, stride: b.shared.next_multiple_of(COLS), level };
@@ -117,92 +115,6 @@ pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team
                 }
                 let v = Own::of(keys_of_t, &v, g, p, &mut loaded);
                 v.add_weighted(&own[t * most..], b.len * most, out);
-            }
-        }
-    }
-}
-
-/// Rows of the keys or values that are a sequence's own.
-struct Own<'a> {
-    rows: OwnRows<'a>,
-    n: usize,
-    level: Level,
-}
-
-enum OwnRows<'a> {
-    Floats(Rows<'a>),
-    /// Read as they are: unpacking what one token asks for would take longer than the products.
-    #[cfg(target_arch = "x86_64")]
-    Halves(Halves<'a>),
-}
-
-impl<'a> Own<'a> {
-    #[inline(always)]
-    unsafe fn of(
-        keys: &'a Keys,
-        side: &CacheRows<'a>,
-        g: usize,
-        p: &params::Attention,
-        loaded: &'a mut Vec<f32>,
-    ) -> Self {
-        let (n, level) = (keys.cells.len(), keys.level);
-        // SAFETY: passed on from the caller.
-        unsafe {
-            #[cfg(target_arch = "x86_64")]
-            if level >= Level::Avx512
-                && let Some(halves) = keys.halves(side, g, p)
-            {
-                return Self { rows: OwnRows::Halves(halves), n, level };
-            }
-            Self { rows: OwnRows::Floats(keys.loaded(side, g, p, loaded)), n, level }
-        }
-    }
-
-    /// Scores of a group's heads, whose queries `a` has one after the other: `out[h stride + i] = scale · a[h] · rows[i]`, and
-    /// [`HIDDEN`] up to whole panels.
-    #[inline(always)]
-    unsafe fn scores(&self, a: &[f32], scale: f32, out: &mut [f32], stride: usize) {
-        let rows = match &self.rows {
-            OwnRows::Floats(rows) => rows,
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: they are there only with the instructions.
-            OwnRows::Halves(rows) => return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) },
-        };
-        #[cfg(target_arch = "x86_64")]
-        if self.level >= Level::Avx512 {
-            // SAFETY: the instructions are there.
-            return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) };
-        }
-        let _ = self.level;
-        for (h, a) in a.chunks_exact(rows.dim).enumerate() {
-            let (scores, beyond) = out[h * stride..][..self.n.next_multiple_of(COLS)].split_at_mut(self.n);
-            for (i, score) in scores.iter_mut().enumerate() {
-                *score = scale * dot(a, rows.row(i));
-            }
-            beyond.fill(HIDDEN);
-        }
-    }
-
-    /// `out[h] += Σ_i weights[h stride + i] rows[i]` for heads that are one after the other in `out`.
-    #[inline(always)]
-    unsafe fn add_weighted(&self, weights: &[f32], stride: usize, out: &mut [f32]) {
-        let rows = match &self.rows {
-            OwnRows::Floats(rows) => rows,
-            #[cfg(target_arch = "x86_64")]
-            // SAFETY: they are there only with the instructions.
-            OwnRows::Halves(rows) => return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) },
-        };
-        #[cfg(target_arch = "x86_64")]
-        if self.level >= Level::Avx512 {
-            // SAFETY: the instructions are there.
-            return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) };
-        }
-        let _ = self.level;
-        for (h, out) in out.chunks_exact_mut(rows.dim).enumerate() {
-            for (i, weight) in weights[h * stride..][..self.n].iter().enumerate() {
-                for (o, v) in out.iter_mut().zip(rows.row(i)) {
-                    *o += weight * v;
-                }
             }
         }
     }

@@ -29,9 +29,11 @@ mod dot;
 mod few_avx512;
 mod matmul_f32;
 mod matmul_q;
+mod own;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs_avx2;
+mod parts;
 mod runs;
 #[cfg(target_arch = "x86_64")]
 mod thin_avx512;
