@@ -90,7 +90,7 @@ fn matmul_q_of_wide_rows() {
     for &q in QuantType::ALL {
         let (mut random, of) = (Random::new(9), q.layout().weights);
         for k in [608, 640].map(|k: usize| k.next_multiple_of(of)) {
-            [(8, 37, 0), (11, 48, 1), (23, 35, 0), (8, 19, 0)]
+            [(8, 37, 0), (11, 48, 1), (23, 35, 0), (8, 19, 0), (1, 133, 0)]
                 .iter()
                 .for_each(|shape| product(q, &mut random, k, *shape, false));
         }

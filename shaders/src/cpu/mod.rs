@@ -84,6 +84,9 @@ unsafe fn body(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'_>,
     unsafe {
         match kernel {
             Kernel::EmbedRows(q) => rows::embed_rows(q, &params::EmbedRows::from_raw(raw), slots, team),
+            // Products of few tokens begin as others do.
+            Kernel::MatmulQ(q) | Kernel::MatmulFew(q, _)
+                if fast && !fast::shares(q, &params::MatmulQ::from_raw(raw), team) => {}
             // One place for all of them: each type of weights has its own forms there.
             Kernel::MatmulQ(q) | Kernel::MatmulGated(q) | Kernel::MatmulFew(q, _) if fast => {
                 let (few, mut rows) = (params::MatmulFew::from_raw(raw), Vec::new());

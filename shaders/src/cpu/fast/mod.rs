@@ -97,6 +97,16 @@ macro_rules! with_unpack {
     }};
 }
 
+/// Multiplications with floats or halves that a thread shall have at the least. An adapter's have hardly more: meeting for them took
+/// two threads longer than one needs alone, and the other can go on to the product beside.
+const THREAD: usize = 1 << 15;
+
+/// Whether there is enough in a product for this thread to take part.
+pub(super) fn shares(q: QuantType, p: &params::MatmulQ, team: &Team<'_>) -> bool {
+    let all = p.n_tokens as usize * p.n as usize * p.k as usize;
+    !matches!(q, QuantType::F32 | QuantType::F16) || team.index < all.div_ceil(THREAD)
+}
+
 #[inline(always)]
 pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     let level = job.level;
