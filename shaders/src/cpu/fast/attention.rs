@@ -183,14 +183,6 @@ impl Keys {
         Self { cells, first, stride, level }
     }
 
-    /// Other keys, of the same products.
-    #[inline(always)]
-    pub(super) fn own(&self, map: &Map<'_>, seq: usize, positions: std::ops::Range<usize>) -> Self {
-        let first = positions.start;
-        let cells = map.list(seq, positions);
-        Self { stride: cells.len().next_multiple_of(COLS), cells, first, level: self.level }
-    }
-
     /// The columns that a token at `pos` sees.
     #[inline(always)]
     pub(super) fn visible(&self, map: &Map<'_>, pos: usize) -> std::ops::Range<usize> {

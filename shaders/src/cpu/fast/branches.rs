@@ -1,121 +1,161 @@
 //! `attention` of single tokens (decoding). Tokens whose sequences begin with the same cells, as rollouts of one prompt
-//! do, meet those as one block; what is a sequence's own follows key by key.
+//! do, meet those together; what is a sequence's own follows key by key. Threads share that by pieces of the keys, and what came of
+//! a token's pieces is merged in the end.
 
 use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
 use super::super::{Level, Slot, Team};
 use super::attention::{HIDDEN, Keys, softmax_of};
 use super::own::Own;
-use super::parts;
+use super::pieces::{self, Piece};
 use super::runs::Run;
 use super::tile::{COLS, Strided};
+use crate::math::exp;
 use crate::{KvType, params};
 
-/// Keys in common that pay for being packed.
-const SHARED: usize = 32;
-
-/// Consecutive rows of the batch, and how many of the first keys that they see are the same.
-struct Branches {
-    row: usize,
-    len: usize,
-    shared: usize,
+/// Scratch of a thread.
+#[derive(Default)]
+struct Scratch {
+    q: Vec<f32>,
+    packed: Vec<f32>,
+    scores: Vec<f32>,
+    loaded: Vec<f32>,
 }
 
-impl Branches {
-    /// The tokens in runs of at most `most`, ended where too little is in common.
-    #[inline(always)]
-    fn of(map: &Map<'_>, tokens: usize, most: usize) -> Vec<Self> {
-        let mut all: Vec<Self> = Vec::new();
-        for row in 0..tokens {
-            if let Some(last) = all.last_mut().filter(|last| last.len < most) {
-                let shared = last.shared.min(map.shared(last.row, row));
-                if shared >= SHARED {
-                    (last.len, last.shared) = (last.len + 1, shared);
-                    continue;
-                }
-            }
-            all.push(Self { row, len: 1, shared: usize::MAX });
-        }
-        all.iter_mut().filter(|b| b.len == 1).for_each(|b| b.shared = 0);
-        all
-    }
+/// A group of heads and its side of the work.
+struct Group<'a> {
+    p: &'a params::Attention,
+    /// Which one.
+    g: usize,
+    q: &'a [f32],
+    k: &'a CacheRows<'a>,
+    v: &'a CacheRows<'a>,
 }
 
 #[inline(always)]
 pub(super) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team: &Team<'_>, level: Level) {
-    let (tokens, heads, groups, dim) =
-        (p.n_tokens as usize, p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
-    let (mut packed, mut scores, mut own) = (Vec::new(), Vec::new(), Vec::new());
-    let mut loaded = Vec::new();
-    // SAFETY: the contract of `cpu::run`; a token's heads of one chunk are written by one thread.
+    let (heads, groups, dim) = (p.n_heads as usize, p.n_kv_heads as usize, p.head_dim as usize);
+    let mut scratch = Scratch::default();
+    // SAFETY: the contract of `cpu::run`; a piece's rows of a group's heads are written by one thread.
     unsafe {
         let (q, map) = (s[0].f32(), Map::new(s[3].u32(), p));
         let (k, v) = (CacheRows::new(&s[1], kv, dim), CacheRows::new(&s[2], kv, dim));
-        // Enough chunks for the threads to share.
-        let wanted = (2 * team.count).div_ceil(groups);
-        let all = Branches::of(&map, tokens, tokens.div_ceil(wanted));
-        if all.len() < wanted && all.iter().all(|b| b.shared == 0) {
-            return parts::forward(kv, p, s, team, level);
+        let pieces = pieces::of(&map, p, team.count);
+        let words = pieces.last().map_or(0, |last| last.before + last.tokens.len()) * heads * (dim + 1);
+        let made = Slot::new(team.scratch(words).cast(), words);
+        for chunk in team.chunks(pieces.len() * groups) {
+            let (piece, g) = (&pieces[chunk / groups], chunk % groups);
+            let seq = map.token(piece.tokens.start).0;
+            let cells = map.list(seq, piece.positions.clone());
+            let stride = cells.len().next_multiple_of(COLS);
+            let keys = Keys { cells, first: piece.positions.start, stride, level };
+            let group = Group { p, g, q, k: &k, v: &v };
+            let (start, rows) = place(piece, g, p);
+            let to = made.f32_mut(start..start + rows * (dim + 1));
+            let (out, sums) = to.split_at_mut(rows * dim);
+            match piece.tokens.len() {
+                1 => group.own(piece.tokens.start, &keys, &mut scratch, out, sums),
+                _ => group.shared(piece, &keys, &mut scratch, out, sums),
+            }
         }
-        let mut of: Option<(usize, Vec<Keys>)> = None;
-        let per = heads / groups;
-        for chunk in team.chunks(all.len() * groups) {
-            let (b, g) = (&all[chunk / groups], chunk % groups);
-            let h0 = g * per;
-            let first = map.visible(map.token(b.row).1).start;
-            let cells = map.list(map.token(b.row).0, first..first + b.shared);
-            let keys = Keys { cells, first, stride: b.shared.next_multiple_of(COLS), level };
-            // The block reads only how many tokens there are.
-            let block = Run { seq: 0, row: b.row, pos: first, len: b.len };
-            if b.shared > 0 {
-                let a = Strided { ptr: q.as_ptr().add((b.row * heads + h0) * dim), row: heads * dim, col: 1 };
-                let k = keys.loaded(&k, g, p, &mut loaded);
-                keys.scores(&block, per, a, &k, p, p.scale, &mut packed, &mut scores);
+        team.sync();
+        merge(&pieces, made.f32(), p, s, team);
+        // From here on the scratch is another dispatch's.
+        team.sync();
+    }
+}
+
+/// Where in the scratch a group's rows of a piece begin, and how many there are, heads of a token beside each other: first what each
+/// comes to if there were no other pieces, then the log-sum-exp of its scores.
+#[inline(always)]
+fn place(piece: &Piece, g: usize, p: &params::Attention) -> (usize, usize) {
+    let (heads, rows) = (p.n_heads as usize, piece.tokens.len() * (p.n_heads / p.n_kv_heads) as usize);
+    ((piece.before * heads + g * rows) * (p.head_dim as usize + 1), rows)
+}
+
+impl Group<'_> {
+    /// Queries of the group's heads of a token.
+    #[inline(always)]
+    fn queries(&self, token: usize) -> &[f32] {
+        let (heads, dim) = (self.p.n_heads as usize, self.p.head_dim as usize);
+        let per = heads / self.p.n_kv_heads as usize;
+        &self.q[(token * heads + self.g * per) * dim..][..per * dim]
+    }
+
+    /// Keys of one token.
+    #[inline(always)]
+    unsafe fn own(&self, token: usize, keys: &Keys, at: &mut Scratch, out: &mut [f32], sums: &mut [f32]) {
+        let Scratch { scores, loaded, .. } = at;
+        scores.resize((sums.len() * keys.stride).max(scores.len()), 0.0);
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let k = Own::of(keys, self.k, self.g, self.p, loaded);
+            k.scores(self.queries(token), self.p.scale, scores, keys.stride);
+            for (scores, sum) in scores.chunks_exact_mut(keys.stride).zip(sums) {
+                *sum = softmax_of(keys.level, scores, &mut []);
             }
-            let most = (0..b.len).map(|t| map.token(b.row + t).1 + 1 - first - b.shared).max().unwrap_or(0);
-            let most = most.next_multiple_of(COLS);
-            own.resize(own.len().max(per * b.len * most), 0.0);
-            // What the heads of a block see is the same.
-            if of.as_ref().is_none_or(|(row, _)| *row != b.row) {
-                let keys_of = |t| {
-                    let (seq, pos) = map.token(b.row + t);
-                    keys.own(&map, seq, first + b.shared..pos + 1)
-                };
-                of = Some((b.row, (0..b.len).map(keys_of).collect::<Vec<_>>()));
+            out.fill(0.0);
+            Own::of(keys, self.v, self.g, self.p, loaded).add_weighted(scores, keys.stride, out);
+        }
+    }
+
+    /// Keys of several tokens: all their heads are rows of one product.
+    #[inline(always)]
+    unsafe fn shared(&self, piece: &Piece, keys: &Keys, at: &mut Scratch, out: &mut [f32], sums: &mut [f32]) {
+        let Scratch { q, packed, scores, loaded } = at;
+        let (rows, dim) = (sums.len(), self.p.head_dim as usize);
+        let one = params::Attention { n_heads: 1, ..*self.p };
+        q.clear();
+        piece.tokens.clone().for_each(|token| q.extend_from_slice(self.queries(token)));
+        // The block reads only how many rows there are.
+        let block = Run { seq: 0, row: 0, pos: 0, len: rows };
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let k = keys.loaded(self.k, self.g, self.p, loaded);
+            let a = Strided { ptr: q.as_ptr(), row: dim, col: 1 };
+            keys.scores(&block, 1, a, &k, &one, self.p.scale, packed, scores);
+            for (scores, sum) in scores.chunks_exact_mut(keys.stride).zip(sums) {
+                scores[keys.cells.len()..].fill(HIDDEN);
+                *sum = softmax_of(keys.level, scores, &mut []);
             }
-            let all_keys = of.as_ref().map_or(&[][..], |(_, keys)| keys);
-            for (t, keys_of_t) in all_keys.iter().enumerate() {
-                let at = (b.row + t) * heads + h0;
-                let k = Own::of(keys_of_t, &k, g, p, &mut loaded);
-                k.scores(&q[at * dim..][..per * dim], p.scale, &mut own[t * most..], b.len * most);
+            let v = keys.loaded(self.v, self.g, self.p, loaded);
+            keys.weighted(rows, 1, scores, &v, &one, packed, out.as_mut_ptr());
+        }
+    }
+}
+
+/// What came of a token's pieces as one: each counts as much as its scores do.
+#[inline(always)]
+unsafe fn merge(pieces: &[Piece], made: &[f32], p: &params::Attention, s: &[Slot], team: &Team<'_>) {
+    let (heads, dim) = (p.n_heads as usize, p.head_dim as usize);
+    let per = heads / p.n_kv_heads as usize;
+    let (mut token, mut of_token, mut parts) = (usize::MAX, Vec::new(), Vec::new());
+    for i in team.share(p.n_tokens as usize * heads) {
+        let (t, h) = (i / heads, i % heads);
+        if token != t {
+            token = t;
+            of_token.clear();
+            of_token.extend(pieces.iter().filter(|piece| piece.tokens.contains(&t)));
+        }
+        let row = |piece: &Piece| (t - piece.tokens.start) * per + h % per;
+        // (weight, where the row is) of each.
+        parts.clear();
+        parts.extend(of_token.iter().map(|piece| {
+            let (start, rows) = place(piece, h / per, p);
+            (made[start + rows * dim + row(piece)], start + row(piece) * dim)
+        }));
+        let top = parts.iter().map(|(lse, _)| *lse).fold(f32::NEG_INFINITY, f32::max);
+        parts.iter_mut().for_each(|(weight, _)| *weight = exp(*weight - top));
+        let sum: f32 = parts.iter().map(|(weight, _)| weight).sum();
+        // SAFETY: the contract of `cpu::run`; a head of a token is written by one thread.
+        unsafe {
+            let out = s[4].f32_mut(i * dim..(i + 1) * dim);
+            out.fill(0.0);
+            for (weight, at) in &parts {
+                let weight = weight / sum;
+                out.iter_mut().zip(&made[*at..at + dim]).for_each(|(out, value)| *out += weight * value);
             }
-            // Not before all scores are there: what was just written could not be read yet.
-            for (t, keys_of_t) in all_keys.iter().enumerate() {
-                for h in 0..per {
-                    let (i, at) = (h * b.len + t, (b.row + t) * heads + h0 + h);
-                    let mut shared = &mut [][..];
-                    if b.shared > 0 {
-                        shared = &mut scores[i * keys.stride..][..keys.stride];
-                        shared[b.shared..].fill(HIDDEN);
-                    }
-                    let own = &mut own[i * most..][..keys_of_t.stride];
-                    s[5].f32_mut(2 * at..2 * at + 1)[0] = softmax_of(level, shared, own);
-                }
-            }
-            if b.shared > 0 {
-                let v = keys.loaded(&v, g, p, &mut loaded);
-                let out = s[4].f32_ptr().add((b.row * heads + h0) * dim);
-                keys.weighted(b.len, per, &scores, &v, p, &mut packed, out);
-            }
-            for (t, keys_of_t) in all_keys.iter().enumerate() {
-                let at = (b.row + t) * heads + h0;
-                let out = s[4].f32_mut(at * dim..(at + per) * dim);
-                if b.shared == 0 {
-                    out.fill(0.0);
-                }
-                let v = Own::of(keys_of_t, &v, g, p, &mut loaded);
-                v.add_weighted(&own[t * most..], b.len * most, out);
-            }
+            s[5].f32_mut(2 * i..2 * i + 1)[0] = top + sum.ln();
         }
     }
 }

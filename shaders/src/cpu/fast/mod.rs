@@ -33,7 +33,7 @@ mod own;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs_avx2;
-mod parts;
+mod pieces;
 mod runs;
 #[cfg(target_arch = "x86_64")]
 mod thin_avx512;
