@@ -187,6 +187,16 @@ fn attention_of_branches() {
     }
 }
 
+/// What is in common has several pieces, and a token that shares nothing is in the same batch.
+#[test]
+fn attention_of_branches_of_a_long_prompt() {
+    let mut random = Random::new(13);
+    let tokens = [(0, 700), (1, 705), (0, 690), (1, 5)];
+    for heads in [(6, 2, 64), (4, 1, 40)] {
+        Case::new(&mut random, &tokens, heads, (16, 40), 0).check(&mut random);
+    }
+}
+
 /// Heads on their way into the cache and attention in one. Values that go into a packed cache are some that each type holds
 /// exactly, and do not turn: a device may round the other way.
 #[test]
