@@ -61,7 +61,7 @@ fn softmax(level: Level, row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
     let (first, end) = (seen.start / COLS * COLS, seen.end.next_multiple_of(COLS));
     row[first..seen.start].fill(HIDDEN);
     row[seen.end..end].fill(HIDDEN);
-    let lse = softmax_of(level, &mut row[first..end], &mut []);
+    let lse = softmax_of(level, &mut row[first..end]);
     row[..seen.start].fill(0.0);
     row[seen.end..].fill(0.0);
     lse
@@ -71,35 +71,29 @@ fn softmax(level: Level, row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
 pub(super) const HIDDEN: f32 = f32::NEG_INFINITY;
 /// How far below the largest score one counts at the most, which is nothing beside it. Its share is a normal number, whatever it is
 /// divided by: a core stumbles over others, a hundred cycles each. What is no number stays one.
-const LEAST: f32 = -60.0;
+pub(super) const LEAST: f32 = -60.0;
 // Scores are walked in lanes without a rest.
 const _: () = assert!(COLS.is_multiple_of(LANES));
 
-with_level!(pub(super) softmax_of = softmax_pieces(a: &mut [f32], b: &mut [f32]) -> f32);
+with_level!(pub(super) softmax_of = softmax_panels(row: &mut [f32]) -> f32);
 
-/// Turns scores in two pieces of whole panels into probabilities. Returns their log-sum-exp.
+/// Turns scores of whole panels into probabilities. Returns their log-sum-exp.
 #[inline(always)]
-fn softmax_pieces<const FMA: bool>(a: &mut [f32], b: &mut [f32]) -> f32 {
+fn softmax_panels<const FMA: bool>(row: &mut [f32]) -> f32 {
     let (mut tops, mut sums) = ([f32::NEG_INFINITY; LANES], [0.0; LANES]);
-    for part in [&*a, &*b] {
-        for lanes in part.as_chunks::<LANES>().0 {
-            tops.iter_mut().zip(lanes).for_each(|(top, x)| *top = greater(*x, *top));
-        }
+    for lanes in row.as_chunks::<LANES>().0 {
+        tops.iter_mut().zip(lanes).for_each(|(top, x)| *top = greater(*x, *top));
     }
     let max = join_lanes(&tops, greater);
-    for part in [&mut *a, &mut *b] {
-        for lanes in part.as_chunks_mut::<LANES>().0 {
-            for (x, sum) in lanes.iter_mut().zip(&mut sums) {
-                *x = exp_with::<FMA>(greater(LEAST, *x - max));
-                *sum += *x;
-            }
+    for lanes in row.as_chunks_mut::<LANES>().0 {
+        for (x, sum) in lanes.iter_mut().zip(&mut sums) {
+            *x = exp_with::<FMA>(greater(LEAST, *x - max));
+            *sum += *x;
         }
     }
     let sum = join_lanes(&sums, |a, b| a + b);
     let inverse = sum.recip();
-    for part in [a, b] {
-        part.iter_mut().for_each(|x| *x *= inverse);
-    }
+    row.iter_mut().for_each(|x| *x *= inverse);
     max + sum.ln()
 }
 

@@ -5,12 +5,12 @@
 use super::super::attention::Map;
 use super::super::cache_rows::CacheRows;
 use super::super::{Level, Slot, Team};
-use super::attention::{HIDDEN, Keys, softmax_of};
+use super::attention::{HIDDEN, Keys, LEAST, softmax_of};
 use super::own::Own;
 use super::pieces::{self, Piece};
 use super::runs::Run;
 use super::tile::{COLS, Strided};
-use crate::math::exp;
+use crate::math::{exp, greater};
 use crate::{KvType, params};
 
 /// Scratch of a thread.
@@ -92,7 +92,7 @@ impl Group<'_> {
             let k = Own::of(keys, self.k, self.g, self.p, loaded);
             k.scores(self.queries(token), self.p.scale, scores, keys.stride);
             for (scores, sum) in scores.chunks_exact_mut(keys.stride).zip(sums) {
-                *sum = softmax_of(keys.level, scores, &mut []);
+                *sum = softmax_of(keys.level, scores);
             }
             out.fill(0.0);
             Own::of(keys, self.v, self.g, self.p, loaded).add_weighted(scores, keys.stride, out);
@@ -116,7 +116,7 @@ impl Group<'_> {
             keys.scores(&block, 1, a, &k, &one, self.p.scale, packed, scores);
             for (scores, sum) in scores.chunks_exact_mut(keys.stride).zip(sums) {
                 scores[keys.cells.len()..].fill(HIDDEN);
-                *sum = softmax_of(keys.level, scores, &mut []);
+                *sum = softmax_of(keys.level, scores);
             }
             let v = keys.loaded(self.v, self.g, self.p, loaded);
             keys.weighted(rows, 1, scores, &v, &one, packed, out.as_mut_ptr());
@@ -129,23 +129,26 @@ impl Group<'_> {
 unsafe fn merge(pieces: &[Piece], made: &[f32], p: &params::Attention, s: &[Slot], team: &Team<'_>) {
     let (heads, dim) = (p.n_heads as usize, p.head_dim as usize);
     let per = heads / p.n_kv_heads as usize;
-    let (mut token, mut of_token, mut parts) = (usize::MAX, Vec::new(), Vec::new());
-    for i in team.share(p.n_tokens as usize * heads) {
+    let all = team.share(p.n_tokens as usize * heads);
+    // The pieces of each token that is this thread's.
+    let tokens = all.start / heads..all.end.div_ceil(heads);
+    let mut of_token = vec![Vec::new(); tokens.len()];
+    for piece in pieces {
+        let both = piece.tokens.start.max(tokens.start)..piece.tokens.end.min(tokens.end);
+        both.for_each(|t| of_token[t - tokens.start].push(piece));
+    }
+    let mut parts = Vec::new();
+    for i in all {
         let (t, h) = (i / heads, i % heads);
-        if token != t {
-            token = t;
-            of_token.clear();
-            of_token.extend(pieces.iter().filter(|piece| piece.tokens.contains(&t)));
-        }
         let row = |piece: &Piece| (t - piece.tokens.start) * per + h % per;
-        // (weight, where the row is) of each.
+        // (log-sum-exp and then weight, where the row is) of each.
         parts.clear();
-        parts.extend(of_token.iter().map(|piece| {
+        parts.extend(of_token[t - tokens.start].iter().map(|piece| {
             let (start, rows) = place(piece, h / per, p);
             (made[start + rows * dim + row(piece)], start + row(piece) * dim)
         }));
         let top = parts.iter().map(|(lse, _)| *lse).fold(f32::NEG_INFINITY, f32::max);
-        parts.iter_mut().for_each(|(weight, _)| *weight = exp(*weight - top));
+        parts.iter_mut().for_each(|(weight, _)| *weight = exp(greater(LEAST, *weight - top)));
         let sum: f32 = parts.iter().map(|(weight, _)| weight).sum();
         // SAFETY: the contract of `cpu::run`; a head of a token is written by one thread.
         unsafe {

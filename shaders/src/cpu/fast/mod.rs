@@ -97,7 +97,7 @@ macro_rules! with_unpack {
     }};
 }
 
-/// Multiplications with floats or halves that a thread shall have at the least. An adapter's have hardly more: meeting for them took
+/// Multiplications with floats or halves for which there shall be one thread more. An adapter's have hardly more: meeting for them took
 /// two threads longer than one needs alone, and the other can go on to the product beside.
 const THREAD: usize = 1 << 15;
 

@@ -54,14 +54,16 @@ pub(super) fn of(map: &Map<'_>, p: &params::Attention, threads: usize) -> Vec<Pi
     cut
 }
 
-/// The tokens in runs with how many of the first keys that they see are the same, ended where that is too little.
+/// The tokens in runs with how many of the first keys that they see are the same, ended where one more costs more than it saves.
 #[inline(always)]
 fn branches(map: &Map<'_>, tokens: usize) -> Vec<(Range<usize>, usize)> {
     let mut all: Vec<(Range<usize>, usize)> = Vec::new();
     for token in 0..tokens {
         if let Some((run, shared)) = all.last_mut().filter(|(run, _)| run.len() < TOKENS) {
             let same = map.shared(run.start, token).min(*shared);
-            if same >= SHARED {
+            // What the others have in common beyond that they would meet one by one.
+            let lost = if run.len() > 1 { run.len() * (*shared - same) } else { 0 };
+            if same >= SHARED.max(lost) {
                 (run.end, *shared) = (token + 1, same);
                 continue;
             }
