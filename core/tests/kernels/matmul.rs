@@ -84,7 +84,7 @@ fn matmul_q() {
 }
 
 /// Rows of more groups than are unpacked at a time, and tokens in one, two and three blocks; rows that are left over, and fewer
-/// than tiles take.
+/// than tiles take; one token with as much as several threads share.
 #[test]
 fn matmul_q_of_wide_rows() {
     for &q in QuantType::ALL {

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::cache_rows::CacheRows;
 use super::{Slot, Team};
-use crate::math::{dot, exp, max_of};
+use crate::math::{dot, exp, greater, max_of};
 use crate::{KvType, params};
 
 /// The map binding, read with the meaning that [`params::Attention`] gives it.
@@ -135,16 +135,27 @@ pub(super) unsafe fn merge(p: &params::AttentionMerge, s: &[Slot], team: &Team<'
         let parts = s[0].f32();
         for i in team.share(p.rows as usize) {
             let row = parts[i * p.parts as usize * (dim + 2)..].chunks_exact(dim + 2).take(p.parts as usize);
-            let top = row.clone().map(|part| part[dim]).fold(f32::NEG_INFINITY, f32::max);
-            let out = s[1].f32_mut(i * dim..(i + 1) * dim);
-            out.fill(0.0);
-            let mut sum = 0.0;
-            for part in row {
-                let weight = exp(part[dim] - top);
-                sum += weight * part[dim + 1];
-                out.iter_mut().zip(part).for_each(|(out, value)| *out += weight * value);
-            }
-            out.iter_mut().for_each(|out| *out /= sum);
+            merge_parts(row.map(|part| (&part[..dim], part[dim], part[dim + 1])), s[1].f32_mut(i * dim..(i + 1) * dim));
         }
     }
+}
+
+/// How far below the largest score one counts at the most, which is nothing beside it. Its share is a normal number, whatever it is
+/// divided by: a core stumbles over others, a hundred cycles each. What is no number stays one.
+pub(super) const LEAST: f32 = -60.0;
+
+/// Parts of a row, each the sum of its values weighted by e^(score − top), top, and the sum of those weights, as one: the weighted mean
+/// of all values. Returns the log-sum-exp of all scores.
+#[inline(always)]
+pub(super) fn merge_parts<'a>(parts: impl Iterator<Item = (&'a [f32], f32, f32)> + Clone, out: &mut [f32]) -> f32 {
+    let top = parts.clone().map(|(_, top, _)| top).fold(f32::NEG_INFINITY, f32::max);
+    let mut all = 0.0;
+    out.fill(0.0);
+    for (values, of_part, sum) in parts {
+        let weight = exp(greater(LEAST, of_part - top));
+        all += weight * sum;
+        out.iter_mut().zip(values).for_each(|(out, value)| *out += weight * value);
+    }
+    out.iter_mut().for_each(|out| *out /= all);
+    top + all.ln()
 }

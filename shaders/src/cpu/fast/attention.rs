@@ -1,7 +1,7 @@
 //! `attention` by tiles: a block of one sequence's tokens against all the keys that it sees, as three small
 //! products. Single tokens (decoding) take [`branches`].
 
-use super::super::attention::Map;
+use super::super::attention::{LEAST, Map};
 use super::super::cache_rows::CacheRows;
 use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
@@ -69,9 +69,6 @@ fn softmax(level: Level, row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
 
 /// The score of a key that is not seen. What becomes of it is not read.
 pub(super) const HIDDEN: f32 = f32::NEG_INFINITY;
-/// How far below the largest score one counts at the most, which is nothing beside it. Its share is a normal number, whatever it is
-/// divided by: a core stumbles over others, a hundred cycles each. What is no number stays one.
-pub(super) const LEAST: f32 = -60.0;
 // Scores are walked in lanes without a rest.
 const _: () = assert!(COLS.is_multiple_of(LANES));
 

@@ -2,15 +2,14 @@
 //! do, meet those together; what is a sequence's own follows key by key. Threads share that by pieces of the keys, and what came of
 //! a token's pieces is merged in the end.
 
-use super::super::attention::Map;
+use super::super::attention::{Map, merge_parts};
 use super::super::cache_rows::CacheRows;
 use super::super::{Level, Slot, Team};
-use super::attention::{HIDDEN, Keys, LEAST, softmax_of};
+use super::attention::{HIDDEN, Keys, softmax_of};
 use super::own::Own;
 use super::pieces::{self, Piece};
 use super::runs::Run;
 use super::tile::{COLS, Strided};
-use crate::math::{exp, greater};
 use crate::{KvType, params};
 
 /// Scratch of a thread.
@@ -84,8 +83,8 @@ impl Group<'_> {
 
     /// Keys of one token.
     #[inline(always)]
-    unsafe fn own(&self, token: usize, keys: &Keys, at: &mut Scratch, out: &mut [f32], sums: &mut [f32]) {
-        let Scratch { scores, loaded, .. } = at;
+    unsafe fn own(&self, token: usize, keys: &Keys, scratch: &mut Scratch, out: &mut [f32], sums: &mut [f32]) {
+        let Scratch { scores, loaded, .. } = scratch;
         scores.resize((sums.len() * keys.stride).max(scores.len()), 0.0);
         // SAFETY: passed on from the caller.
         unsafe {
@@ -101,8 +100,8 @@ impl Group<'_> {
 
     /// Keys of several tokens: all their heads are rows of one product.
     #[inline(always)]
-    unsafe fn shared(&self, piece: &Piece, keys: &Keys, at: &mut Scratch, out: &mut [f32], sums: &mut [f32]) {
-        let Scratch { q, packed, scores, loaded } = at;
+    unsafe fn shared(&self, piece: &Piece, keys: &Keys, scratch: &mut Scratch, out: &mut [f32], sums: &mut [f32]) {
+        let Scratch { q, packed, scores, loaded } = scratch;
         let (rows, dim) = (sums.len(), self.p.head_dim as usize);
         let one = params::Attention { n_heads: 1, ..*self.p };
         q.clear();
@@ -137,28 +136,17 @@ unsafe fn merge(pieces: &[Piece], made: &[f32], p: &params::Attention, s: &[Slot
         let both = piece.tokens.start.max(tokens.start)..piece.tokens.end.min(tokens.end);
         both.for_each(|t| of_token[t - tokens.start].push(piece));
     }
-    let mut parts = Vec::new();
     for i in all {
         let (t, h) = (i / heads, i % heads);
-        let row = |piece: &Piece| (t - piece.tokens.start) * per + h % per;
-        // (log-sum-exp and then weight, where the row is) of each.
-        parts.clear();
-        parts.extend(of_token[t - tokens.start].iter().map(|piece| {
+        let parts = of_token[t - tokens.start].iter().map(|piece| {
             let (start, rows) = place(piece, h / per, p);
-            (made[start + rows * dim + row(piece)], start + row(piece) * dim)
-        }));
-        let top = parts.iter().map(|(lse, _)| *lse).fold(f32::NEG_INFINITY, f32::max);
-        parts.iter_mut().for_each(|(weight, _)| *weight = exp(greater(LEAST, *weight - top)));
-        let sum: f32 = parts.iter().map(|(weight, _)| weight).sum();
+            let row = (t - piece.tokens.start) * per + h % per;
+            (&made[start + row * dim..][..dim], made[start + rows * dim + row], 1.0)
+        });
         // SAFETY: the contract of `cpu::run`; a head of a token is written by one thread.
         unsafe {
-            let out = s[4].f32_mut(i * dim..(i + 1) * dim);
-            out.fill(0.0);
-            for (weight, at) in &parts {
-                let weight = weight / sum;
-                out.iter_mut().zip(&made[*at..at + dim]).for_each(|(out, value)| *out += weight * value);
-            }
-            s[5].f32_mut(2 * i..2 * i + 1)[0] = top + sum.ln();
+            let lse = merge_parts(parts, s[4].f32_mut(i * dim..(i + 1) * dim));
+            s[5].f32_mut(2 * i..2 * i + 1)[0] = lse;
         }
     }
 }

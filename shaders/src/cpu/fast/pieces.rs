@@ -73,3 +73,43 @@ fn branches(map: &Map<'_>, tokens: usize) -> Vec<(Range<usize>, usize)> {
     all.iter_mut().filter(|(run, _)| run.len() == 1).for_each(|(_, shared)| *shared = 0);
     all
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rollouts of two prompts that begin alike, and a token beside them: all keys of each token come once, and those of a prompt
+    /// once for all of its rollouts.
+    #[test]
+    fn pieces_are_all_keys_once() {
+        let p = params::Attention { n_tokens: 7, n_kv_heads: 2, block_size: 16, max_blocks: 12, ..Default::default() };
+        let positions = [150, 151, 140, 160, 161, 162, 3];
+        let mut words: Vec<u32> = positions.iter().enumerate().flat_map(|(seq, pos)| [seq as u32, *pos]).collect();
+        for seq in 0..7 {
+            let prompt = 1 + seq / 3;
+            words.extend((0..12).map(|block| match block {
+                0..2 => block,
+                2..8 => 100 * prompt + block,
+                _ => 1000 * (1 + seq) + block,
+            }));
+        }
+        let map = Map::new(&words, &p);
+        for threads in [1, 2, 8] {
+            let pieces = of(&map, &p, threads);
+            for (token, last) in positions.into_iter().enumerate() {
+                let mine = || pieces.iter().filter(|piece| piece.tokens.contains(&token));
+                let mut keys: Vec<usize> = mine().flat_map(|piece| piece.positions.clone()).collect();
+                keys.sort_unstable();
+                assert!(keys.into_iter().eq(0..last as usize + 1), "token {token}, {threads} threads");
+                let prompt = if token < 6 { token / 3 * 3..token / 3 * 3 + 3 } else { token..token + 1 };
+                let together = mine().filter(|piece| piece.positions.start < 128).all(|piece| piece.tokens == prompt);
+                assert!(together, "token {token}, {threads} threads");
+            }
+            let mut before = 0;
+            for piece in &pieces {
+                assert_eq!(piece.before, before);
+                before += piece.tokens.len();
+            }
+        }
+    }
+}
