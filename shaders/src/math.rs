@@ -1,6 +1,8 @@
 //! Arithmetic that the compiler vectorises: sums in lanes, an exponential without a call.
 #![cfg_attr(not(feature = "cpu"), allow(dead_code))]
 
+/// Whether every machine of the target fuses products with sums.
+pub(crate) const FUSES: bool = cfg!(target_arch = "aarch64");
 /// Lanes of a sum.
 pub(crate) const LANES: usize = 16;
 
@@ -15,7 +17,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
     }
     for (a, b) in ca.zip(cb) {
         for i in 0..LANES {
-            lanes[i] += a[i] * b[i];
+            lanes[i] = madd::<FUSES>(a[i], b[i], lanes[i]);
         }
     }
     sum_lanes(&lanes) + tail

@@ -1,10 +1,14 @@
 //! The instructions that the fast forms use.
 
-/// Sets of instructions, each with those before it.
+/// Sets of instructions, each with those before it of its architecture.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Level {
     /// What every machine of the target has; NEON on ARM.
     Portable,
+    /// ARM's products of bytes in fours (`FEAT_DotProd`).
+    DotProd,
+    /// ARM's products of small matrices of bytes (`FEAT_I8MM`).
+    I8mm,
     /// AVX2, FMA and F16C.
     Avx2,
     /// AVX-512 F, BW, DQ, VL and VNNI.
@@ -39,7 +43,7 @@ macro_rules! with_level {
                 }
             }
             let _ = level;
-            $run::<{ cfg!(target_arch = "aarch64") }>($($arg),*)
+            $run::<{ $crate::math::FUSES }>($($arg),*)
         }
     };
 }
@@ -48,7 +52,8 @@ pub(super) use with_level;
 impl Level {
     /// Those that this machine has, the best one last.
     pub fn here() -> impl Iterator<Item = Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512, Self::Amx].into_iter().filter(|level| level.is_here())
+        let all = [Self::Portable, Self::DotProd, Self::I8mm, Self::Avx2, Self::Avx512, Self::Amx];
+        all.into_iter().filter(|level| level.is_here())
     }
 
     /// The best one that this machine has.
@@ -61,6 +66,8 @@ impl Level {
         match self {
             Self::Portable if cfg!(target_arch = "aarch64") => "neon",
             Self::Portable => "portable",
+            Self::DotProd => "dotprod",
+            Self::I8mm => "i8mm",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512",
             Self::Amx => "amx",
@@ -73,6 +80,7 @@ impl Level {
         use std::arch::is_x86_feature_detected as has;
         match self {
             Self::Portable => true,
+            Self::DotProd | Self::I8mm => false,
             Self::Avx2 => has!("avx2") && has!("fma") && has!("f16c"),
             Self::Avx512 => {
                 let words = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
@@ -83,7 +91,19 @@ impl Level {
     }
 
     /// Whether this machine has it.
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    pub fn is_here(self) -> bool {
+        use std::arch::is_aarch64_feature_detected as has;
+        match self {
+            Self::Portable => true,
+            Self::DotProd => has!("dotprod"),
+            Self::I8mm => Self::DotProd.is_here() && has!("i8mm"),
+            Self::Avx2 | Self::Avx512 | Self::Amx => false,
+        }
+    }
+
+    /// Whether this machine has it.
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     pub fn is_here(self) -> bool {
         self == Self::Portable
     }

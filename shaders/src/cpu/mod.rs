@@ -53,6 +53,9 @@ pub unsafe fn run(kernel: Kernel, raw: &RawParams, slots: &[Slot], team: &Team<'
             Form::Plain => run_plain(kernel, raw, slots, team),
             #[cfg(target_arch = "x86_64")]
             Form::Fast(level) if level >= Level::Avx2 => run_avx2(kernel, raw, slots, team, level),
+            #[cfg(target_arch = "aarch64")]
+            Form::Fast(level) => body(kernel, raw, slots, team, true, level),
+            #[cfg(not(target_arch = "aarch64"))]
             Form::Fast(_) => body(kernel, raw, slots, team, true, Level::Portable),
         }
     }

@@ -78,6 +78,8 @@ impl Added<'_> {
             // SAFETY: a prefetch never faults.
             unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
         }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = (column, n);
     }
 }
 
@@ -89,6 +91,7 @@ fn add_products(level: Level, scale: f32, b: &[f16], a: &[f32], to: &mut [f32]) 
         // SAFETY: the instructions are there.
         return unsafe { thin_avx512::add_products(scale, bytemuck::cast_slice(b), a, &mut to[..b.len() / a.len()]) };
     }
+    let _ = level;
     // Some rows at a time, the longest of which is one.
     let mut floats = [0.0f32; 512];
     let rows = (floats.len() / a.len()).max(1);
@@ -125,6 +128,7 @@ impl Job<'_> {
     }
 
     /// With which row of W the last `rows` of the product begin; `None` where it has not as many.
+    #[cfg(target_arch = "x86_64")]
     pub(super) fn last(&self, rows: usize) -> Option<usize> {
         let before = (self.halves() * self.p.n as usize).checked_sub(rows)?;
         Some(self.p.w_row0 as usize + before)

@@ -35,13 +35,21 @@ mod pack;
 mod pairs_avx2;
 mod pieces;
 mod runs;
+#[cfg(target_arch = "aarch64")]
+mod sdot;
+#[cfg(target_arch = "aarch64")]
+mod smmla;
 #[cfg(target_arch = "x86_64")]
 mod thin_avx512;
 mod tile;
+#[cfg(target_arch = "aarch64")]
+mod tokens_neon;
 mod unpack;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx2;
 mod unpack_halves;
+#[cfg(target_arch = "aarch64")]
+mod unpack_neon;
 #[cfg(target_arch = "x86_64")]
 mod vnni;
 
@@ -54,7 +62,7 @@ pub(super) use matmul_q::{Added, Job};
 use unpack::*;
 use unpack_halves::Halves;
 
-/// Runs a product with the unpacking of a type: AVX2's where there is one, the plain one otherwise.
+/// Runs a product with the unpacking of a type: NEON's or AVX2's where there is one, the plain one otherwise.
 macro_rules! with_unpack {
     ($q:expr, $level:expr, $run:path, $args:tt) => {{
         #[cfg(target_arch = "x86_64")]
@@ -70,7 +78,32 @@ macro_rules! with_unpack {
                 _ => return with_unpack!(@ plain $q, $run, true, $args),
             }
         }
-        with_unpack!(@ plain $q, $run, { cfg!(target_arch = "aarch64") }, $args)
+        #[cfg(target_arch = "aarch64")]
+        {
+            let _ = $level;
+            with_unpack!(@ neon $q, $run, $args)
+        }
+        #[cfg(not(target_arch = "aarch64"))]
+        with_unpack!(@ plain $q, $run, false, $args)
+    }};
+    (@ neon $q:expr, $run:path, $args:tt) => {{
+        use unpack_neon::*;
+        match $q {
+            QuantType::F32 => with_unpack!(@ $run, PlainF32, true, $args),
+            QuantType::F16 => with_unpack!(@ $run, Halves<half::f16>, true, $args),
+            QuantType::BF16 => with_unpack!(@ $run, Halves<half::bf16>, true, $args),
+            QuantType::Q4_0 => with_unpack!(@ $run, Neon<Q40>, true, $args),
+            QuantType::Q4_1 => with_unpack!(@ $run, Neon<Q41>, true, $args),
+            QuantType::Q5_0 => with_unpack!(@ $run, Neon<Q50>, true, $args),
+            QuantType::Q5_1 => with_unpack!(@ $run, Neon<Q51>, true, $args),
+            QuantType::Q8_0 => with_unpack!(@ $run, Neon<Q80>, true, $args),
+            QuantType::Q2_K => with_unpack!(@ $run, Neon<Q2K>, true, $args),
+            QuantType::Q3_K => with_unpack!(@ $run, Neon<Q3K>, true, $args),
+            QuantType::Q4_K => with_unpack!(@ $run, Neon<Q4K>, true, $args),
+            QuantType::Q5_K => with_unpack!(@ $run, Neon<Q5K>, true, $args),
+            QuantType::Q6_K => with_unpack!(@ $run, Neon<Q6K>, true, $args),
+            QuantType::IQ4_NL => with_unpack!(@ $run, Neon<Iq4Nl>, true, $args),
+        }
     }};
     (@ plain $q:expr, $run:path, $fma:tt, $args:tt) => {
         match $q {
@@ -118,6 +151,14 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
         let one = || vnni::forward(q, job, s, team) || thin_avx512::few_tokens(q, job, s, team);
         let registers = || one() || few_avx512::forward(q, job, s, team);
         if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
+            return;
+        }
+    }
+    #[cfg(target_arch = "aarch64")]
+    // SAFETY: as above.
+    unsafe {
+        let one = level >= Level::DotProd && sdot::forward(q, job, s, team);
+        if one || level >= Level::I8mm && smmla::forward(q, job, s, team) {
             return;
         }
     }

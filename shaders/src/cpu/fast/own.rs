@@ -8,8 +8,11 @@ use super::attention::{HIDDEN, Keys, Rows};
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
 use super::tile::COLS;
-use crate::math::dot;
+use crate::math::{FUSES, dot, madd};
 use crate::params;
+
+/// Values that are summed in registers.
+const SOME: usize = 32;
 
 /// Rows of the keys or values that are a sequence's own.
 pub(super) struct Own<'a> {
@@ -25,6 +28,7 @@ enum OwnRows<'a> {
     Halves(Halves<'a>),
 }
 
+#[cfg_attr(not(target_arch = "x86_64"), allow(clippy::infallible_destructuring_match))]
 impl<'a> Own<'a> {
     #[inline(always)]
     pub(super) unsafe fn of(
@@ -88,10 +92,21 @@ impl<'a> Own<'a> {
         }
         let _ = self.level;
         for (h, out) in out.chunks_exact_mut(rows.dim).enumerate() {
-            for (i, weight) in weights[h * stride..][..self.n].iter().enumerate() {
-                for (o, v) in out.iter_mut().zip(rows.row(i)) {
-                    *o += weight * v;
+            let weights = &weights[h * stride..][..self.n];
+            let (whole, rest) = out.as_chunks_mut::<SOME>();
+            for (c, out) in whole.iter_mut().enumerate() {
+                let mut sums = [0.0f32; SOME];
+                for (i, weight) in weights.iter().enumerate() {
+                    let row = &rows.row(i)[c * SOME..][..SOME];
+                    for l in 0..SOME {
+                        sums[l] = madd::<FUSES>(*weight, row[l], sums[l]);
+                    }
                 }
+                out.iter_mut().zip(sums).for_each(|(o, sum)| *o += sum);
+            }
+            let from = rows.dim - rest.len();
+            for (i, weight) in weights.iter().enumerate() {
+                rest.iter_mut().zip(&rows.row(i)[from..]).for_each(|(o, v)| *o += weight * v);
             }
         }
     }

@@ -5,7 +5,7 @@
 //! A meets four panels there, and a core that is shared loads at half its speed.
 
 use super::super::level::Level;
-use crate::math::madd;
+use crate::math::{FUSES, madd};
 
 /// Columns of a panel.
 pub(super) const COLS: usize = 16;
@@ -64,8 +64,8 @@ pub(super) struct Target {
 /// Rows of the tiles of a level; work is best shared in multiples of it.
 pub(super) const fn rows_of(level: Level) -> usize {
     match level {
-        Level::Portable | Level::Avx2 => ROWS,
         Level::Avx512 | Level::Amx => 2 * ROWS,
+        _ => ROWS,
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) fn panel_of(level: Level) -> Panel {
         Level::Avx2 => avx2::panel,
         #[cfg(target_arch = "x86_64")]
         Level::Avx512 | Level::Amx => avx512::panel,
-        _ => plain_panel::<{ cfg!(target_arch = "aarch64") }>,
+        _ => plain_panel::<FUSES>,
     }
 }
 

@@ -59,6 +59,7 @@ pub(crate) trait Unpack: Copy {
 ///
 /// In integers it has 16 bits, scaled by each group's largest value: an error of 2⁻¹⁶ of that, below what
 /// the weights' own quantization leaves by orders of magnitude, at the price of 8-bit products.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) struct Row<'a> {
     pub(super) values: &'a [f32],
     pub(super) q: Vec<i16>,
@@ -68,6 +69,7 @@ pub(crate) struct Row<'a> {
 
 /// The order of a row's integers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(crate) enum Order {
     /// As the values are.
     Natural,
@@ -117,6 +119,7 @@ macro_rules! plain {
     ($($name:ident = $q:ident;)*) => {$(
         /// The plain unpacking of a type, behind the same interface.
         #[derive(Clone, Copy)]
+        #[cfg_attr(target_arch = "aarch64", allow(dead_code))]
         pub(crate) struct $name { words: *const u32, len: usize, planes: [u32; 4] }
 
         impl Unpack for $name {

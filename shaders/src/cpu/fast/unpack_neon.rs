@@ -1,0 +1,617 @@
+//! Unpacking with NEON, 32 weights at a time: integers of eight bits, and what they are scaled by.
+
+use std::arch::aarch64::*;
+use std::marker::PhantomData;
+
+use super::unpack::{Row, Unpack};
+
+/// Where the planes of a matrix begin.
+pub(super) type Planes = [*const u8; 4];
+
+/// Values of a vector of floats.
+pub(super) const LANES: usize = 4;
+
+/// Groups of 32 weights, `w = d q + m`.
+pub(crate) trait Bytes: Copy {
+    /// Whether the halves of a group are scaled by themselves; where not, both have the same scales.
+    const HALVES: bool = false;
+    /// The middle of integers that have no sign, whose m is other than zero.
+    const MIDDLE: Option<i8> = None;
+    /// What no integer's magnitude exceeds.
+    const LARGEST: i32;
+
+    /// The integers of group `g`, its halves one after the other.
+    ///
+    /// # Safety
+    /// The group is inside of the planes.
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2];
+
+    /// The scales of `n` groups from `g` on, at most four. Where a super-block's are packed together, `g` is a multiple of four.
+    ///
+    /// # Safety
+    /// The groups are inside of the planes.
+    unsafe fn scales(p: &Planes, g: usize, n: usize) -> Scales;
+}
+
+/// What four groups are scaled by, those that are not there by zero.
+#[derive(Clone, Copy)]
+pub(crate) struct Scales {
+    /// d of the first halves and of the second.
+    pub(super) d: [float32x4_t; 2],
+    /// m, likewise.
+    pub(super) m: [float32x4_t; 2],
+}
+
+impl Scales {
+    /// Those of whole groups without minimums.
+    #[inline(always)]
+    fn of(d: float32x4_t) -> Self {
+        // SAFETY: every processor of the target has NEON.
+        #[allow(unused_unsafe)]
+        Self::whole(d, unsafe { vdupq_n_f32(0.0) })
+    }
+
+    /// Those of whole groups.
+    #[inline(always)]
+    fn whole(d: float32x4_t, m: float32x4_t) -> Self {
+        Self { d: [d; 2], m: [m; 2] }
+    }
+}
+
+/// A type's unpacking.
+#[derive(Clone, Copy)]
+pub(crate) struct Neon<R> {
+    planes: Planes,
+    of: PhantomData<R>,
+}
+
+impl<R: Bytes> Neon<R> {
+    /// Calls `with` for each group of a run that begins at flat index `first`: which it is, and its weights.
+    #[inline(always)]
+    unsafe fn groups(&self, first: usize, len: usize, mut with: impl FnMut(usize, [float32x4_t; 8])) {
+        let (start, end) = (first / 32, (first + len) / 32);
+        for four in (start / 4 * 4..end).step_by(4) {
+            // SAFETY: passed on from the caller; what is before a run is inside of the planes too.
+            unsafe {
+                let scales = R::scales(&self.planes, four, 4.min(end - four));
+                let [mut d, mut m] = [[[0.0f32; 4]; 2]; 2];
+                for half in 0..2 {
+                    vst1q_f32(d[half].as_mut_ptr(), scales.d[half]);
+                    vst1q_f32(m[half].as_mut_ptr(), scales.m[half]);
+                }
+                for g in four.max(start)..end.min(four + 4) {
+                    let (q, i) = (R::bytes(&self.planes, g), g - four);
+                    let mut out = [vdupq_n_f32(0.0); 8];
+                    for half in 0..2 {
+                        let (d, m) = (vdupq_n_f32(d[half][i]), vdupq_n_f32(m[half][i]));
+                        let words = [vmovl_s8(vget_low_s8(q[half])), vmovl_high_s8(q[half])];
+                        for (j, words) in words.into_iter().enumerate() {
+                            let (low, high) = (vmovl_s16(vget_low_s16(words)), vmovl_high_s16(words));
+                            out[4 * half + 2 * j] = vfmaq_f32(m, vcvtq_f32_s32(low), d);
+                            out[4 * half + 2 * j + 1] = vfmaq_f32(m, vcvtq_f32_s32(high), d);
+                        }
+                    }
+                    with(g - start, out);
+                }
+            }
+        }
+    }
+}
+
+impl<R: Bytes> Unpack for Neon<R> {
+    const GROUP: usize = 32;
+
+    fn new(words: &[u32], planes: &[u32; 4]) -> Self {
+        Self { planes: planes.map(|w| words[w as usize..].as_ptr().cast()), of: PhantomData }
+    }
+
+    #[inline(always)]
+    unsafe fn expand(&self, first: usize, out: &mut [f32]) {
+        // SAFETY: passed on from the caller; groups are inside of `out`.
+        unsafe {
+            let to = out.as_mut_ptr();
+            self.groups(first, out.len(), |g, group| {
+                for (i, v) in group.into_iter().enumerate() {
+                    vst1q_f32(to.add(32 * g + LANES * i), v);
+                }
+            });
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn dot(&self, first: usize, x: &Row<'_>) -> f32 {
+        // SAFETY: passed on from the caller.
+        let [sum] = unsafe { self.dots::<1, true>(first, [x.values]) };
+        sum
+    }
+
+    /// A row with several tokens, its weights expanded once.
+    #[inline(always)]
+    unsafe fn dots<const M: usize, const FMA: bool>(&self, first: usize, x: [&[f32]; M]) -> [f32; M] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            // Two sums, so that one addition need not wait for the other.
+            let mut sums = [[vdupq_n_f32(0.0); 2]; M];
+            self.groups(first, x[0].len(), |g, group| {
+                for m in 0..M {
+                    let x = x[m].as_ptr().add(32 * g);
+                    for (i, w) in group.into_iter().enumerate() {
+                        sums[m][i % 2] = vfmaq_f32(sums[m][i % 2], w, vld1q_f32(x.add(LANES * i)));
+                    }
+                }
+            });
+            sums.map(|[a, b]| vaddvq_f32(vaddq_f32(a, b)))
+        }
+    }
+}
+
+/// The low and the high nibbles of sixteen bytes.
+#[inline(always)]
+unsafe fn nibbles(p: *const u8) -> [uint8x16_t; 2] {
+    // SAFETY: sixteen bytes are readable.
+    unsafe {
+        let v = vld1q_u8(p);
+        [vandq_u8(v, vdupq_n_u8(15)), vshrq_n_u8::<4>(v)]
+    }
+}
+
+/// 16 where a bit is set, a byte for each of the 32 bits at `p`.
+#[inline(always)]
+unsafe fn fifth_bits(p: *const u8) -> [uint8x16_t; 2] {
+    // SAFETY: four bytes are readable.
+    unsafe {
+        let which = vreinterpretq_u8_u64(vdupq_n_u64(0x8040_2010_0804_0201));
+        let half = |i: usize| {
+            let bits = vcombine_u8(vdup_n_u8(*p.add(2 * i)), vdup_n_u8(*p.add(2 * i + 1)));
+            vandq_u8(vtstq_u8(bits, which), vdupq_n_u8(16))
+        };
+        [half(0), half(1)]
+    }
+}
+
+/// Bytes less `bias`, or as they are.
+#[inline(always)]
+fn less(q: [uint8x16_t; 2], bias: i8) -> [int8x16_t; 2] {
+    // SAFETY: every processor of the target has NEON.
+    #[allow(unused_unsafe)]
+    unsafe {
+        let bias = vdupq_n_s8(bias);
+        [vsubq_s8(vreinterpretq_s8_u8(q[0]), bias), vsubq_s8(vreinterpretq_s8_u8(q[1]), bias)]
+    }
+}
+
+/// `n` halves at `p`, at most four, then zeros.
+#[inline(always)]
+unsafe fn halves(p: *const u8, n: usize) -> float32x4_t {
+    // SAFETY: that many are readable.
+    unsafe {
+        let p = p.cast::<u16>();
+        if n == 4 {
+            return floats(vld1_u16(p));
+        }
+        let mut some = [0u16; 4];
+        for (i, half) in some.iter_mut().enumerate().take(n) {
+            *half = p.add(i).read_unaligned();
+        }
+        floats(vld1_u16(some.as_ptr()))
+    }
+}
+
+/// `n` pairs of halves at `p`, at most four, then zeros: the first ones and the second ones.
+#[inline(always)]
+unsafe fn pairs(p: *const u8, n: usize) -> [float32x4_t; 2] {
+    // SAFETY: that many are readable.
+    unsafe {
+        let p = p.cast::<u16>();
+        let mut some = [0u16; 8];
+        let p = if n == 4 {
+            p
+        } else {
+            for (i, half) in some.iter_mut().enumerate().take(2 * n) {
+                *half = p.add(i).read_unaligned();
+            }
+            some.as_ptr()
+        };
+        let uint16x4x2_t(first, second) = vld2_u16(p);
+        [floats(first), floats(second)]
+    }
+}
+
+#[inline(always)]
+fn floats(halves: uint16x4_t) -> float32x4_t {
+    // SAFETY: every processor of the target converts halves.
+    #[allow(unused_unsafe)]
+    unsafe {
+        vcvt_f32_f16(vreinterpret_f16_u16(halves))
+    }
+}
+
+/// The half at `p`.
+#[inline(always)]
+unsafe fn half(p: *const u8) -> f32 {
+    // SAFETY: two bytes are readable.
+    unsafe { vgetq_lane_f32::<0>(floats(vdup_n_u16(p.cast::<u16>().read_unaligned()))) }
+}
+
+/// The four low bytes as floats.
+#[inline(always)]
+fn four_bytes(bytes: u32) -> float32x4_t {
+    // SAFETY: every processor of the target has NEON.
+    #[allow(unused_unsafe)]
+    unsafe {
+        vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(u64::from(bytes))))))
+    }
+}
+
+/// Eight signed bytes as floats, those in even places and those in odd ones.
+#[inline(always)]
+fn even_and_odd(bytes: int8x8_t) -> [float32x4_t; 2] {
+    // SAFETY: every processor of the target has NEON.
+    #[allow(unused_unsafe)]
+    unsafe {
+        let words = vmovl_s8(bytes);
+        let (low, high) = (vget_low_s16(words), vget_high_s16(words));
+        [vuzp1_s16(low, high), vuzp2_s16(low, high)].map(|words| vcvtq_f32_s32(vmovl_s16(words)))
+    }
+}
+
+/// (d s, −dmin m) of four groups of a super-block whose head (d, dmin, then eight six-bit s and m) is at `head`, the first
+/// four or the `last`.
+#[inline(always)]
+unsafe fn scales_and_minimums(head: *const u8, last: bool) -> Scales {
+    // SAFETY: sixteen bytes are readable.
+    unsafe {
+        let word = |i: usize| head.add(4 * i).cast::<u32>().read_unaligned();
+        let (a, b, c) = (word(1), word(2), word(3));
+        let (low, top) = (0x3f3f_3f3f, 0x0303_0303);
+        let (s, m) = if last {
+            (c & 0x0f0f_0f0f | (a >> 6 & top) << 4, c >> 4 & 0x0f0f_0f0f | (b >> 6 & top) << 4)
+        } else {
+            (a & low, b & low)
+        };
+        Scales::whole(vmulq_n_f32(four_bytes(s), half(head)), vmulq_n_f32(four_bytes(m), -half(head.add(2))))
+    }
+}
+
+/// Nibbles of group `i` of eight that begin at `q`: two share 32 bytes, the low ones first.
+#[inline(always)]
+unsafe fn shared_nibbles(q: *const u8, i: usize) -> [uint8x16_t; 2] {
+    // SAFETY: the group's bytes are readable.
+    unsafe {
+        let q = q.add(i / 2 * 32);
+        let (a, b) = (nibbles(q), nibbles(q.add(16)));
+        [a[i % 2], b[i % 2]]
+    }
+}
+
+/// Two bits of each of 32 bytes, from bit `at` on.
+#[inline(always)]
+unsafe fn two_bits(p: *const u8, at: usize) -> [uint8x16_t; 2] {
+    // SAFETY: that many bytes are readable.
+    unsafe {
+        let shift = vdupq_n_s8(-(at as i8));
+        let bits = |i: usize| vandq_u8(vshlq_u8(vld1q_u8(p.add(16 * i)), shift), vdupq_n_u8(3));
+        [bits(0), bits(1)]
+    }
+}
+
+/// Whether bit `i` is set in each of 32 bytes: `value`, or zero.
+#[inline(always)]
+unsafe fn where_set(p: *const u8, i: usize, value: u8) -> [uint8x16_t; 2] {
+    // SAFETY: that many bytes are readable.
+    unsafe {
+        let which = vdupq_n_u8(1 << i);
+        let set = |at: usize| vandq_u8(vtstq_u8(vld1q_u8(p.add(16 * at)), which), vdupq_n_u8(value));
+        [set(0), set(1)]
+    }
+}
+
+/// Both one over the other.
+#[inline(always)]
+fn or(a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
+    // SAFETY: every processor of the target has NEON.
+    #[allow(unused_unsafe)]
+    unsafe {
+        [vorrq_u8(a[0], b[0]), vorrq_u8(a[1], b[1])]
+    }
+}
+
+/// The levels of `IQ4_NL`.
+const LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
+
+/// Runs a product with a type's integers; whether it has any.
+macro_rules! with_bytes {
+    ($q:expr, $run:ident, $args:tt) => {{
+        use crate::cpu::fast::unpack_neon as neon;
+        match $q {
+            QuantType::Q4_0 => $run::<neon::Q40> $args,
+            QuantType::Q4_1 => $run::<neon::Q41> $args,
+            QuantType::Q5_0 => $run::<neon::Q50> $args,
+            QuantType::Q5_1 => $run::<neon::Q51> $args,
+            QuantType::Q8_0 => $run::<neon::Q80> $args,
+            QuantType::Q2_K => $run::<neon::Q2K> $args,
+            QuantType::Q3_K => $run::<neon::Q3K> $args,
+            QuantType::Q4_K => $run::<neon::Q4K> $args,
+            QuantType::Q5_K => $run::<neon::Q5K> $args,
+            QuantType::Q6_K => $run::<neon::Q6K> $args,
+            QuantType::IQ4_NL => $run::<neon::Iq4Nl> $args,
+            QuantType::F32 | QuantType::F16 | QuantType::BF16 => return false,
+        }
+        true
+    }};
+}
+pub(super) use with_bytes;
+
+/// d (q − 8).
+#[derive(Clone, Copy)]
+pub(crate) struct Q40;
+
+impl Bytes for Q40 {
+    const LARGEST: i32 = 8;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe { less(nibbles(p[0].add(16 * g)), 8) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, n: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe { Scales::of(halves(p[1].add(2 * g), n)) }
+    }
+}
+
+/// d q + m.
+#[derive(Clone, Copy)]
+pub(crate) struct Q41;
+
+impl Bytes for Q41 {
+    const MIDDLE: Option<i8> = Some(8);
+    const LARGEST: i32 = 15;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe { less(nibbles(p[0].add(16 * g)), 0) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, n: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let [d, m] = pairs(p[1].add(4 * g), n);
+            Scales::whole(d, m)
+        }
+    }
+}
+
+/// d (q − 16) with a plane of fifth bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Q50;
+
+impl Bytes for Q50 {
+    const LARGEST: i32 = 16;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe { less(or(nibbles(p[0].add(16 * g)), fifth_bits(p[1].add(4 * g))), 16) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, n: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe { Scales::of(halves(p[2].add(2 * g), n)) }
+    }
+}
+
+/// d q + m with a plane of fifth bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Q51;
+
+impl Bytes for Q51 {
+    const MIDDLE: Option<i8> = Some(16);
+    const LARGEST: i32 = 31;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe { less(or(nibbles(p[0].add(16 * g)), fifth_bits(p[1].add(4 * g))), 0) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, n: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let [d, m] = pairs(p[2].add(4 * g), n);
+            Scales::whole(d, m)
+        }
+    }
+}
+
+/// d q.
+#[derive(Clone, Copy)]
+pub(crate) struct Q80;
+
+impl Bytes for Q80 {
+    const LARGEST: i32 = 128;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let q = p[0].add(32 * g).cast();
+            [vld1q_s8(q), vld1q_s8(q.add(16))]
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, n: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe { Scales::of(halves(p[1].add(2 * g), n)) }
+    }
+}
+
+/// d times one of sixteen levels.
+#[derive(Clone, Copy)]
+pub(crate) struct Iq4Nl;
+
+impl Bytes for Iq4Nl {
+    const LARGEST: i32 = 127;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let levels = vld1q_s8(LEVELS.as_ptr());
+            nibbles(p[0].add(16 * g)).map(|q| vqtbl1q_s8(levels, q))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, n: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe { Scales::of(halves(p[1].add(2 * g), n)) }
+    }
+}
+
+/// Super-blocks of eight groups: d s q − dmin m, a byte of s and m for each half of one.
+#[derive(Clone, Copy)]
+pub(crate) struct Q2K;
+
+impl Bytes for Q2K {
+    const HALVES: bool = true;
+    const MIDDLE: Option<i8> = Some(2);
+    const LARGEST: i32 = 3;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (block, i) = (g / 8, g % 8);
+            less(two_bits(p[0].add(64 * block + 32 * (i / 4)), i % 4 * 2), 0)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, _: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (both, head) = (vld1_u8(p[1].add(2 * g)), p[2].add(4 * (g / 8)));
+            let (s, m) = (vand_u8(both, vdup_n_u8(15)), vshr_n_u8::<4>(both));
+            let scaled = |bytes, by| even_and_odd(vreinterpret_s8_u8(bytes)).map(|v| vmulq_n_f32(v, by));
+            Scales { d: scaled(s, half(head)), m: scaled(m, -half(head.add(2))) }
+        }
+    }
+}
+
+/// Super-blocks of eight groups, six bits of scale for each half of one: d (s − 32) q, and a clear high bit means −4.
+#[derive(Clone, Copy)]
+pub(crate) struct Q3K;
+
+impl Bytes for Q3K {
+    const HALVES: bool = true;
+    const LARGEST: i32 = 4;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (block, i) = (g / 8, g % 8);
+            let low = two_bits(p[0].add(64 * block + 32 * (i / 4)), i % 4 * 2);
+            less(or(low, where_set(p[1].add(32 * block), i, 4)), 4)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, _: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (s, last) = (p[2].add(12 * (g / 8)), g / 4 % 2);
+            let low = s.cast::<u64>().read_unaligned() >> (4 * last) & 0x0f0f_0f0f_0f0f_0f0f;
+            let high = s.add(8).cast::<u32>().read_unaligned() >> (4 * last);
+            let high = u64::from(high & 0x0303_0303) | u64::from(high >> 2 & 0x0303_0303) << 32;
+            let s = vsub_s8(vcreate_s8(low | high << 4), vdup_n_s8(32));
+            let d = half(p[3].add(2 * (g / 8)));
+            Scales { d: even_and_odd(s).map(|s| vmulq_n_f32(s, d)), m: [vdupq_n_f32(0.0); 2] }
+        }
+    }
+}
+
+/// Super-blocks of eight groups: d s q − dmin m.
+#[derive(Clone, Copy)]
+pub(crate) struct Q4K;
+
+impl Bytes for Q4K {
+    const MIDDLE: Option<i8> = Some(8);
+    const LARGEST: i32 = 15;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe { less(shared_nibbles(p[0].add(128 * (g / 8)), g % 8), 0) }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, _: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe { scales_and_minimums(p[1].add(16 * (g / 8)), g % 8 >= 4) }
+    }
+}
+
+/// As [`Q4K`] with a plane of fifth bits.
+#[derive(Clone, Copy)]
+pub(crate) struct Q5K;
+
+impl Bytes for Q5K {
+    const MIDDLE: Option<i8> = Some(16);
+    const LARGEST: i32 = 31;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (block, i) = (g / 8, g % 8);
+            less(or(shared_nibbles(p[0].add(128 * block), i), where_set(p[1].add(32 * block), i, 16)), 0)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, _: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe { scales_and_minimums(p[2].add(16 * (g / 8)), g % 8 >= 4) }
+    }
+}
+
+/// Super-blocks of eight groups, a signed scale for each half of one: d s (q − 32).
+#[derive(Clone, Copy)]
+pub(crate) struct Q6K;
+
+impl Bytes for Q6K {
+    const HALVES: bool = true;
+    const LARGEST: i32 = 32;
+
+    #[inline(always)]
+    unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (block, i) = (g / 8, g % 8);
+            let (part, run) = (i / 4, i % 4);
+            let q = p[0].add(128 * block + 64 * part + run % 2 * 32);
+            let (a, b) = (nibbles(q), nibbles(q.add(16)));
+            let top = two_bits(p[1].add(64 * block + 32 * part), 2 * run).map(|top| vshlq_n_u8::<4>(top));
+            less(or([a[run / 2], b[run / 2]], top), 32)
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn scales(p: &Planes, g: usize, _: usize) -> Scales {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let d = half(p[3].add(2 * (g / 8)));
+            let s = even_and_odd(vld1_s8(p[2].add(2 * g).cast()));
+            Scales { d: s.map(|s| vmulq_n_f32(s, d)), m: [vdupq_n_f32(0.0); 2] }
+        }
+    }
+}
