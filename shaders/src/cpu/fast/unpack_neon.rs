@@ -185,15 +185,12 @@ fn less(q: [uint8x16_t; 2], bias: i8) -> [int8x16_t; 2] {
 unsafe fn halves(p: *const u8, n: usize) -> float32x4_t {
     // SAFETY: that many are readable.
     unsafe {
-        let p = p.cast::<u16>();
-        if n == 4 {
-            return floats(vld1_u16(p));
-        }
-        let mut some = [0u16; 4];
-        for (i, half) in some.iter_mut().enumerate().take(n) {
-            *half = p.add(i).read_unaligned();
-        }
-        floats(vld1_u16(some.as_ptr()))
+        floats(vcreate_u16(match n {
+            1 => u64::from(p.cast::<u16>().read_unaligned()),
+            2 => u64::from(p.cast::<u32>().read_unaligned()),
+            3 => u64::from(p.cast::<u32>().read_unaligned()) | u64::from(p.add(4).cast::<u16>().read_unaligned()) << 32,
+            _ => p.cast::<u64>().read_unaligned(),
+        }))
     }
 }
 
@@ -202,18 +199,16 @@ unsafe fn halves(p: *const u8, n: usize) -> float32x4_t {
 unsafe fn pairs(p: *const u8, n: usize) -> [float32x4_t; 2] {
     // SAFETY: that many are readable.
     unsafe {
-        let p = p.cast::<u16>();
-        let mut some = [0u16; 8];
-        let p = if n == 4 {
-            p
-        } else {
-            for (i, half) in some.iter_mut().enumerate().take(2 * n) {
-                *half = p.add(i).read_unaligned();
-            }
-            some.as_ptr()
+        let two = |p: *const u8| p.cast::<u64>().read_unaligned();
+        let one = |p: *const u8| u64::from(p.cast::<u32>().read_unaligned());
+        let (low, high) = match n {
+            1 => (one(p), 0),
+            2 => (two(p), 0),
+            3 => (two(p), one(p.add(8))),
+            _ => (two(p), two(p.add(8))),
         };
-        let uint16x4x2_t(first, second) = vld2_u16(p);
-        [floats(first), floats(second)]
+        let (low, high) = (vcreate_u16(low), vcreate_u16(high));
+        [floats(vuzp1_u16(low, high)), floats(vuzp2_u16(low, high))]
     }
 }
 
