@@ -1,5 +1,6 @@
-//! `cargo xtask models | demo | result | test | bindings | bench`.
+//! `cargo xtask models | demo | result | test | arm | bindings | bench`.
 
+mod arm;
 mod bench;
 mod bindings;
 mod demo;
@@ -30,6 +31,8 @@ enum Command {
     Result(Box<result::Params>),
     /// Format, lints, licences, and every test on every device that there is
     Test,
+    /// Tests of kernels and whole models for 64-bit ARM, on an emulated processor
+    Arm,
     /// The library in C, Python and Kotlin: built, run and compared
     Bindings(bindings::Params),
     /// Side by side with the peers that the environment names; a table and a picture in benches/
@@ -42,6 +45,7 @@ fn main() -> anyhow::Result<()> {
         Command::Demo => demo::run(),
         Command::Result(p) => result::run(&p),
         Command::Test => test::run(),
+        Command::Arm => arm::run(),
         Command::Bindings(p) => bindings::run(&p),
         Command::Bench(p) => bench::run(&p),
     }

@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::{Result, ensure};
 
 use crate::process::{self, cargo};
-use crate::{bindings, examples, models};
+use crate::{arm, bindings, examples, models};
 
 /// Runs it all; stops at the first failure.
 pub fn run() -> Result<()> {
@@ -27,6 +27,7 @@ pub fn run() -> Result<()> {
         let mut check = cargo(&["check", "--no-default-features", "--features", features.as_str()]);
         process::run(check.args(packages))?;
     }
+    arm::check()?;
     // One test at a time: each already uses all cores.
     let mut tests = cargo(&["test", "--workspace", "--", "--test-threads=1"]);
     process::run(tests.env("UNSPOKEN_REQUIRE_MODELS", "1"))?;

@@ -74,6 +74,7 @@ pub use guard::{Conclusion, GuardParams, HeldOut, Measure, Verdict};
 pub use infer::{Choice, InferParams, Inferrer, Turn, choices};
 #[cfg(feature = "train")]
 pub use job::{Adaptation, StepEnd};
+#[cfg(feature = "eval")]
 pub(crate) use offers::crossed_chains;
 pub use params::{
     AdaptParams, Aggregation, CdpaParams, Method, Reference, RefineParams, RefineWhen, Reward, Rollouts, Supervision,

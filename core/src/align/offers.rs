@@ -47,6 +47,7 @@ pub(super) fn crossed(record: &Record) -> Vec<Vec<ChainStep>> {
 }
 
 /// The same as a policy writes them, the good one first.
+#[cfg(feature = "eval")]
 pub(crate) fn crossed_chains(record: &Record) -> Vec<String> {
     crossed(record).iter().map(|steps| chain_text(steps)).collect()
 }
