@@ -18,6 +18,13 @@ pub(super) unsafe fn transpose(level: Level, rows: &[*const f32; COLS], len: usi
                 i += 8;
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        while i + 4 <= len {
+            for four in 0..COLS / 4 {
+                neon::transpose4(&rows[4 * four..], i, out.add(i * COLS + 4 * four));
+            }
+            i += 4;
+        }
         let _ = level;
         while i < len {
             for (j, row) in rows.iter().enumerate() {
@@ -56,6 +63,27 @@ mod avx2 {
             for (i, (c, d)) in [(c0, d0), (c1, d1), (c2, d2), (c3, d3)].into_iter().enumerate() {
                 _mm256_storeu_ps(to.add(i * COLS), _mm256_permute2f128_ps::<0x20>(c, d));
                 _mm256_storeu_ps(to.add((i + 4) * COLS), _mm256_permute2f128_ps::<0x31>(c, d));
+            }
+        }
+    }
+}
+
+#[cfg(target_arch = "aarch64")]
+mod neon {
+    use super::COLS;
+    use std::arch::aarch64::*;
+
+    /// Four values from `at` on of four rows, in registers.
+    #[inline(always)]
+    pub(super) unsafe fn transpose4(rows: &[*const f32], at: usize, to: *mut f32) {
+        // SAFETY: the caller's ranges.
+        unsafe {
+            let row = |i: usize| vld1q_f32(rows[i].add(at));
+            let (a, b, c, d) = (row(0), row(1), row(2), row(3));
+            let [even, odd] = [[a, c], [b, d]].map(|[a, b]| [vzip1q_f32(a, b), vzip2q_f32(a, b)]);
+            for i in 0..2 {
+                vst1q_f32(to.add(2 * i * COLS), vzip1q_f32(even[i], odd[i]));
+                vst1q_f32(to.add((2 * i + 1) * COLS), vzip2q_f32(even[i], odd[i]));
             }
         }
     }
