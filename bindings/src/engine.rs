@@ -56,7 +56,7 @@ pub struct EngineOptions {
     /// Where it runs; a real GPU where there is one if nothing is said.
     #[uniffi(default = None)]
     pub device: Option<DeviceKind>,
-    /// CPU threads; nothing for as many as there are cores.
+    /// CPU threads; nothing for as many as there are fast cores.
     #[uniffi(default = None)]
     pub threads: Option<u32>,
     /// The folder where users are kept, for hosts that have any. Nothing is written elsewhere.

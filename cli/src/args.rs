@@ -23,7 +23,7 @@ pub struct Args {
     /// Where to run: a real GPU where there is one, the CPU, or any GPU (software ones too)
     #[arg(long, global = true, default_value = "auto", value_enum)]
     pub device: Device,
-    /// CPU threads; all cores if not given
+    /// CPU threads; as many as there are fast cores if not given
     #[arg(long, global = true)]
     pub threads: Option<usize>,
     /// Directory where a GPU's compiled kernels and measured choices are kept between runs
@@ -556,7 +556,7 @@ pub struct Bench {
     /// The type of cached keys and values: f32, f16 or q8_0
     #[arg(long, default_value = "f32")]
     pub kv: KvType,
-    /// The CPU with these instructions at the most (portable, avx2, avx512, amx), to compare their forms
+    /// The CPU with these instructions at the most (portable, avx2, avx512, amx; neon, dotprod, i8mm on ARM), to compare their forms
     #[arg(long)]
     pub instructions: Option<String>,
     /// Runs; the median is reported, of costs that of all turns

@@ -492,7 +492,7 @@ typedef struct {
   const char *critic_adapter;
   // An `unspoken_device`.
   int32_t device;
-  // CPU threads; 0 for as many as there are cores.
+  // CPU threads; 0 for as many as there are fast cores.
   uint32_t threads;
   // The folder where users are kept, or null. Nothing is written elsewhere.
   const char *store;

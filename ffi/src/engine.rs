@@ -59,7 +59,7 @@ pub struct unspoken_engine_params {
     pub critic_adapter: *const c_char,
     /// An `unspoken_device`.
     pub device: i32,
-    /// CPU threads; 0 for as many as there are cores.
+    /// CPU threads; 0 for as many as there are fast cores.
     pub threads: u32,
     /// The folder where users are kept, or null. Nothing is written elsewhere.
     pub store: *const c_char,

@@ -19,8 +19,8 @@ const WHOLE: [&str; 3] = ["tiny::", "forward::", "greedy::smollm2_says_what"];
 /// Builds the tests of the kernels and of whole models and runs them; installs compilers and the emulator where they are missing
 /// and that can be done.
 pub fn run() -> Result<()> {
-    models::fetch()?;
     ensure!(has_target()?, "the standard library for {TARGET} is missing: rustup target add {TARGET}");
+    models::fetch()?;
     let found = |name: &str| Command::new(name).arg("--version").output().is_ok();
     let packages = ["g++-aarch64-linux-gnu", "libc6-dev-arm64-cross", "qemu-user"];
     process::install(&packages, || found("aarch64-linux-gnu-g++") && found("qemu-aarch64"))?;
@@ -28,6 +28,7 @@ pub fn run() -> Result<()> {
         let mut test = cargo(&["test", "--release", "--target", TARGET]);
         test.args(args).env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", "aarch64-linux-gnu-gcc");
         test.env("CC_aarch64_unknown_linux_gnu", "aarch64-linux-gnu-gcc").env("UNSPOKEN_REQUIRE_MODELS", "1");
+        test.env("UNSPOKEN_REQUIRE_LEVEL", "i8mm");
         let runner = "qemu-aarch64 -cpu max -L /usr/aarch64-linux-gnu";
         process::run(test.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUNNER", runner))
     };
@@ -36,13 +37,14 @@ pub fn run() -> Result<()> {
     test(&[&["--package", "unspoken-tests", "--test", "models", "--", "--test-threads=1"], &WHOLE[..]].concat())
 }
 
-/// Checks that it compiles, where the toolchain has the target.
+/// Checks that it compiles, and lints, where the toolchain has the target.
 pub fn check() -> Result<()> {
     if !has_target()? {
         eprintln!("skipped: {TARGET} (rustup target add {TARGET}, then cargo xtask arm)");
         return Ok(());
     }
-    process::run(cargo(&["check", "--target", TARGET]).args(LIBRARY))
+    let mut clippy = cargo(&["clippy", "--all-targets", "--target", TARGET]);
+    process::run(clippy.args(LIBRARY).args(["--package", "unspoken-kernels", "--", "-D", "warnings"]))
 }
 
 fn has_target() -> Result<bool> {

@@ -12,7 +12,7 @@ use unspoken_kernels::cpu::{self, Barrier, Broken, Form, Level, Slot, Team};
 use super::buffer::Memory;
 use super::profile::{KernelTime, Profile};
 use super::words::{Shelf, Words, Zeroed};
-use super::{Buffer, DeviceError, Recording};
+use super::{Buffer, DeviceError, Recording, cores};
 
 /// The CPU twins on a pool of threads.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ struct Turn {
 }
 
 impl CpuDevice {
-    /// With `threads` threads, or as many as there are cores.
+    /// With `threads` threads, or as many as there are cores that are at least half as fast as the fastest.
     ///
     /// # Errors
     /// [`DeviceError::Threads`] where the system starts none.
@@ -63,9 +63,7 @@ impl CpuDevice {
     }
 
     fn with_form(threads: Option<usize>, form: Form) -> Result<Self, DeviceError> {
-        let threads = threads
-            .unwrap_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get))
-            .clamp(1, 256);
+        let threads = threads.unwrap_or_else(cores::threads).clamp(1, 256);
         let pool = rayon::ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(|i| format!("unspoken-{i}"))

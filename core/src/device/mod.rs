@@ -7,6 +7,8 @@
 mod absent;
 mod buffer;
 #[cfg(feature = "cpu")]
+mod cores;
+#[cfg(feature = "cpu")]
 mod cpu;
 mod error;
 #[cfg_attr(not(any(feature = "cpu", feature = "gpu")), allow(dead_code))]

@@ -33,7 +33,7 @@ pub struct EngineParams {
     pub critic: Option<CriticSource>,
     /// Where it runs.
     pub device: DeviceChoice,
-    /// CPU threads; `None` for as many as there are cores.
+    /// CPU threads; `None` for as many as there are fast cores.
     pub threads: Option<usize>,
     /// The folder where users are kept, for hosts that have any. Nothing is written elsewhere.
     pub store: Option<PathBuf>,
@@ -109,7 +109,7 @@ impl Engine {
     pub fn load(params: &EngineParams) -> Result<Self, Error> {
         guarded(|| {
             if params.threads == Some(0) {
-                return Err(Error::argument("threads", "0; leave it out for all cores"));
+                return Err(Error::argument("threads", "0; leave it out for all fast cores"));
             }
             let store = {
                 let key = params.store_key.as_ref().map(|k| &k.0);

@@ -18,6 +18,9 @@ pub fn devices() -> &'static [Device] {
     DEVICES.get_or_init(|| {
         let on = |level| Device::Cpu(Arc::new(CpuDevice::with_level(Some(2), level).unwrap()));
         let mut devices: Vec<_> = Level::here().map(on).collect();
+        if let Ok(level) = std::env::var("UNSPOKEN_REQUIRE_LEVEL") {
+            assert_eq!(Level::best().name(), level, "instructions that are required");
+        }
         devices.extend(gpus());
         devices
     })

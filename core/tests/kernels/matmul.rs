@@ -90,7 +90,7 @@ fn matmul_q_of_wide_rows() {
     for &q in QuantType::ALL {
         let (mut random, of) = (Random::new(9), q.layout().weights);
         for k in [608, 640].map(|k: usize| k.next_multiple_of(of)) {
-            [(8, 37, 0), (11, 48, 1), (23, 35, 0), (8, 19, 0), (1, 133, 0)]
+            [(8, 37, 0), (11, 48, 1), (12, 37, 0), (13, 20, 1), (23, 35, 0), (8, 19, 0), (1, 133, 0)]
                 .iter()
                 .for_each(|shape| product(q, &mut random, k, *shape, false));
         }
@@ -128,18 +128,85 @@ fn matmul_q_of_uneven_tokens() {
     }
 }
 
+/// Activations that are nearly all alike, and next to nothing: what a type's minimums take away must leave the rest exact.
+#[test]
+fn matmul_q_of_a_mean() {
+    for &q in QuantType::ALL {
+        let mut random = Random::new(14);
+        let (n, k) = (20, 512usize.next_multiple_of(q.layout().weights));
+        for (t, (mean, by)) in [1, 2, 16].into_iter().flat_map(|t| [(t, (1.0, 1.0)), (t, (0.0, 1e-30))]) {
+            let (w, planes) = weights(&mut random, q, n, k, false);
+            let mut x = words(&random.floats(t * k).iter().map(|x| (mean + x) * by).collect::<Vec<_>>());
+            if t == 1 {
+                round_to_16_bits(&mut x);
+            }
+            check(Kernel::MatmulQ(q), &alone(t, n, k, planes), &[x, w, vec![0; t * n]], 1e-5);
+        }
+    }
+}
+
+/// Quants as far from zero as they can be, all of them, with activations as large as any beside them: no sum of integers may be too large.
+#[test]
+fn matmul_q_of_extreme_weights() {
+    for &q in QuantType::ALL {
+        // How many of the planes are quants.
+        let quants = match q {
+            QuantType::F32 | QuantType::F16 | QuantType::BF16 => continue,
+            QuantType::Q5_0 | QuantType::Q5_1 | QuantType::Q3_K | QuantType::Q5_K | QuantType::Q6_K => 2,
+            _ => 1,
+        };
+        let (mut random, layout) = (Random::new(15), q.layout());
+        let (n, k) = (18, 512usize.next_multiple_of(layout.weights));
+        for (t, byte) in [1, 2, 16].into_iter().flat_map(|t| [0x00u8, 0x80, 0x7f, 0xff].map(|byte| (t, byte))) {
+            let (mut w, planes) = weights(&mut random, q, n, k, false);
+            for (field, plane) in layout.fields.iter().zip(planes).take(quants) {
+                let at = 4 * plane as usize;
+                bytemuck::cast_slice_mut::<u32, u8>(&mut w)[at..at + n * k / layout.weights * field.bytes].fill(byte);
+            }
+            for x in [[1.0f32, 1.0], [-1.0, -1.0], [1.0, -1.0]] {
+                let x: Vec<f32> = (0..t * k).map(|i| x[i / 32 % 2] * 3.0).collect();
+                check(Kernel::MatmulQ(q), &alone(t, n, k, planes), &[words(&x), w.clone(), vec![0; t * n]], 1e-5);
+            }
+        }
+    }
+}
+
+/// One value thirty times as large as those beside it, which meets a weight of zero: it must not blur what the others add.
+#[test]
+fn matmul_q_of_a_large_value() {
+    const LARGE: usize = 77;
+    for (q, t) in [QuantType::Q4_0, QuantType::Q8_0].into_iter().flat_map(|q| [2, 9, 40].map(|t| (q, t))) {
+        let (mut random, n, k) = (Random::new(16), 40, 512);
+        let (mut w, planes) = weights(&mut random, q, n, k, false);
+        let quants: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut w)[4 * planes[0] as usize..];
+        for row in 0..n {
+            match q {
+                QuantType::Q8_0 => quants[row * k + LARGE] = 0,
+                // Its nibble is a low one.
+                _ => {
+                    let byte = &mut quants[(row * k + LARGE) / 32 * 16 + LARGE % 32];
+                    *byte = *byte & 0xf0 | 8;
+                }
+            }
+        }
+        let mut x = random.floats(t * k);
+        x.iter_mut().skip(LARGE).step_by(k).for_each(|x| *x = 30.0);
+        check(Kernel::MatmulQ(q), &alone(t, n, k, planes), &[words(&x), w, vec![0; t * n]], 1e-5);
+    }
+}
+
 /// What is no number stays with its token, and is not lost in integers.
 #[test]
 fn matmul_q_of_no_numbers() {
     let (n, k) = (40, 512);
-    for (q, t) in
-        [QuantType::Q4_1, QuantType::Q8_0, QuantType::Q4_0].into_iter().flat_map(|q| [(q, 1), (q, 8), (q, 12)])
-    {
+    use QuantType::{Q2_K, Q4_0, Q4_1, Q4_K, Q6_K, Q8_0};
+    let all = [Q4_1, Q8_0, Q4_0, Q2_K, Q4_K, Q6_K].into_iter().flat_map(|q| [1, 8, 12].map(|t| (q, t)));
+    for ((q, t), value) in all.flat_map(|shape| [(shape, f32::NAN), (shape, f32::INFINITY)]) {
         let mut random = Random::new(12);
         let (w, planes) = weights(&mut random, q, n, k, false);
         let mut x = random.floats(t * k);
         let none = 3.min(t - 1);
-        x[none * k + 77] = f32::NAN;
+        x[none * k + 77] = value;
         let p = alone(t, n, k, planes);
         let bound = [words(&x), w, vec![0; t * n]];
         // Drivers of GPUs need not know of such values.
@@ -148,7 +215,7 @@ fn matmul_q_of_no_numbers() {
             for (token, row) in floats(&y).chunks_exact(n).enumerate() {
                 let numbers = row.iter().filter(|y| y.is_finite()).count();
                 let want = if token == none { 0 } else { n };
-                assert_eq!(numbers, want, "{q:?}, token {token} of {t} on {}", device.name());
+                assert_eq!(numbers, want, "{q:?}, {value}, token {token} of {t} on {}", device.name());
             }
         }
     }

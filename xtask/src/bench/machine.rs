@@ -9,15 +9,17 @@ pub fn describe(threads: usize) -> String {
         let line = cpu.lines().find(|l| l.starts_with(name)).unwrap_or_default();
         line.split_once(':').map_or("", |(_, value)| value).trim().to_owned()
     };
-    let flags = field("flags");
+    // ARM's systems name instructions and processors otherwise.
+    let flags = format!("{} {}", field("flags"), field("Features"));
     let has = |flag: &&str| flags.split_whitespace().any(|f| f == *flag);
     let instructions: Vec<&str> =
-        ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8"].into_iter().filter(has).collect();
+        ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm"].into_iter().filter(has).collect();
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kilobytes = memory.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
     format!(
-        "{} (family {}, model {}), {threads} threads, {}, {:.0} GiB, {}",
+        "{}{} (family {}, model {}), {threads} threads, {}, {:.0} GiB, {}",
         field("model name"),
+        field("CPU part"),
         field("cpu family"),
         field("model"),
         instructions.join(" "),

@@ -19,7 +19,7 @@ const DEPTH: usize = 768;
 /// Weights of a row that are expanded at a time: a multiple of every block.
 const STRIP: usize = 256;
 /// From this many tokens on a panel pays.
-const PANEL_TOKENS: usize = 12;
+pub(super) const PANEL_TOKENS: usize = 12;
 
 /// `k` in as few equal depths as there can be, each whole groups.
 #[inline(always)]
@@ -143,17 +143,38 @@ impl Job<'_> {
 #[inline(always)]
 pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     let p = &job.p;
-    let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
-    if tokens < PANEL_TOKENS {
+    if job.tokens() < PANEL_TOKENS {
         // SAFETY: the contract of `cpu::run`.
         return unsafe { dot::forward::<U, FMA>(job, s, team) };
     }
-    let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * COLS } else { 0 }];
-    let mut scratch = Scratch { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], level: job.level };
-    // SAFETY: the contract of `cpu::run`; sixteen columns of y are written by one thread.
+    // SAFETY: the contract of `cpu::run`.
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
         let a = Strided { ptr: s[0].f32().as_ptr().add(p.x_offset as usize), row: p.x_stride as usize, col: 1 };
+        let scratch = Scratch { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], level: job.level };
+        by_sixteens(job, s, team, &mut Expanded { w, k: p.k as usize, tokens: job.tokens(), a, scratch });
+    }
+}
+
+/// What multiplies all tokens with sixteen rows of W.
+pub(super) trait Sixteen {
+    /// As many columns of y as `c` has: rows of W, the first of which begins at flat index `first`.
+    ///
+    /// # Safety
+    /// The rows are inside of W and the columns inside of y, which no other thread writes; the form's instructions are there.
+    unsafe fn columns(&mut self, first: usize, c: Target);
+}
+
+/// The product by sixteens of rows.
+#[inline(always)]
+pub(super) unsafe fn by_sixteens(job: &Job<'_>, s: &[Slot], team: &Team<'_>, sixteen: &mut impl Sixteen) {
+    let p = &job.p;
+    let (tokens, k, n) = (job.tokens(), p.k as usize, p.n as usize);
+    // What an adapter adds goes along with few tokens only.
+    debug_assert!(job.added.is_none());
+    let mut ups = vec![0.0f32; if job.gate.is_some() { tokens * COLS } else { 0 }];
+    // SAFETY: the contract of `cpu::run`; sixteen columns of y are written by one thread.
+    unsafe {
         let stride = p.y_stride as usize;
         for chunk in team.chunks(n.div_ceil(COLS)) {
             let n0 = chunk * COLS;
@@ -161,8 +182,8 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
             for half in 0..job.halves() {
                 let first = (p.w_row0 as usize + half * n + n0) * k;
                 let (ptr, row) = if half == 0 { (s[2].f32_ptr().add(y0), stride) } else { (ups.as_mut_ptr(), COLS) };
-                let c = Target { ptr, row, cols, accumulate: p.accumulate != 0, alpha: 1.0 };
-                columns(&w, first, k, tokens, a, c, &mut scratch);
+                let accumulate = half == 0 && p.accumulate != 0;
+                sixteen.columns(first, Target { ptr, row, cols, accumulate, alpha: 1.0 });
             }
             if let Some(kind) = job.gate {
                 for (t, ups) in ups.chunks_exact(COLS).enumerate() {
@@ -170,6 +191,23 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
                 }
             }
         }
+    }
+}
+
+/// Rows that are expanded into a panel.
+struct Expanded<U> {
+    w: U,
+    k: usize,
+    tokens: usize,
+    a: Strided,
+    scratch: Scratch,
+}
+
+impl<U: Unpack> Sixteen for Expanded<U> {
+    #[inline(always)]
+    unsafe fn columns(&mut self, first: usize, c: Target) {
+        // SAFETY: passed on from the caller.
+        unsafe { columns(&self.w, first, self.k, self.tokens, self.a, c, &mut self.scratch) }
     }
 }
 

@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use super::super::{Slot, Team};
 use super::dot;
 use super::matmul_q::Job;
-use super::tokens_neon::{TERMS, group_of, most};
+use super::tokens_neon::{FRACTION, HIGH_FRACTION, TERMS, group_of};
 use super::unpack_neon::{Bytes, Planes, with_bytes};
 use crate::QuantType;
 
@@ -29,7 +29,7 @@ unsafe fn run<R: Bytes>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     // SAFETY: the contract of `cpu::run`.
     unsafe {
         let planes = job.p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast());
-        let x = integers::<R>(&s[0].f32()[job.p.x_offset as usize..][..job.p.k as usize]);
+        let x = integers(&s[0].f32()[job.p.x_offset as usize..][..job.p.k as usize]);
         dot::rows(job, s, team, &One::<R> { planes, x, of: PhantomData });
     }
 }
@@ -46,15 +46,14 @@ struct Integers {
 }
 
 #[inline(always)]
-fn integers<R: Bytes>(values: &[f32]) -> Integers {
-    let most = const { most(8, R::LARGEST) };
+fn integers(values: &[f32]) -> Integers {
     let groups = values.len() / 32;
     let four = || vec![0.0; groups.next_multiple_of(4)];
     let mut x = Integers { groups, bytes: Vec::with_capacity(groups), scales: four(), sums: [four(), four()] };
     for (g, values) in values.as_chunks().0.iter().enumerate() {
-        let group = group_of(values, most);
+        let group = group_of(values);
         x.bytes.push(group.bytes);
-        x.scales[g] = group.largest / most as f32;
+        x.scales[g] = group.scale;
         x.sums[0][g] = group.sums[0];
         x.sums[1][g] = group.sums[1];
     }
@@ -100,9 +99,9 @@ unsafe fn products<R: Bytes, const N: usize>(planes: &Planes, first: usize, x: &
             for i in 0..N {
                 let scales = R::scales(planes, first + i * x.groups + g, n);
                 d[i] = [vmulq_f32(scales.d[0], of_x), vmulq_f32(scales.d[1], of_x)];
-                if R::MIDDLE.is_some() && R::HALVES {
+                if R::MINIMUMS && R::HALVES {
                     minimums[i] = vfmaq_f32(vfmaq_f32(minimums[i], scales.m[0], low), scales.m[1], high);
-                } else if R::MIDDLE.is_some() {
+                } else if R::MINIMUMS {
                     minimums[i] = vfmaq_f32(minimums[i], scales.m[0], vaddq_f32(low, high));
                 }
             }
@@ -118,13 +117,12 @@ unsafe fn products<R: Bytes, const N: usize>(planes: &Planes, first: usize, x: &
                         for i in 0..N {
                             let w = R::bytes(planes, first + i * x.groups + g + $lane);
                             if R::HALVES {
-                                let low = vcvtq_f32_s32(half(w[0], [of_x[0], of_x[2], of_x[4]]));
-                                let high = vcvtq_f32_s32(half(w[1], [of_x[1], of_x[3], of_x[5]]));
+                                let low = half(w[0], [of_x[0], of_x[2], of_x[4]]);
+                                let high = half(w[1], [of_x[1], of_x[3], of_x[5]]);
                                 sums[i] = vfmaq_laneq_f32::<$lane>(sums[i], low, d[i][0]);
                                 sums[i] = vfmaq_laneq_f32::<$lane>(sums[i], high, d[i][1]);
                             } else {
-                                let both = vcvtq_f32_s32(whole(w, of_x));
-                                sums[i] = vfmaq_laneq_f32::<$lane>(sums[i], both, d[i][0]);
+                                sums[i] = vfmaq_laneq_f32::<$lane>(sums[i], whole(w, of_x), d[i][0]);
                             }
                         }
                     }
@@ -143,25 +141,32 @@ unsafe fn products<R: Bytes, const N: usize>(planes: &Planes, first: usize, x: &
     }
 }
 
-/// Σ w x over a group, four products of it in each lane.
+/// What sums of products with the highest bytes, and with the two lower ones, come to. Apart they fit into 32 bits whatever the weights.
 #[inline(always)]
-unsafe fn whole(w: [int8x16_t; 2], x: [int8x16_t; 2 * TERMS]) -> int32x4_t {
+pub(super) unsafe fn both(high: int32x4_t, low: int32x4_t) -> float32x4_t {
+    // SAFETY: every processor of the target has NEON.
+    unsafe { vaddq_f32(vcvtq_n_f32_s32::<HIGH_FRACTION>(high), vcvtq_n_f32_s32::<FRACTION>(low)) }
+}
+
+/// Σ w x over a group, eight products in each lane.
+#[inline(always)]
+unsafe fn whole(w: [int8x16_t; 2], x: [int8x16_t; 2 * TERMS]) -> float32x4_t {
     // SAFETY: the caller has the instructions.
     unsafe {
-        let high = sdot(sdot(vdupq_n_s32(0), w[0], x[0]), w[1], x[1]);
-        let middle = sdot(sdot(vshlq_n_s32::<8>(high), w[0], x[2]), w[1], x[3]);
-        sdot(sdot(vshlq_n_s32::<8>(middle), w[0], x[4]), w[1], x[5])
+        let zero = vdupq_n_s32(0);
+        let high = sdot(sdot(zero, w[0], x[0]), w[1], x[1]);
+        let middle = sdot(sdot(zero, w[0], x[2]), w[1], x[3]);
+        both(high, sdot(sdot(vshlq_n_s32::<8>(middle), w[0], x[4]), w[1], x[5]))
     }
 }
 
 /// The same over half of one.
 #[inline(always)]
-unsafe fn half(w: int8x16_t, x: [int8x16_t; TERMS]) -> int32x4_t {
+unsafe fn half(w: int8x16_t, x: [int8x16_t; TERMS]) -> float32x4_t {
     // SAFETY: the caller has the instructions.
     unsafe {
-        let high = sdot(vdupq_n_s32(0), w, x[0]);
-        let middle = sdot(vshlq_n_s32::<8>(high), w, x[1]);
-        sdot(vshlq_n_s32::<8>(middle), w, x[2])
+        let zero = vdupq_n_s32(0);
+        both(sdot(zero, w, x[0]), sdot(vshlq_n_s32::<8>(sdot(zero, w, x[1])), w, x[2]))
     }
 }
 

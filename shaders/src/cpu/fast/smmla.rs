@@ -3,25 +3,22 @@
 //!
 //! An instruction multiplies two rows of W with two tokens, eight bytes deep. Sixteen rows of W become bytes in this order,
 //! [`GROUPS`] groups at a time, and meet all tokens, eight at a time, while they are in the first-level cache. A group's sums are
-//! integers, and are scaled when they are whole. Minimums meet the sums of the tokens' groups in floats; integers without a sign
-//! are taken from their middle, so that what these two come to is not the small difference of large numbers.
+//! integers, and are scaled when they are whole. Minimums meet the sums of the tokens' groups in floats.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
-use super::super::elementwise::gate_of;
 use super::super::{Level, Slot, Team};
 use super::dot;
-use super::matmul_q::Job;
+use super::matmul_q::{Job, PANEL_TOKENS, Sixteen, by_sixteens};
+use super::sdot::both;
 use super::tile::{COLS, Panels, Strided, Target, panel_of};
-use super::tokens_neon::{TERMS, group_of, most};
+use super::tokens_neon::{TERMS, group_of};
 use super::unpack_neon::{Bytes, Planes, with_bytes};
 use crate::QuantType;
 
-/// From this many tokens on threads share what is made of them; fewer are made sooner than threads meet.
-const SHARED: usize = 12;
 /// Groups that are unpacked at a time.
 const GROUPS: usize = 16;
 /// Rows of W that are multiplied at a time, and pairs of tokens.
@@ -55,16 +52,17 @@ unsafe fn run<R: Bytes>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
             let x = Tokens::new(at, tokens, k / 32);
             Product::<R> { planes, x, level: job.level, of: PhantomData }
         };
-        if tokens < SHARED {
+        // Few are made sooner than threads meet.
+        if tokens < PANEL_TOKENS {
             let mut own = vec![0.0f32; words];
             let product = made(own.as_mut_ptr());
-            (0..tokens.div_ceil(2)).for_each(|pair| product.x.fill::<R>(pair, x, p.x_stride as usize));
+            (0..tokens.div_ceil(2)).for_each(|pair| product.x.write::<R>(pair, x, p.x_stride as usize));
             return dot::rows(job, s, team, &product);
         }
-        let product = made(team.scratch(words));
-        team.share(tokens.div_ceil(2)).for_each(|pair| product.x.fill::<R>(pair, x, p.x_stride as usize));
+        let mut product = made(team.scratch(words));
+        team.share(tokens.div_ceil(2)).for_each(|pair| product.x.write::<R>(pair, x, p.x_stride as usize));
         team.sync();
-        product.by_sixteens(job, s, team);
+        by_sixteens(job, s, team, &mut product);
         // From here on the scratch is another dispatch's.
         team.sync();
     }
@@ -77,8 +75,8 @@ struct Tokens {
     groups: usize,
     /// [pair][group][term][eighth of the group][token of the pair]: eight values.
     bytes: *mut i8,
-    /// The largest magnitude: [pair][group][token of the pair].
-    largest: *mut f32,
+    /// What integers are scaled by: [pair][group][token of the pair].
+    scales: *mut f32,
     /// Sums of each group, or of its halves: [token][group].
     sums: *mut f32,
 }
@@ -94,25 +92,24 @@ impl Tokens {
         let each = tokens.next_multiple_of(2) * groups;
         // SAFETY: the caller's words.
         unsafe {
-            let largest = at.add(8 * TERMS * each);
-            Self { tokens, groups, bytes: at.cast(), largest, sums: largest.add(each) }
+            let scales = at.add(8 * TERMS * each);
+            Self { tokens, groups, bytes: at.cast(), scales, sums: scales.add(each) }
         }
     }
 
-    /// Where a pair's bytes begin, and its largest magnitudes.
+    /// Where a pair's bytes begin, and its scales.
     #[inline(always)]
     unsafe fn pair(&self, pair: usize) -> (*mut i8, *mut f32) {
         // SAFETY: the caller's pair is there.
-        unsafe { (self.bytes.add(pair * self.groups * OF_TOKENS), self.largest.add(2 * pair * self.groups)) }
+        unsafe { (self.bytes.add(pair * self.groups * OF_TOKENS), self.scales.add(2 * pair * self.groups)) }
     }
 
     /// Makes a pair of rows, which are `stride` floats apart, the first of all at `x`.
     #[inline(always)]
-    unsafe fn fill<R: Bytes>(&self, pair: usize, x: *const f32, stride: usize) {
-        let most = const { most(32, R::LARGEST) };
+    unsafe fn write<R: Bytes>(&self, pair: usize, x: *const f32, stride: usize) {
         // SAFETY: the caller's rows are there, and room for the pair; no other thread has it.
         unsafe {
-            let (bytes, largest) = self.pair(pair);
+            let (bytes, scales) = self.pair(pair);
             for of in 0..2 {
                 let token = 2 * pair + of;
                 for g in 0..self.groups {
@@ -122,12 +119,12 @@ impl Tokens {
                     } else {
                         [0.0; 32]
                     };
-                    let group = group_of(&values, most);
+                    let group = group_of(&values);
                     for (i, eight) in group.bytes.as_flattened().chunks_exact(8).enumerate() {
                         let to = bytes.add(g * OF_TOKENS + 16 * i + 8 * of);
                         to.copy_from_nonoverlapping(eight.as_ptr(), 8);
                     }
-                    *largest.add(2 * g + of) = group.largest;
+                    *scales.add(2 * g + of) = group.scale;
                     let [low, high] = group.sums;
                     if !there {
                     } else if R::HALVES {
@@ -168,41 +165,22 @@ impl<R: Bytes> dot::Dots for Product<R> {
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
         let c = Target { ptr: sums.as_mut_ptr(), row: rows, cols: rows, accumulate: false, alpha: 1.0 };
         // SAFETY: passed on from the caller.
-        unsafe { self.columns(first / 32, c) }
+        unsafe { self.of(first / 32, c) }
+    }
+}
+
+impl<R: Bytes> Sixteen for Product<R> {
+    #[inline(always)]
+    unsafe fn columns(&mut self, first: usize, c: Target) {
+        // SAFETY: passed on from the caller.
+        unsafe { self.of(first / 32, c) }
     }
 }
 
 impl<R: Bytes> Product<R> {
-    /// Rows of W by sixteens, all tokens with each.
-    #[inline(always)]
-    unsafe fn by_sixteens(&self, job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
-        let (p, groups) = (&job.p, self.x.groups);
-        let (n, stride) = (p.n as usize, p.y_stride as usize);
-        let mut ups = vec![0.0f32; if job.gate.is_some() { self.x.tokens * COLS } else { 0 }];
-        // SAFETY: passed on from the caller; sixteen columns of y are written by one thread.
-        unsafe {
-            for chunk in team.chunks(n.div_ceil(COLS)) {
-                let n0 = chunk * COLS;
-                let (cols, y0) = (COLS.min(n - n0), p.y_offset as usize + n0);
-                for half in 0..job.halves() {
-                    let first = (p.w_row0 as usize + half * n + n0) * groups;
-                    let (ptr, row) =
-                        if half == 0 { (s[2].f32_ptr().add(y0), stride) } else { (ups.as_mut_ptr(), COLS) };
-                    let accumulate = half == 0 && p.accumulate != 0;
-                    self.columns(first, Target { ptr, row, cols, accumulate, alpha: 1.0 });
-                }
-                if let Some(kind) = job.gate {
-                    for (t, ups) in ups.chunks_exact(COLS).enumerate() {
-                        gate_of(job.level, kind, s[2].f32_mut(y0 + t * stride..y0 + t * stride + cols), ups);
-                    }
-                }
-            }
-        }
-    }
-
     /// Up to sixteen columns of y: rows of W, the first of which begins at group `first`.
     #[inline(always)]
-    unsafe fn columns(&self, first: usize, c: Target) {
+    unsafe fn of(&self, first: usize, c: Target) {
         let (groups, tokens) = (self.x.groups, self.x.tokens);
         let each = if R::HALVES { 2 } else { 1 };
         let mut panel = MaybeUninit::<Panel>::uninit();
@@ -210,7 +188,7 @@ impl<R: Bytes> Product<R> {
         unsafe {
             for g in (0..groups).step_by(GROUPS) {
                 let n = GROUPS.min(groups - g);
-                fill::<R>(panel.as_mut_ptr(), &self.planes, first + g, groups, n, c.cols);
+                unpack::<R>(panel.as_mut_ptr(), &self.planes, first + g, groups, n, c.cols);
                 let c = Target { accumulate: c.accumulate || g > 0, ..c };
                 for pair in (0..tokens.div_ceil(2)).step_by(PAIRS) {
                     for quad in 0..c.cols.div_ceil(QUAD) {
@@ -221,7 +199,7 @@ impl<R: Bytes> Product<R> {
                         multiply(&self.x, panel.as_ptr(), [quad, n], [pair, g], at);
                     }
                 }
-                if R::MIDDLE.is_some() {
+                if R::MINIMUMS {
                     let a = Strided { ptr: self.x.sums.add(each * g), row: each * groups, col: 1 };
                     let b = Panels::packed((&raw const (*panel.as_ptr()).m).cast(), each * n);
                     panel_of(self.level)(tokens, each * n, a, b, Target { accumulate: true, ..c });
@@ -261,18 +239,25 @@ unsafe fn product_of<const HALVES: bool, const P: usize>(
         let mut sums = [[vdupq_n_f32(0.0); 2]; P];
         for i in 0..n {
             let (w, d) = ((*panel).bytes[quad][i], (*panel).d[quad][i]);
-            for (p, sums) in sums.iter_mut().enumerate() {
-                let (bytes, largest) = x.pair(pair + p);
-                let bytes = bytes.add((g + i) * OF_TOKENS);
-                let largest = vreinterpretq_f32_f64(vld1q_dup_f64(largest.add(2 * (g + i)).cast()));
-                if HALVES {
-                    for (half, d) in d.iter().enumerate() {
-                        add(sums, integers::<2>(&w, bytes, 2 * half), d, largest);
+            // Written out: in a loop, sums would not stay in registers.
+            macro_rules! meet {
+                ($($p:literal)*) => {$(
+                    if $p < P {
+                        let (bytes, scales) = x.pair(pair + $p);
+                        let bytes = bytes.add((g + i) * OF_TOKENS);
+                        let of_x = vreinterpretq_f32_u64(vdupq_n_u64(scales.add(2 * (g + i)).cast::<u64>().read_unaligned()));
+                        if HALVES {
+                            for (half, d) in d.iter().enumerate() {
+                                add(&mut sums[$p], products::<2>(&w, bytes, 2 * half), d, of_x);
+                            }
+                        } else {
+                            add(&mut sums[$p], products::<VECTORS>(&w, bytes, 0), &d[0], of_x);
+                        }
                     }
-                } else {
-                    add(sums, integers::<VECTORS>(&w, bytes, 0), &d[0], largest);
-                }
+                )*};
             }
+            const { assert!(PAIRS == 4) };
+            meet!(0 1 2 3);
         }
         for (p, [first, last]) in sums.into_iter().enumerate() {
             let rows = [vuzp1q_f32(first, last), vuzp2q_f32(first, last)];
@@ -287,31 +272,30 @@ unsafe fn product_of<const HALVES: bool, const P: usize>(
 
 /// Σ w x of two pairs of rows with a pair of tokens, over `N` vectors of a group from one on: a lane has one row and one token.
 #[inline(always)]
-unsafe fn integers<const N: usize>(w: &[[int8x16_t; VECTORS]; 2], x: *const i8, from: usize) -> [int32x4_t; 2] {
+unsafe fn products<const N: usize>(w: &[[int8x16_t; VECTORS]; 2], x: *const i8, from: usize) -> [float32x4_t; 2] {
     // SAFETY: the caller has the instructions, and a group of tokens at `x`.
     unsafe {
-        let mut sums = [vdupq_n_s32(0); 2];
-        for term in 0..TERMS {
-            if term > 0 {
-                sums = [vshlq_n_s32::<8>(sums[0]), vshlq_n_s32::<8>(sums[1])];
-            }
+        let add = |mut sums: [int32x4_t; 2], term: usize| {
             for (i, (first, last)) in w[0].iter().zip(&w[1]).enumerate().skip(from).take(N) {
                 let x = vld1q_s8(x.add(16 * (VECTORS * term + i)));
                 sums = [smmla(sums[0], *first, x), smmla(sums[1], *last, x)];
             }
-        }
-        sums
+            sums
+        };
+        let high = add([vdupq_n_s32(0); 2], 0);
+        let [a, b] = add([vdupq_n_s32(0); 2], 1);
+        let low = add([vshlq_n_s32::<8>(a), vshlq_n_s32::<8>(b)], 2);
+        [both(high[0], low[0]), both(high[1], low[1])]
     }
 }
 
-/// Adds integers times the scales of their rows and of their tokens.
+/// Adds products times the scales of their rows and of their tokens.
 #[inline(always)]
-unsafe fn add(sums: &mut [float32x4_t; 2], q: [int32x4_t; 2], d: &[float32x4_t; 2], largest: float32x4_t) {
+unsafe fn add(sums: &mut [float32x4_t; 2], q: [float32x4_t; 2], d: &[float32x4_t; 2], of_x: float32x4_t) {
     for i in 0..2 {
         // SAFETY: every processor of the target has NEON.
-        #[allow(unused_unsafe)]
         unsafe {
-            sums[i] = vfmaq_f32(sums[i], vmulq_f32(vcvtq_f32_s32(q[i]), d[i]), largest);
+            sums[i] = vfmaq_f32(sums[i], vmulq_f32(q[i], d[i]), of_x);
         }
     }
 }
@@ -337,9 +321,7 @@ unsafe fn store(row: float32x4_t, to: *mut f32, n: usize, accumulate: bool) {
 /// Called, not inlined: it is long.
 #[inline(never)]
 #[target_feature(enable = "neon,dotprod,i8mm")]
-unsafe fn fill<R: Bytes>(panel: *mut Panel, planes: &Planes, first: usize, groups: usize, n: usize, rows: usize) {
-    let unit = 1.0 / const { most(32, R::LARGEST) } as f32;
-    let middle = R::MIDDLE.unwrap_or(0);
+unsafe fn unpack<R: Bytes>(panel: *mut Panel, planes: &Planes, first: usize, groups: usize, n: usize, rows: usize) {
     let each = if R::HALVES { 2 } else { 1 };
     // SAFETY: the caller's groups are inside of the planes, and the panel has room for them.
     unsafe {
@@ -351,13 +333,12 @@ unsafe fn fill<R: Bytes>(panel: *mut Panel, planes: &Planes, first: usize, group
                 let mut m = [[0.0f32; 4]; 2];
                 if row < rows {
                     let scales = R::scales(planes, first + row * groups + four, here);
-                    for half in 0..2 {
-                        vst1q_f32(d[half].as_mut_ptr(), vmulq_n_f32(scales.d[half], unit));
-                        let m_of_middle = vmulq_n_f32(scales.d[half], f32::from(middle));
-                        vst1q_f32(m[half].as_mut_ptr(), vaddq_f32(scales.m[half], m_of_middle));
+                    for half in 0..each {
+                        vst1q_f32(d[half].as_mut_ptr(), scales.d[half]);
+                        vst1q_f32(m[half].as_mut_ptr(), scales.m[half]);
                     }
                 }
-                if R::MIDDLE.is_some() {
+                if R::MINIMUMS {
                     for (half, m) in m.iter().enumerate().take(each) {
                         for (g, m) in m.iter().enumerate().take(here) {
                             (*panel).m[each * (four + g) + half][row] = *m;
@@ -369,10 +350,7 @@ unsafe fn fill<R: Bytes>(panel: *mut Panel, planes: &Planes, first: usize, group
                 for two in 0..rows.next_multiple_of(QUAD) / 2 {
                     let row = 2 * two;
                     let of = |row: usize| match row < rows {
-                        true => {
-                            let q = R::bytes(planes, first + row * groups + g);
-                            q.map(|q| vreinterpretq_s64_s8(vsubq_s8(q, vdupq_n_s8(middle))))
-                        }
+                        true => R::bytes(planes, first + row * groups + g).map(|q| vreinterpretq_s64_s8(q)),
                         false => [vdupq_n_s64(0); 2],
                     };
                     let (a, b) = (of(row), of(row + 1));
@@ -380,6 +358,8 @@ unsafe fn fill<R: Bytes>(panel: *mut Panel, planes: &Planes, first: usize, group
                         let to = &raw mut (*panel).bytes[row / QUAD][g][two % 2][2 * half];
                         *to = vreinterpretq_s8_s64(vzip1q_s64(a[half], b[half]));
                         *to.add(1) = vreinterpretq_s8_s64(vzip2q_s64(a[half], b[half]));
+                    }
+                    for half in 0..each {
                         let [a, b] = [d[row], d[row + 1]].map(|d| vdup_n_f32(d[half][g - four]));
                         (*panel).d[row / QUAD][g][half][two % 2] = vcombine_f32(a, b);
                     }

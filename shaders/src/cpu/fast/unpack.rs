@@ -119,7 +119,6 @@ macro_rules! plain {
     ($($name:ident = $q:ident;)*) => {$(
         /// The plain unpacking of a type, behind the same interface.
         #[derive(Clone, Copy)]
-        #[cfg_attr(target_arch = "aarch64", allow(dead_code))]
         pub(crate) struct $name { words: *const u32, len: usize, planes: [u32; 4] }
 
         impl Unpack for $name {
@@ -141,9 +140,29 @@ macro_rules! plain {
 
 plain! {
     PlainF32 = F32;
+}
+
+#[cfg(not(target_arch = "aarch64"))]
+plain! {
     PlainQ40 = Q4_0; PlainQ41 = Q4_1; PlainQ50 = Q5_0; PlainQ51 = Q5_1; PlainQ80 = Q8_0;
     PlainQ2K = Q2_K; PlainQ3K = Q3_K; PlainQ4K = Q4_K; PlainQ5K = Q5_K; PlainQ6K = Q6_K;
     PlainIq4Nl = IQ4_NL;
+}
+
+/// The eight six-bit scales and the eight minimums of a super-block that are packed into twelve bytes at `p`, a byte each.
+///
+/// # Safety
+/// The bytes are readable.
+#[inline(always)]
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
+pub(super) unsafe fn six_bits(p: *const u8) -> [u64; 2] {
+    // SAFETY: passed on from the caller.
+    let word = |i: usize| unsafe { p.add(4 * i).cast::<u32>().read_unaligned() };
+    let (a, b, c) = (word(0), word(1), word(2));
+    let (low, top) = (0x3f3f_3f3f, 0x0303_0303);
+    let scales = u64::from(a & low) | u64::from(c & 0x0f0f_0f0f | (a >> 6 & top) << 4) << 32;
+    let minimums = u64::from(b & low) | u64::from(c >> 4 & 0x0f0f_0f0f | (b >> 6 & top) << 4) << 32;
+    [scales, minimums]
 }
 
 #[cfg(test)]

@@ -3,7 +3,8 @@
 use std::arch::aarch64::*;
 use std::marker::PhantomData;
 
-use super::unpack::{Row, Unpack};
+use super::unpack::{Row, Unpack, six_bits};
+use crate::quant::LEVELS;
 
 /// Where the planes of a matrix begin.
 pub(super) type Planes = [*const u8; 4];
@@ -11,14 +12,13 @@ pub(super) type Planes = [*const u8; 4];
 /// Values of a vector of floats.
 pub(super) const LANES: usize = 4;
 
-/// Groups of 32 weights, `w = d q + m`.
+/// Groups of 32 weights, `w = d q + m`. Integers that a file has without a sign are taken from their middle, and m with them: so what d q and
+/// m come to in a sum is not the small difference of large numbers.
 pub(crate) trait Bytes: Copy {
     /// Whether the halves of a group are scaled by themselves; where not, both have the same scales.
     const HALVES: bool = false;
-    /// The middle of integers that have no sign, whose m is other than zero.
-    const MIDDLE: Option<i8> = None;
-    /// What no integer's magnitude exceeds.
-    const LARGEST: i32;
+    /// Whether m may be other than zero.
+    const MINIMUMS: bool = false;
 
     /// The integers of group `g`, its halves one after the other.
     ///
@@ -47,7 +47,6 @@ impl Scales {
     #[inline(always)]
     fn of(d: float32x4_t) -> Self {
         // SAFETY: every processor of the target has NEON.
-        #[allow(unused_unsafe)]
         Self::whole(d, unsafe { vdupq_n_f32(0.0) })
     }
 
@@ -55,6 +54,16 @@ impl Scales {
     #[inline(always)]
     fn whole(d: float32x4_t, m: float32x4_t) -> Self {
         Self { d: [d; 2], m: [m; 2] }
+    }
+
+    /// The same of integers that are less by `middle`.
+    #[inline(always)]
+    fn centred(self, middle: f32) -> Self {
+        let m = |i: usize| {
+            // SAFETY: every processor of the target has NEON.
+            unsafe { vfmaq_n_f32(self.m[i], self.d[i], middle) }
+        };
+        Self { m: [m(0), m(1)], ..self }
     }
 }
 
@@ -173,7 +182,6 @@ unsafe fn fifth_bits(p: *const u8) -> [uint8x16_t; 2] {
 #[inline(always)]
 fn less(q: [uint8x16_t; 2], bias: i8) -> [int8x16_t; 2] {
     // SAFETY: every processor of the target has NEON.
-    #[allow(unused_unsafe)]
     unsafe {
         let bias = vdupq_n_s8(bias);
         [vsubq_s8(vreinterpretq_s8_u8(q[0]), bias), vsubq_s8(vreinterpretq_s8_u8(q[1]), bias)]
@@ -215,10 +223,7 @@ unsafe fn pairs(p: *const u8, n: usize) -> [float32x4_t; 2] {
 #[inline(always)]
 fn floats(halves: uint16x4_t) -> float32x4_t {
     // SAFETY: every processor of the target converts halves.
-    #[allow(unused_unsafe)]
-    unsafe {
-        vcvt_f32_f16(vreinterpret_f16_u16(halves))
-    }
+    unsafe { vcvt_f32_f16(vreinterpret_f16_u16(halves)) }
 }
 
 /// The half at `p`.
@@ -232,17 +237,13 @@ unsafe fn half(p: *const u8) -> f32 {
 #[inline(always)]
 fn four_bytes(bytes: u32) -> float32x4_t {
     // SAFETY: every processor of the target has NEON.
-    #[allow(unused_unsafe)]
-    unsafe {
-        vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(u64::from(bytes))))))
-    }
+    unsafe { vcvtq_f32_u32(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(u64::from(bytes)))))) }
 }
 
 /// Eight signed bytes as floats, those in even places and those in odd ones.
 #[inline(always)]
 fn even_and_odd(bytes: int8x8_t) -> [float32x4_t; 2] {
     // SAFETY: every processor of the target has NEON.
-    #[allow(unused_unsafe)]
     unsafe {
         let words = vmovl_s8(bytes);
         let (low, high) = (vget_low_s16(words), vget_high_s16(words));
@@ -256,14 +257,7 @@ fn even_and_odd(bytes: int8x8_t) -> [float32x4_t; 2] {
 unsafe fn scales_and_minimums(head: *const u8, last: bool) -> Scales {
     // SAFETY: sixteen bytes are readable.
     unsafe {
-        let word = |i: usize| head.add(4 * i).cast::<u32>().read_unaligned();
-        let (a, b, c) = (word(1), word(2), word(3));
-        let (low, top) = (0x3f3f_3f3f, 0x0303_0303);
-        let (s, m) = if last {
-            (c & 0x0f0f_0f0f | (a >> 6 & top) << 4, c >> 4 & 0x0f0f_0f0f | (b >> 6 & top) << 4)
-        } else {
-            (a & low, b & low)
-        };
+        let [s, m] = six_bits(head.add(4)).map(|eight| (eight >> if last { 32 } else { 0 }) as u32);
         Scales::whole(vmulq_n_f32(four_bytes(s), half(head)), vmulq_n_f32(four_bytes(m), -half(head.add(2))))
     }
 }
@@ -305,14 +299,8 @@ unsafe fn where_set(p: *const u8, i: usize, value: u8) -> [uint8x16_t; 2] {
 #[inline(always)]
 fn or(a: [uint8x16_t; 2], b: [uint8x16_t; 2]) -> [uint8x16_t; 2] {
     // SAFETY: every processor of the target has NEON.
-    #[allow(unused_unsafe)]
-    unsafe {
-        [vorrq_u8(a[0], b[0]), vorrq_u8(a[1], b[1])]
-    }
+    unsafe { [vorrq_u8(a[0], b[0]), vorrq_u8(a[1], b[1])] }
 }
-
-/// The levels of `IQ4_NL`.
-const LEVELS: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];
 
 /// Runs a product with a type's integers; whether it has any.
 macro_rules! with_bytes {
@@ -342,8 +330,6 @@ pub(super) use with_bytes;
 pub(crate) struct Q40;
 
 impl Bytes for Q40 {
-    const LARGEST: i32 = 8;
-
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
@@ -362,13 +348,11 @@ impl Bytes for Q40 {
 pub(crate) struct Q41;
 
 impl Bytes for Q41 {
-    const MIDDLE: Option<i8> = Some(8);
-    const LARGEST: i32 = 15;
-
+    const MINIMUMS: bool = true;
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
-        unsafe { less(nibbles(p[0].add(16 * g)), 0) }
+        unsafe { less(nibbles(p[0].add(16 * g)), 8) }
     }
 
     #[inline(always)]
@@ -376,7 +360,7 @@ impl Bytes for Q41 {
         // SAFETY: passed on from the caller.
         unsafe {
             let [d, m] = pairs(p[1].add(4 * g), n);
-            Scales::whole(d, m)
+            Scales::whole(d, m).centred(8.0)
         }
     }
 }
@@ -386,8 +370,6 @@ impl Bytes for Q41 {
 pub(crate) struct Q50;
 
 impl Bytes for Q50 {
-    const LARGEST: i32 = 16;
-
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
@@ -406,13 +388,11 @@ impl Bytes for Q50 {
 pub(crate) struct Q51;
 
 impl Bytes for Q51 {
-    const MIDDLE: Option<i8> = Some(16);
-    const LARGEST: i32 = 31;
-
+    const MINIMUMS: bool = true;
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
-        unsafe { less(or(nibbles(p[0].add(16 * g)), fifth_bits(p[1].add(4 * g))), 0) }
+        unsafe { less(or(nibbles(p[0].add(16 * g)), fifth_bits(p[1].add(4 * g))), 16) }
     }
 
     #[inline(always)]
@@ -420,7 +400,7 @@ impl Bytes for Q51 {
         // SAFETY: passed on from the caller.
         unsafe {
             let [d, m] = pairs(p[2].add(4 * g), n);
-            Scales::whole(d, m)
+            Scales::whole(d, m).centred(16.0)
         }
     }
 }
@@ -430,8 +410,6 @@ impl Bytes for Q51 {
 pub(crate) struct Q80;
 
 impl Bytes for Q80 {
-    const LARGEST: i32 = 128;
-
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
@@ -453,8 +431,6 @@ impl Bytes for Q80 {
 pub(crate) struct Iq4Nl;
 
 impl Bytes for Iq4Nl {
-    const LARGEST: i32 = 127;
-
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
@@ -477,15 +453,13 @@ pub(crate) struct Q2K;
 
 impl Bytes for Q2K {
     const HALVES: bool = true;
-    const MIDDLE: Option<i8> = Some(2);
-    const LARGEST: i32 = 3;
-
+    const MINIMUMS: bool = true;
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
         unsafe {
             let (block, i) = (g / 8, g % 8);
-            less(two_bits(p[0].add(64 * block + 32 * (i / 4)), i % 4 * 2), 0)
+            less(two_bits(p[0].add(64 * block + 32 * (i / 4)), i % 4 * 2), 2)
         }
     }
 
@@ -496,7 +470,7 @@ impl Bytes for Q2K {
             let (both, head) = (vld1_u8(p[1].add(2 * g)), p[2].add(4 * (g / 8)));
             let (s, m) = (vand_u8(both, vdup_n_u8(15)), vshr_n_u8::<4>(both));
             let scaled = |bytes, by| even_and_odd(vreinterpret_s8_u8(bytes)).map(|v| vmulq_n_f32(v, by));
-            Scales { d: scaled(s, half(head)), m: scaled(m, -half(head.add(2))) }
+            Scales { d: scaled(s, half(head)), m: scaled(m, -half(head.add(2))) }.centred(2.0)
         }
     }
 }
@@ -507,8 +481,6 @@ pub(crate) struct Q3K;
 
 impl Bytes for Q3K {
     const HALVES: bool = true;
-    const LARGEST: i32 = 4;
-
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
@@ -539,19 +511,17 @@ impl Bytes for Q3K {
 pub(crate) struct Q4K;
 
 impl Bytes for Q4K {
-    const MIDDLE: Option<i8> = Some(8);
-    const LARGEST: i32 = 15;
-
+    const MINIMUMS: bool = true;
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
-        unsafe { less(shared_nibbles(p[0].add(128 * (g / 8)), g % 8), 0) }
+        unsafe { less(shared_nibbles(p[0].add(128 * (g / 8)), g % 8), 8) }
     }
 
     #[inline(always)]
     unsafe fn scales(p: &Planes, g: usize, _: usize) -> Scales {
         // SAFETY: passed on from the caller.
-        unsafe { scales_and_minimums(p[1].add(16 * (g / 8)), g % 8 >= 4) }
+        unsafe { scales_and_minimums(p[1].add(16 * (g / 8)), g % 8 >= 4).centred(8.0) }
     }
 }
 
@@ -560,22 +530,20 @@ impl Bytes for Q4K {
 pub(crate) struct Q5K;
 
 impl Bytes for Q5K {
-    const MIDDLE: Option<i8> = Some(16);
-    const LARGEST: i32 = 31;
-
+    const MINIMUMS: bool = true;
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.
         unsafe {
             let (block, i) = (g / 8, g % 8);
-            less(or(shared_nibbles(p[0].add(128 * block), i), where_set(p[1].add(32 * block), i, 16)), 0)
+            less(or(shared_nibbles(p[0].add(128 * block), i), where_set(p[1].add(32 * block), i, 16)), 16)
         }
     }
 
     #[inline(always)]
     unsafe fn scales(p: &Planes, g: usize, _: usize) -> Scales {
         // SAFETY: passed on from the caller.
-        unsafe { scales_and_minimums(p[2].add(16 * (g / 8)), g % 8 >= 4) }
+        unsafe { scales_and_minimums(p[2].add(16 * (g / 8)), g % 8 >= 4).centred(16.0) }
     }
 }
 
@@ -585,8 +553,6 @@ pub(crate) struct Q6K;
 
 impl Bytes for Q6K {
     const HALVES: bool = true;
-    const LARGEST: i32 = 32;
-
     #[inline(always)]
     unsafe fn bytes(p: &Planes, g: usize) -> [int8x16_t; 2] {
         // SAFETY: passed on from the caller.

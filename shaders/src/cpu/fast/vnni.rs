@@ -5,6 +5,7 @@ use std::arch::x86_64::*;
 use super::super::{Slot, Team};
 use super::dot;
 use super::matmul_q::Job;
+use super::unpack::six_bits;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, with_registers};
 use crate::QuantType;
 
@@ -475,13 +476,9 @@ impl Wide for Q4K {
 pub(super) unsafe fn scales_of_q4_k(head: *const u8) -> __m512 {
     // SAFETY: AVX-512 is there; sixteen bytes are readable.
     unsafe {
-        let word = |i: usize| head.add(4 * i).cast::<u32>().read_unaligned();
-        let (a, b, c) = (word(1), word(2), word(3));
-        let (low, top) = (0x3f3f_3f3f, 0x0303_0303);
-        let scales = u64::from(a & low) | u64::from(c & 0x0f0f_0f0f | (a >> 6 & top) << 4) << 32;
-        let minimums = u64::from(b & low) | u64::from(c >> 4 & 0x0f0f_0f0f | (b >> 6 & top) << 4) << 32;
+        let [scales, minimums] = six_bits(head.add(4));
         let both = _mm_unpacklo_epi8(_mm_cvtsi64_si128(scales as i64), _mm_cvtsi64_si128(minimums as i64));
-        let d = _mm_cvtph_ps(_mm_cvtsi32_si128(word(0) as i32));
+        let d = _mm_cvtph_ps(_mm_cvtsi32_si128(head.cast::<i32>().read_unaligned()));
         let d = _mm_xor_ps(d, _mm_setr_ps(0.0, -0.0, 0.0, 0.0));
         let d = _mm512_castpd_ps(_mm512_broadcastsd_pd(_mm_castps_pd(d)));
         _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(both)), d)
