@@ -273,20 +273,31 @@ unsafe fn product_of<const HALVES: bool, const P: usize>(
 /// Σ w x of two pairs of rows with a pair of tokens, over `N` vectors of a group from one on: a lane has one row and one token.
 #[inline(always)]
 unsafe fn products<const N: usize>(w: &[[int8x16_t; VECTORS]; 2], x: *const i8, from: usize) -> [float32x4_t; 2] {
-    // SAFETY: the caller has the instructions, and a group of tokens at `x`.
+    // SAFETY: passed on from the caller.
     unsafe {
-        let add = |mut sums: [int32x4_t; 2], term: usize| {
-            for (i, (first, last)) in w[0].iter().zip(&w[1]).enumerate().skip(from).take(N) {
-                let x = vld1q_s8(x.add(16 * (VECTORS * term + i)));
-                sums = [smmla(sums[0], *first, x), smmla(sums[1], *last, x)];
-            }
-            sums
-        };
-        let high = add([vdupq_n_s32(0); 2], 0);
-        let [a, b] = add([vdupq_n_s32(0); 2], 1);
-        let low = add([vshlq_n_s32::<8>(a), vshlq_n_s32::<8>(b)], 2);
+        let high = of_term::<N>([vdupq_n_s32(0); 2], w, x, from);
+        let [a, b] = of_term::<N>([vdupq_n_s32(0); 2], w, x.add(16 * VECTORS), from);
+        let low = of_term::<N>([vshlq_n_s32::<8>(a), vshlq_n_s32::<8>(b)], w, x.add(32 * VECTORS), from);
         [both(high[0], low[0]), both(high[1], low[1])]
     }
+}
+
+/// Adds the products with one term of a group.
+#[inline(always)]
+unsafe fn of_term<const N: usize>(
+    mut sums: [int32x4_t; 2],
+    w: &[[int8x16_t; VECTORS]; 2],
+    x: *const i8,
+    from: usize,
+) -> [int32x4_t; 2] {
+    // SAFETY: the caller has the instructions, and a group of tokens at `x`.
+    unsafe {
+        for (i, (first, last)) in w[0].iter().zip(&w[1]).enumerate().skip(from).take(N) {
+            let x = vld1q_s8(x.add(16 * i));
+            sums = [smmla(sums[0], *first, x), smmla(sums[1], *last, x)];
+        }
+    }
+    sums
 }
 
 /// Adds products times the scales of their rows and of their tokens.
