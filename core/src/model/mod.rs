@@ -1,7 +1,7 @@
 //! The transformer: one forward and one backward for every architecture.
 //!
-//! [`Config`] says what an architecture is, [`Weights`] holds its tensors, [`KvCache`] what the sequences
-//! have seen, [`Adapter`] what a user has taught it. [`Model`] joins the first two; a [`Context`] runs it.
+//! [`Config`] says what an architecture is, [`Model`] holds it with its tensors, [`KvCache`] what the sequences
+//! have seen, [`Adapter`] what a user has taught it. A [`Context`] runs it.
 
 // Only a backward pass asks for some of what a forward one keeps.
 #![cfg_attr(not(feature = "train"), allow(dead_code))]

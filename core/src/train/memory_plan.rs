@@ -21,7 +21,7 @@ pub enum Job {
         /// Rank of the adapter that is on.
         rank: Option<usize>,
     },
-    /// Steps of a [`Trainer`], each on one prompt.
+    /// Steps of a [`Trainer`](super::Trainer), each on one prompt.
     Train {
         /// Tokens of the prompt.
         prompt: usize,
@@ -31,7 +31,7 @@ pub enum Job {
         answer: usize,
         /// Rank of the adapter.
         rank: usize,
-        /// Bytes of activations that may be kept for the backward pass ([`Trainer::limit_activations`]); `None` for
+        /// Bytes of activations that may be kept for the backward pass ([`Trainer::limit_activations`](super::Trainer::limit_activations)); `None` for
         /// what a trainer takes by itself.
         activation_bytes: Option<usize>,
     },

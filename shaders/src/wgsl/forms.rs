@@ -27,7 +27,7 @@ pub enum Variant {
     Single,
     /// Attention with large workgroups, for GPUs that small ones don't fill.
     Wide,
-    /// Attention of many tokens by tiles of keys, for heads of this many spans of [`SPAN`] dimensions.
+    /// Attention of many tokens by tiles of keys, for heads of this many spans of `SPAN` dimensions.
     Spans(u32),
     /// A product for a few tokens: many lanes share a row of W, which is read once for all of them.
     Vector,

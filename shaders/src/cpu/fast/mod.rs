@@ -1,7 +1,7 @@
 //! Fast forms of the hot kernels: matrix products.
 //!
-//! One micro-kernel ([`tile`]) multiplies rows of A by panels of sixteen columns of B; products differ in how they come to
-//! a panel. Few tokens (decoding) take [`dot`] instead: weights
+//! One micro-kernel (`tile`) multiplies rows of A by panels of sixteen columns of B; products differ in how they come to
+//! a panel. Few tokens (decoding) take `dot` instead: weights
 //! are expanded in registers and used at once.
 
 mod ahead;
