@@ -13,7 +13,7 @@ const TARGET: &str = "aarch64-unknown-linux-gnu";
 const LIBRARY: [&str; 5] = ["--package", "unspoken", "--no-default-features", "--features", "cpu,train"];
 
 /// The tests of whole models that say the most in the few minutes that an emulated processor has for them: all architectures and
-/// types of weights, and two real models against what llama.cpp said.
+/// types of weights by llama.cpp and JAX, logits of two real models, and what llama.cpp said with one of them.
 const WHOLE: [&str; 3] = ["tiny::", "forward::", "greedy::smollm2_says_what"];
 
 /// Builds the tests of the kernels and of whole models and runs them; installs compilers and the emulator where they are missing

@@ -1,7 +1,7 @@
 //! How many threads a machine's cores are worth.
 
-/// As many as there are cores that this process may use, but for those that are less than half as fast as the fastest, as on
-/// phones: all threads meet after each dispatch, and a slow core would be waited for.
+/// As many as there are cores that this process may use, but for those that are less than half as fast as the fastest of them, as on
+/// phones: all threads meet after each dispatch, and a slow core would be waited for. On Apple's systems, as many as are of the fastest kind.
 pub(super) fn threads() -> usize {
     let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     fast().map_or(all, |fast| fast.clamp(1, all))
@@ -10,11 +10,24 @@ pub(super) fn threads() -> usize {
 /// The fast ones, if the system tells.
 #[cfg(any(target_os = "linux", target_os = "android"))]
 fn fast() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let capacity = |core: usize| {
         let text = std::fs::read_to_string(format!("/sys/devices/system/cpu/cpu{core}/cpu_capacity")).ok()?;
         text.trim().parse().ok()
     };
-    fast_of(&(0..).map_while(capacity).collect::<Vec<_>>())
+    fast_of(&allowed(&status).into_iter().filter_map(capacity).collect::<Vec<_>>())
+}
+
+/// The cores that a process may use, of what Linux says of it; no more than its masks hold.
+#[cfg(any(target_os = "linux", target_os = "android", test))]
+fn allowed(status: &str) -> Vec<usize> {
+    const MOST: usize = 8192;
+    let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:")).unwrap_or_default();
+    let range = |range: &str| {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        Some(first.trim().parse().ok()?..=last.trim().parse::<usize>().ok()?.min(MOST))
+    };
+    list.split(',').filter_map(range).flatten().collect()
 }
 
 /// The fast ones, if the system tells.
@@ -53,6 +66,9 @@ mod tests {
         // A phone's: four small cores, three large ones, the largest one.
         assert_eq!(fast_of(&[325, 325, 325, 325, 850, 850, 850, 1024]), Some(4));
         assert_eq!(fast_of(&[1024, 512, 511]), Some(2));
+        assert_eq!(allowed("Name:\tx\nCpus_allowed_list:\t0-2,5,7-8\n"), [0, 1, 2, 5, 7, 8]);
+        assert!(allowed("Cpus_allowed_list:\tx,3-\n").is_empty());
+        assert!(allowed("").is_empty());
         assert!((1..=std::thread::available_parallelism().unwrap().get()).contains(&threads()));
     }
 }

@@ -36,7 +36,8 @@ struct Turn {
 }
 
 impl CpuDevice {
-    /// With `threads` threads, or as many as there are cores that are at least half as fast as the fastest.
+    /// With `threads` threads, or as many as there are fast cores: those at least half as fast as the fastest, or of Apple's
+    /// fastest kind.
     ///
     /// # Errors
     /// [`DeviceError::Threads`] where the system starts none.

@@ -128,7 +128,7 @@ fn matmul_q_of_uneven_tokens() {
     }
 }
 
-/// Activations that are nearly all alike, and next to nothing: what a type's minimums take away must leave the rest exact.
+/// Activations with a mean, whose products with minimums are as large as those with quants, and activations that are next to nothing.
 #[test]
 fn matmul_q_of_a_mean() {
     for &q in QuantType::ALL {
@@ -175,7 +175,9 @@ fn matmul_q_of_extreme_weights() {
 #[test]
 fn matmul_q_of_a_large_value() {
     const LARGE: usize = 77;
-    for (q, t) in [QuantType::Q4_0, QuantType::Q8_0].into_iter().flat_map(|q| [2, 9, 40].map(|t| (q, t))) {
+    // One token is rounded to 16 bits on x86, and nowhere else.
+    let all = [1, 2, 9, 40].into_iter().filter(|t| *t > 1 || cfg!(target_arch = "aarch64"));
+    for (q, t) in [QuantType::Q4_0, QuantType::Q8_0].into_iter().flat_map(|q| all.clone().map(move |t| (q, t))) {
         let (mut random, n, k) = (Random::new(16), 40, 512);
         let (mut w, planes) = weights(&mut random, q, n, k, false);
         let quants: &mut [u8] = &mut bytemuck::cast_slice_mut(&mut w)[4 * planes[0] as usize..];

@@ -14,14 +14,17 @@ pub fn describe(threads: usize) -> String {
     let has = |flag: &&str| flags.split_whitespace().any(|f| f == *flag);
     let instructions: Vec<&str> =
         ["avx2", "avx_vnni", "avx512f", "avx512_vnni", "amx_int8", "asimddp", "i8mm"].into_iter().filter(has).collect();
+    let processor = match field("CPU part") {
+        part if part.is_empty() => {
+            format!("{} (family {}, model {})", field("model name"), field("cpu family"), field("model"))
+        }
+        part => format!("ARM, part {part}"),
+    };
     let memory = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
     let kilobytes = memory.split_whitespace().nth(1).and_then(|n| n.parse::<u64>().ok()).unwrap_or(0);
     format!(
-        "{}{} (family {}, model {}), {threads} threads, {}, {:.0} GiB, {}",
-        field("model name"),
-        field("CPU part"),
-        field("cpu family"),
-        field("model"),
+        "{}, {threads} threads, {}, {:.0} GiB, {}",
+        processor,
         instructions.join(" "),
         kilobytes as f64 / f64::from(1 << 20),
         std::env::consts::OS

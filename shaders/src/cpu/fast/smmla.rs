@@ -238,7 +238,8 @@ unsafe fn product_of<const HALVES: bool, const P: usize>(
     unsafe {
         let mut sums = [[vdupq_n_f32(0.0); 2]; P];
         for i in 0..n {
-            let (w, d) = ((*panel).bytes[quad][i], (*panel).d[quad][i]);
+            // Scales of second halves are there only where halves have their own.
+            let (w, d) = ((*panel).bytes[quad][i], &raw const (*panel).d[quad][i]);
             // Written out: in a loop, sums would not stay in registers.
             macro_rules! meet {
                 ($($p:literal)*) => {$(
@@ -247,11 +248,10 @@ unsafe fn product_of<const HALVES: bool, const P: usize>(
                         let bytes = bytes.add((g + i) * OF_TOKENS);
                         let of_x = vreinterpretq_f32_u64(vdupq_n_u64(scales.add(2 * (g + i)).cast::<u64>().read_unaligned()));
                         if HALVES {
-                            for (half, d) in d.iter().enumerate() {
-                                add(&mut sums[$p], products::<2>(&w, bytes, 2 * half), d, of_x);
-                            }
+                            add(&mut sums[$p], products::<2>(&w, bytes, 0), &(*d)[0], of_x);
+                            add(&mut sums[$p], products::<2>(&w, bytes, 2), &(*d)[1], of_x);
                         } else {
-                            add(&mut sums[$p], products::<VECTORS>(&w, bytes, 0), &d[0], of_x);
+                            add(&mut sums[$p], products::<VECTORS>(&w, bytes, 0), &(*d)[0], of_x);
                         }
                     }
                 )*};

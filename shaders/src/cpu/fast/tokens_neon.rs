@@ -12,7 +12,7 @@ const MOST: f32 = (127 * 0x1_0101 - 63) as f32;
 /// Thirty-two activations: `x = scale · (2¹⁶ bytes[0] + 2⁸ bytes[1] + bytes[2]) / 2²³`, as fine as a float is at the largest of them.
 pub(super) struct Group {
     pub(super) bytes: [[i8; 32]; TERMS],
-    /// The largest magnitude, or nearly; not a number where one of the values is none, or infinite.
+    /// The largest magnitude, or nearly; not a number where one of the values is none, or infinite, or next to that.
     pub(super) scale: f32,
     /// Sums of the values of each half.
     pub(super) sums: [f32; 2],
