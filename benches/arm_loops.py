@@ -67,7 +67,7 @@ def cycles(instructions, processor):
 def main():
     several, panel, one = [], [], []
     for name, body in functions(sys.argv[1]):
-        if "smmla" in name and "product_of" in name:
+        if "smmla" in name and "quad_product" in name:
             several += [b for b in loops(body) if count(b, "smmla") == 96 and count(b, "fmla") == 8]
         elif "plain_panel" in name:
             panel += [b for b in loops(body) if count(b, "fmla") == 24 and len(b) < 50]

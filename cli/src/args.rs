@@ -556,7 +556,8 @@ pub struct Bench {
     /// The type of cached keys and values: f32, f16 or q8_0
     #[arg(long, default_value = "f32")]
     pub kv: KvType,
-    /// The CPU with these instructions at the most (portable, avx2, avx512, amx; neon, dotprod, i8mm on ARM), to compare their forms
+    /// The CPU with these instructions at the most (portable, avx2, avx512, amx; neon, dotprod, i8mm on ARM), to compare
+    /// their forms
     #[arg(long)]
     pub instructions: Option<String>,
     /// Runs; the median is reported, of costs that of all turns

@@ -1,7 +1,8 @@
 //! How many threads a machine's cores are worth.
 
-/// As many as there are cores that this process may use, but for those that are less than half as fast as the fastest of them, as on
-/// phones: all threads meet after each dispatch, and a slow core would be waited for. On Apple's systems, as many as are of the fastest kind.
+/// As many as there are cores that this process may use, but for those that are less than half as fast as the fastest of them,
+/// as on phones: all threads meet after each dispatch, and a slow core would be waited for. On Apple's systems, as many as are
+/// of the fastest kind.
 pub(super) fn threads() -> usize {
     let all = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     fast().map_or(all, |fast| fast.clamp(1, all))

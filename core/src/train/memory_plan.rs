@@ -31,8 +31,8 @@ pub enum Job {
         answer: usize,
         /// Rank of the adapter.
         rank: usize,
-        /// Bytes of activations that may be kept for the backward pass ([`Trainer::limit_activations`](super::Trainer::limit_activations)); `None` for
-        /// what a trainer takes by itself.
+        /// Bytes of activations that may be kept for the backward pass
+        /// ([`Trainer::limit_activations`](super::Trainer::limit_activations)); `None` for what a trainer takes by itself.
         activation_bytes: Option<usize>,
     },
 }

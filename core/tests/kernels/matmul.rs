@@ -128,7 +128,8 @@ fn matmul_q_of_uneven_tokens() {
     }
 }
 
-/// Activations with a mean, whose products with minimums are as large as those with quants, and activations that are next to nothing.
+/// Activations with a mean, whose products with minimums are as large as those with quants, and activations that are next to
+/// nothing.
 #[test]
 fn matmul_q_of_a_mean() {
     for &q in QuantType::ALL {
@@ -145,7 +146,8 @@ fn matmul_q_of_a_mean() {
     }
 }
 
-/// Quants as far from zero as they can be, all of them, with activations as large as any beside them: no sum of integers may be too large.
+/// Quants as far from zero as they can be, all of them, with activations as large as any beside them: no sum of integers may be
+/// too large.
 #[test]
 fn matmul_q_of_extreme_weights() {
     for &q in QuantType::ALL {

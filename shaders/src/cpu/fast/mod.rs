@@ -24,6 +24,8 @@ mod amx_tokens;
 mod attention;
 mod attention_backward;
 mod branches;
+#[cfg(target_arch = "aarch64")]
+mod bytes_neon;
 mod dot;
 #[cfg(target_arch = "x86_64")]
 mod few_avx512;
@@ -87,23 +89,12 @@ macro_rules! with_unpack {
         with_unpack!(@ plain $q, $run, false, $args)
     }};
     (@ neon $q:expr, $run:path, $args:tt) => {{
-        use unpack_neon::*;
-        match $q {
-            QuantType::F32 => with_unpack!(@ $run, PlainF32, true, $args),
+        use bytes_neon::with_bytes;
+        with_bytes!($q, R => with_unpack!(@ $run, unpack_neon::Neon<R>, true, $args), match $q {
             QuantType::F16 => with_unpack!(@ $run, Halves<half::f16>, true, $args),
             QuantType::BF16 => with_unpack!(@ $run, Halves<half::bf16>, true, $args),
-            QuantType::Q4_0 => with_unpack!(@ $run, Neon<Q40>, true, $args),
-            QuantType::Q4_1 => with_unpack!(@ $run, Neon<Q41>, true, $args),
-            QuantType::Q5_0 => with_unpack!(@ $run, Neon<Q50>, true, $args),
-            QuantType::Q5_1 => with_unpack!(@ $run, Neon<Q51>, true, $args),
-            QuantType::Q8_0 => with_unpack!(@ $run, Neon<Q80>, true, $args),
-            QuantType::Q2_K => with_unpack!(@ $run, Neon<Q2K>, true, $args),
-            QuantType::Q3_K => with_unpack!(@ $run, Neon<Q3K>, true, $args),
-            QuantType::Q4_K => with_unpack!(@ $run, Neon<Q4K>, true, $args),
-            QuantType::Q5_K => with_unpack!(@ $run, Neon<Q5K>, true, $args),
-            QuantType::Q6_K => with_unpack!(@ $run, Neon<Q6K>, true, $args),
-            QuantType::IQ4_NL => with_unpack!(@ $run, Neon<Iq4Nl>, true, $args),
-        }
+            _ => with_unpack!(@ $run, PlainF32, true, $args),
+        })
     }};
     (@ plain $q:expr, $run:path, $fma:tt, $args:tt) => {
         match $q {
@@ -155,7 +146,7 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
         }
     }
     #[cfg(target_arch = "aarch64")]
-    // SAFETY: as above.
+    // SAFETY: the contract of `cpu::run`; the instructions were looked for.
     unsafe {
         let one = level >= Level::DotProd && sdot::forward(q, job, s, team);
         if one || level >= Level::I8mm && smmla::forward(q, job, s, team) {

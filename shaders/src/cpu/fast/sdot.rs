@@ -5,10 +5,11 @@ use std::arch::asm;
 use std::marker::PhantomData;
 
 use super::super::{Slot, Team};
+use super::bytes_neon::{Bytes, Planes, with_bytes};
 use super::dot;
 use super::matmul_q::Job;
-use super::tokens_neon::{FRACTION, HIGH_FRACTION, TERMS, group_of};
-use super::unpack_neon::{Bytes, Planes, with_bytes};
+use super::tokens_neon::{TERMS, both, group_of};
+
 use crate::QuantType;
 
 /// Rows of W at a time: what is loaded of x meets all of them.
@@ -21,7 +22,8 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Tea
         return false;
     }
     // SAFETY: passed on from the caller.
-    unsafe { with_bytes!(q, run, (job, s, team)) }
+    unsafe { with_bytes!(q, R => run::<R>(job, s, team), return false) }
+    true
 }
 
 #[inline(always)]
@@ -139,13 +141,6 @@ unsafe fn products<R: Bytes, const N: usize>(planes: &Planes, first: usize, x: &
         }
         out
     }
-}
-
-/// What sums of products with the highest bytes, and with the two lower ones, come to. Apart they fit into 32 bits whatever the weights.
-#[inline(always)]
-pub(super) unsafe fn both(high: int32x4_t, low: int32x4_t) -> float32x4_t {
-    // SAFETY: every processor of the target has NEON.
-    unsafe { vaddq_f32(vcvtq_n_f32_s32::<HIGH_FRACTION>(high), vcvtq_n_f32_s32::<FRACTION>(low)) }
 }
 
 /// Σ w x over a group, eight products in each lane.

@@ -2,8 +2,8 @@
 //! bytes.
 //!
 //! An instruction multiplies two rows of W with two tokens, eight bytes deep. Sixteen rows of W become bytes in this order,
-//! [`GROUPS`] groups at a time, and meet all tokens, eight at a time, while they are in the first-level cache. A group's sums are
-//! integers, and are scaled when they are whole. Minimums meet the sums of the tokens' groups in floats.
+//! [`GROUPS`] groups at a time, and meet all tokens, eight at a time, while they are in the first-level cache. A group's sums
+//! are integers, and are scaled when they are whole. Minimums meet the sums of the tokens' groups in floats.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -11,12 +11,11 @@ use std::marker::PhantomData;
 use std::mem::MaybeUninit;
 
 use super::super::{Level, Slot, Team};
+use super::bytes_neon::{Bytes, Planes, with_bytes};
 use super::dot;
 use super::matmul_q::{Job, PANEL_TOKENS, Sixteen, by_sixteens};
-use super::sdot::both;
 use super::tile::{COLS, Panels, Strided, Target, panel_of};
-use super::tokens_neon::{TERMS, group_of};
-use super::unpack_neon::{Bytes, Planes, with_bytes};
+use super::tokens_neon::{TERMS, both, group_of};
 use crate::QuantType;
 
 /// Groups that are unpacked at a time.
@@ -36,7 +35,8 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Tea
         return false;
     }
     // SAFETY: passed on from the caller.
-    unsafe { with_bytes!(q, run, (job, s, team)) }
+    unsafe { with_bytes!(q, R => run::<R>(job, s, team), return false) }
+    true
 }
 
 #[inline(always)]
@@ -126,12 +126,11 @@ impl Tokens {
                     }
                     *scales.add(2 * g + of) = group.scale;
                     let [low, high] = group.sums;
-                    if !there {
-                    } else if R::HALVES {
-                        let to = self.sums.add(2 * (token * self.groups + g));
-                        to.cast::<[f32; 2]>().write_unaligned([low, high]);
-                    } else {
-                        *self.sums.add(token * self.groups + g) = low + high;
+                    let at = token * self.groups + g;
+                    if there && R::HALVES {
+                        self.sums.add(2 * at).copy_from_nonoverlapping([low, high].as_ptr(), 2);
+                    } else if there {
+                        *self.sums.add(at) = low + high;
                     }
                 }
             }
@@ -165,7 +164,7 @@ impl<R: Bytes> dot::Dots for Product<R> {
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
         let c = Target { ptr: sums.as_mut_ptr(), row: rows, cols: rows, accumulate: false, alpha: 1.0 };
         // SAFETY: passed on from the caller.
-        unsafe { self.of(first / 32, c) }
+        unsafe { self.multiply(first / 32, c) }
     }
 }
 
@@ -173,16 +172,17 @@ impl<R: Bytes> Sixteen for Product<R> {
     #[inline(always)]
     unsafe fn columns(&mut self, first: usize, c: Target) {
         // SAFETY: passed on from the caller.
-        unsafe { self.of(first / 32, c) }
+        unsafe { self.multiply(first / 32, c) }
     }
 }
 
 impl<R: Bytes> Product<R> {
     /// Up to sixteen columns of y: rows of W, the first of which begins at group `first`.
     #[inline(always)]
-    unsafe fn of(&self, first: usize, c: Target) {
+    unsafe fn multiply(&self, first: usize, c: Target) {
         let (groups, tokens) = (self.x.groups, self.x.tokens);
         let each = if R::HALVES { 2 } else { 1 };
+        let quad_of = if R::HALVES { quad_of::<true> } else { quad_of::<false> };
         let mut panel = MaybeUninit::<Panel>::uninit();
         // SAFETY: passed on from the caller; what is read of the panel was filled.
         unsafe {
@@ -194,9 +194,8 @@ impl<R: Bytes> Product<R> {
                     for quad in 0..c.cols.div_ceil(QUAD) {
                         let rest = c.cols - QUAD * quad;
                         let at = Target { ptr: c.ptr.add(2 * pair * c.row + QUAD * quad), cols: rest.min(QUAD), ..c };
-                        let quad_of = if R::HALVES { of_pairs::<true> } else { of_pairs::<false> };
-                        let multiply = quad_of(tokens.div_ceil(2) - pair);
-                        multiply(&self.x, panel.as_ptr(), [quad, n], [pair, g], at);
+                        let product = quad_of(tokens.div_ceil(2) - pair);
+                        product(&self.x, panel.as_ptr(), [quad, n], [pair, g], at);
                     }
                 }
                 if R::MINIMUMS {
@@ -216,18 +215,18 @@ impl<R: Bytes> Product<R> {
 type Quad = unsafe fn(x: &Tokens, panel: *const Panel, quad_n: [usize; 2], pair_g: [usize; 2], c: Target);
 
 /// The product of as many pairs as there are, or as are multiplied at a time.
-fn of_pairs<const HALVES: bool>(pairs: usize) -> Quad {
+fn quad_of<const HALVES: bool>(pairs: usize) -> Quad {
     match pairs {
-        1 => product_of::<HALVES, 1>,
-        2 => product_of::<HALVES, 2>,
-        3 => product_of::<HALVES, 3>,
-        _ => product_of::<HALVES, PAIRS>,
+        1 => quad_product::<HALVES, 1>,
+        2 => quad_product::<HALVES, 2>,
+        3 => quad_product::<HALVES, 3>,
+        _ => quad_product::<HALVES, PAIRS>,
     }
 }
 
 /// [`Quad`] of `P` pairs. Called, not inlined: all types of weights have the same.
 #[target_feature(enable = "neon,dotprod,i8mm")]
-unsafe fn product_of<const HALVES: bool, const P: usize>(
+unsafe fn quad_product<const HALVES: bool, const P: usize>(
     x: &Tokens,
     panel: *const Panel,
     [quad, n]: [usize; 2],
@@ -275,16 +274,16 @@ unsafe fn product_of<const HALVES: bool, const P: usize>(
 unsafe fn products<const N: usize>(w: &[[int8x16_t; VECTORS]; 2], x: *const i8, from: usize) -> [float32x4_t; 2] {
     // SAFETY: passed on from the caller.
     unsafe {
-        let high = of_term::<N>([vdupq_n_s32(0); 2], w, x, from);
-        let [a, b] = of_term::<N>([vdupq_n_s32(0); 2], w, x.add(16 * VECTORS), from);
-        let low = of_term::<N>([vshlq_n_s32::<8>(a), vshlq_n_s32::<8>(b)], w, x.add(32 * VECTORS), from);
+        let high = add_term::<N>([vdupq_n_s32(0); 2], w, x, from);
+        let [a, b] = add_term::<N>([vdupq_n_s32(0); 2], w, x.add(16 * VECTORS), from);
+        let low = add_term::<N>([vshlq_n_s32::<8>(a), vshlq_n_s32::<8>(b)], w, x.add(32 * VECTORS), from);
         [both(high[0], low[0]), both(high[1], low[1])]
     }
 }
 
 /// Adds the products with one term of a group.
 #[inline(always)]
-unsafe fn of_term<const N: usize>(
+unsafe fn add_term<const N: usize>(
     mut sums: [int32x4_t; 2],
     w: &[[int8x16_t; VECTORS]; 2],
     x: *const i8,

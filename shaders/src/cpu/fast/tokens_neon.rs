@@ -1,15 +1,18 @@
 //! Activations as integers of three signed bytes, for products of bytes on ARM.
 
+use std::arch::aarch64::*;
+
 /// Bytes of a value, the highest one first.
 pub(super) const TERMS: usize = 3;
 /// Bits of the integers after the point: they are from −1 to 1, or nearly.
-pub(super) const FRACTION: i32 = 23;
+const FRACTION: i32 = 23;
 /// The same without the two lower bytes.
-pub(super) const HIGH_FRACTION: i32 = FRACTION - 16;
+const HIGH_FRACTION: i32 = FRACTION - 16;
 /// The largest integer: three signed bytes have no more, less what rounding may add.
 const MOST: f32 = (127 * 0x1_0101 - 63) as f32;
 
-/// Thirty-two activations: `x = scale · (2¹⁶ bytes[0] + 2⁸ bytes[1] + bytes[2]) / 2²³`, as fine as a float is at the largest of them.
+/// Thirty-two activations: `x = scale · (2¹⁶ bytes[0] + 2⁸ bytes[1] + bytes[2]) / 2²³`, as fine as a float is at the largest of
+/// them.
 pub(super) struct Group {
     pub(super) bytes: [[i8; 32]; TERMS],
     /// The largest magnitude, or nearly; not a number where one of the values is none, or infinite, or next to that.
@@ -46,6 +49,14 @@ pub(super) fn group_of(x: &[f32; 32]) -> Group {
     // Integers forget what is no number.
     let scale = if none { f32::NAN } else { largest * ((1 << FRACTION) as f32 / MOST) };
     Group { bytes, scale, sums }
+}
+
+/// What sums of products with the highest bytes, and with the two lower ones, come to. Apart they fit into 32 bits whatever the
+/// weights.
+#[inline(always)]
+pub(super) unsafe fn both(high: int32x4_t, low: int32x4_t) -> float32x4_t {
+    // SAFETY: every processor of the target has NEON.
+    unsafe { vaddq_f32(vcvtq_n_f32_s32::<HIGH_FRACTION>(high), vcvtq_n_f32_s32::<FRACTION>(low)) }
 }
 
 #[cfg(test)]
