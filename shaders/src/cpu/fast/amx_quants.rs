@@ -78,8 +78,9 @@ impl Pairs<1> for Q50 {
         // SAFETY: passed on from the caller.
         unsafe {
             let q = self.places(g);
-            let quants = |q| _mm512_cvtepi32_ps(_mm512_sub_epi32(q, _mm512_set1_epi32(16)));
-            [side_by_side([quants(q[0]), quants(q[1])])]
+            let sixteen = _mm512_set1_epi32(16);
+            let (a, b) = (_mm512_sub_epi32(q[0], sixteen), _mm512_sub_epi32(q[1], sixteen));
+            [side_by_side([_mm512_cvtepi32_ps(a), _mm512_cvtepi32_ps(b)])]
         }
     }
 }

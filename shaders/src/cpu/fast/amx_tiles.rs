@@ -87,12 +87,12 @@ pub(super) unsafe fn turned(rows: [__m512; TILE]) -> [__m512; TILE] {
         }
         // Four rows: columns 0, 1, 2 and 3 of each lane of 128 bits.
         for i in (0..TILE).step_by(4) {
-            let quad = |i: usize| _mm512_castps_pd(b[i]);
-            let (low, high) = ([quad(i), quad(i + 2)], [quad(i + 1), quad(i + 3)]);
-            a[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low[0], low[1]));
-            a[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low[0], low[1]));
-            a[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high[0], high[1]));
-            a[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high[0], high[1]));
+            let (low, low2) = (_mm512_castps_pd(b[i]), _mm512_castps_pd(b[i + 2]));
+            let (high, high2) = (_mm512_castps_pd(b[i + 1]), _mm512_castps_pd(b[i + 3]));
+            a[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(low, low2));
+            a[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(low, low2));
+            a[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(high, high2));
+            a[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(high, high2));
         }
         // Eight rows: lanes 0 and 2 of a column, or 1 and 3.
         for i in 0..4 {
@@ -131,13 +131,16 @@ pub(super) unsafe fn put<const N: usize>(to: &mut [f32], again: usize, rows: &[_
 pub(super) unsafe fn quarters(rows: &[usize; TILE], at: *const u8) -> [__m512i; 4] {
     // SAFETY: AVX-512 is there; the caller's bytes are readable.
     unsafe {
-        let load = |r: usize| _mm_loadu_si128(at.add(16 * rows[r]).cast());
         let mut z = [_mm512_setzero_si512(); 4];
         for (j, z) in z.iter_mut().enumerate() {
-            *z = _mm512_broadcast_i32x4(load(j));
-            *z = _mm512_mask_broadcast_i32x4(*z, 0x00f0, load(4 + j));
-            *z = _mm512_mask_broadcast_i32x4(*z, 0x0f00, load(8 + j));
-            *z = _mm512_mask_broadcast_i32x4(*z, 0xf000, load(12 + j));
+            let mut fours = [_mm_setzero_si128(); 4];
+            for (i, four) in fours.iter_mut().enumerate() {
+                *four = _mm_loadu_si128(at.add(16 * rows[4 * i + j]).cast());
+            }
+            *z = _mm512_broadcast_i32x4(fours[0]);
+            *z = _mm512_mask_broadcast_i32x4(*z, 0x00f0, fours[1]);
+            *z = _mm512_mask_broadcast_i32x4(*z, 0x0f00, fours[2]);
+            *z = _mm512_mask_broadcast_i32x4(*z, 0xf000, fours[3]);
         }
         let low = [_mm512_unpacklo_epi32(z[0], z[1]), _mm512_unpacklo_epi32(z[2], z[3])];
         let high = [_mm512_unpackhi_epi32(z[0], z[1]), _mm512_unpackhi_epi32(z[2], z[3])];

@@ -11,12 +11,7 @@ pub(super) unsafe fn transpose(level: Level, rows: &[*const f32; COLS], len: usi
     unsafe {
         #[cfg(target_arch = "x86_64")]
         if level >= Level::Avx2 {
-            while i + 8 <= len {
-                for half in 0..2 {
-                    avx2::transpose8(&rows[8 * half..], i, out.add(i * COLS + 8 * half));
-                }
-                i += 8;
-            }
+            i = avx2::transpose(rows, len, out);
         }
         #[cfg(target_arch = "aarch64")]
         while i + 4 <= len {
@@ -40,9 +35,22 @@ mod avx2 {
     use super::COLS;
     use std::arch::x86_64::*;
 
+    /// Whole eights of values; returns how many these are. Called, not inlined: it would be compiled for every weight type.
+    #[target_feature(enable = "avx2")]
+    pub(super) unsafe fn transpose(rows: &[*const f32; COLS], len: usize, out: *mut f32) -> usize {
+        let whole = len / 8 * 8;
+        for i in (0..whole).step_by(8) {
+            for half in 0..2 {
+                // SAFETY: the caller's ranges; AVX2 is there.
+                unsafe { transpose8(&rows[8 * half..], i, out.add(i * COLS + 8 * half)) };
+            }
+        }
+        whole
+    }
+
     /// Eight values from `at` on of eight rows, in registers.
     #[inline(always)]
-    pub(super) unsafe fn transpose8(rows: &[*const f32], at: usize, to: *mut f32) {
+    unsafe fn transpose8(rows: &[*const f32], at: usize, to: *mut f32) {
         // SAFETY: the caller's ranges; AVX is there.
         unsafe {
             let mut r = [_mm256_setzero_ps(); 8];
@@ -55,12 +63,13 @@ mod avx2 {
                 pairs[i + 1] = _mm256_unpackhi_ps(r[i], r[i + 1]);
             }
             // Four rows side by side in each half: columns 0 to 3 and 4 to 7.
-            let quad = |a, b| [_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b)];
-            let [c0, c1] = quad(pairs[0], pairs[2]);
-            let [c2, c3] = quad(pairs[1], pairs[3]);
-            let [d0, d1] = quad(pairs[4], pairs[6]);
-            let [d2, d3] = quad(pairs[5], pairs[7]);
-            for (i, (c, d)) in [(c0, d0), (c1, d1), (c2, d2), (c3, d3)].into_iter().enumerate() {
+            let mut fours = pairs;
+            for i in [0, 1, 4, 5] {
+                fours[i] = _mm256_shuffle_ps::<0x44>(pairs[i], pairs[i + 2]);
+                fours[i + 2] = _mm256_shuffle_ps::<0xEE>(pairs[i], pairs[i + 2]);
+            }
+            for (i, column) in [0, 2, 1, 3].into_iter().enumerate() {
+                let (c, d) = (fours[column], fours[column + 4]);
                 _mm256_storeu_ps(to.add(i * COLS), _mm256_permute2f128_ps::<0x20>(c, d));
                 _mm256_storeu_ps(to.add((i + 4) * COLS), _mm256_permute2f128_ps::<0x31>(c, d));
             }

@@ -53,10 +53,12 @@ pub(super) unsafe fn row_of_pairs<R: Paired>(r: &R, first: usize, x: &Row<'_>) -
 unsafe fn pair<R: Paired>(r: &R, g: usize, x: *const i16, scales: __m256, lanes: __m256i, sum: __m256) -> __m256 {
     // SAFETY: passed on from the caller.
     unsafe {
-        let w = r.words(g);
-        let product = |i: usize| _mm256_madd_epi16(w[i], _mm256_loadu_si256(x.add(16 * i).cast()));
-        let even = _mm256_add_epi32(product(0), product(1));
-        let all = _mm256_add_epi32(even, _mm256_add_epi32(product(2), product(3)));
+        let mut products = r.words(g);
+        for (i, w) in products.iter_mut().enumerate() {
+            *w = _mm256_madd_epi16(*w, _mm256_loadu_si256(x.add(16 * i).cast()));
+        }
+        let [a, b, c, d] = products;
+        let all = _mm256_add_epi32(_mm256_add_epi32(a, b), _mm256_add_epi32(c, d));
         _mm256_fmadd_ps(_mm256_cvtepi32_ps(all), _mm256_permutevar8x32_ps(scales, lanes), sum)
     }
 }
@@ -129,6 +131,26 @@ impl Paired for Q40 {
     }
 }
 
+/// The word at `p` in all places of the low half, the one four bytes on in those of the high half.
+#[inline(always)]
+unsafe fn two_words(p: *const u8) -> __m256i {
+    // SAFETY: AVX2 is there; both words are readable.
+    unsafe {
+        let low = _mm_set1_epi16(p.cast::<i16>().read_unaligned());
+        _mm256_set_m128i(_mm_set1_epi16(p.add(4).cast::<i16>().read_unaligned()), low)
+    }
+}
+
+/// Sets the fifth bit of words whose bit of `which` is set in `bits`.
+#[inline(always)]
+unsafe fn or_16(w: __m256i, bits: __m256i, which: __m256i) -> __m256i {
+    // SAFETY: AVX2 is there.
+    unsafe {
+        let set = _mm256_cmpeq_epi16(_mm256_and_si256(bits, which), which);
+        _mm256_or_si256(w, _mm256_and_si256(set, _mm256_set1_epi16(16)))
+    }
+}
+
 /// d (q − 16) with a plane of fifth bits.
 impl Paired for Q50 {
     #[inline(always)]
@@ -137,20 +159,17 @@ impl Paired for Q50 {
         unsafe {
             let low = nibble_words(self.0[0].add(16 * g));
             let bits = self.0[1].add(4 * g);
-            let spread = |at: usize| {
-                let of = |g: usize| _mm_set1_epi16(bits.add(4 * g + 2 * at).cast::<i16>().read_unaligned());
-                _mm256_set_m128i(of(1), of(0))
-            };
             // A weight's bit lies where its index does: even and odd ones of the group's two halves.
             let even = _mm256_set1_epi64x(0x0040_0010_0004_0001);
             let even = _mm256_blend_epi16::<0b1111_0000>(even, _mm256_slli_epi16::<8>(even));
             let odd = _mm256_slli_epi16::<1>(even);
-            let (first, second) = (spread(0), spread(1));
-            let add = |w: __m256i, bits: __m256i, which: __m256i| {
-                let set = _mm256_cmpeq_epi16(_mm256_and_si256(bits, which), which);
-                _mm256_or_si256(w, _mm256_and_si256(set, _mm256_set1_epi16(16)))
-            };
-            [add(low[0], first, even), add(low[1], second, even), add(low[2], first, odd), add(low[3], second, odd)]
+            let (first, second) = (two_words(bits), two_words(bits.add(2)));
+            [
+                or_16(low[0], first, even),
+                or_16(low[1], second, even),
+                or_16(low[2], first, odd),
+                or_16(low[3], second, odd),
+            ]
         }
     }
 

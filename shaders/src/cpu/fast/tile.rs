@@ -433,7 +433,11 @@ mod avx512 {
                     acc.swap(0, 1);
                 }
             }
-            store(c, acc.map(|[even, odd]| _mm512_add_ps(even, odd)))
+            let mut sums = [_mm512_setzero_ps(); M];
+            for (sum, [even, odd]) in sums.iter_mut().zip(acc) {
+                *sum = _mm512_add_ps(even, odd);
+            }
+            store(c, sums)
         }
     }
 

@@ -189,7 +189,11 @@ impl<R: Registers> Unpack for Avx2<R> {
                     }
                 }
             }
-            sums.map(|v| sum(v))
+            let mut out = [0.0; M];
+            for (out, v) in out.iter_mut().zip(sums) {
+                *out = sum(v);
+            }
+            out
         }
     }
 }
@@ -250,7 +254,11 @@ unsafe fn affine(low: __m128i, high: __m128i, d: __m256, m: __m256) -> Group {
     // SAFETY: FMA is there.
     unsafe {
         let ([a, b], [c, e]) = (floats_u8(low), floats_u8(high));
-        [a, b, c, e].map(|q| _mm256_fmadd_ps(q, d, m))
+        let mut group = [a, b, c, e];
+        for q in &mut group {
+            *q = _mm256_fmadd_ps(*q, d, m);
+        }
+        group
     }
 }
 
@@ -323,12 +331,17 @@ pub(super) unsafe fn q6_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
         let (a, b) = (nibbles(low), nibbles(low.add(16)));
         let (low, high) = if run < 2 { (a.0, b.0) } else { (a.1, b.1) };
         let shift = _mm_cvtsi32_si128(2 * run as i32);
-        let (three, bias) = (_mm_set1_epi8(3), _mm_set1_epi8(32));
-        let join = |q: __m128i, at: *const u8| {
-            let top = _mm_and_si128(_mm_srl_epi16(_mm_loadu_si128(at.cast()), shift), three);
-            _mm_sub_epi8(_mm_or_si128(q, _mm_slli_epi16(top, 4)), bias)
-        };
-        (join(low, bits), join(high, bits.add(16)))
+        (with_top(low, bits, shift), with_top(high, bits.add(16), shift))
+    }
+}
+
+/// Nibbles of `Q6_K` with two bits, `shift` up in the bytes at `at`, above them, less 32.
+#[inline(always)]
+unsafe fn with_top(q: __m128i, at: *const u8, shift: __m128i) -> __m128i {
+    // SAFETY: AVX is there; sixteen bytes are readable.
+    unsafe {
+        let top = _mm_and_si128(_mm_srl_epi16(_mm_loadu_si128(at.cast()), shift), _mm_set1_epi8(3));
+        _mm_sub_epi8(_mm_or_si128(q, _mm_slli_epi16(top, 4)), _mm_set1_epi8(32))
     }
 }
 
@@ -423,16 +436,15 @@ registers! {
         let (block, i) = (g / 8, g % 8);
         let d = half(p[3].add(2 * block));
         let scale = p[2].add(16 * block + 2 * i).cast::<i8>();
-        let scale = |j: usize| _mm256_mul_ps(d, _mm256_set1_ps(f32::from(*scale.add(j))));
-        scaled(low, high, [scale(0), scale(1)])
+        let (a, b) = (f32::from(*scale), f32::from(*scale.add(1)));
+        scaled(low, high, [_mm256_mul_ps(d, _mm256_set1_ps(a)), _mm256_mul_ps(d, _mm256_set1_ps(b))])
     }, |i, x, sums| {
         let (low, high) = q6_k(p, g);
         let d = _mm_mul_ss(one_half(p[3].add(2 * (g / 8))), x.pair(i));
         let scale = p[2].add(2 * g).cast::<i8>();
         let x = x.halves(i);
-        let part = |j: usize, q| (_mm256_madd_epi16(_mm256_cvtepi8_epi16(q), x[j]), f32::from(*scale.add(j)));
-        for (q, scale) in [part(0, low), part(1, high)] {
-            sums.add(q, _mm_mul_ss(d, _mm_set_ss(scale)));
-        }
+        let (low, high) = (_mm256_cvtepi8_epi16(low), _mm256_cvtepi8_epi16(high));
+        sums.add(_mm256_madd_epi16(low, x[0]), _mm_mul_ss(d, _mm_set_ss(f32::from(*scale))));
+        sums.add(_mm256_madd_epi16(high, x[1]), _mm_mul_ss(d, _mm_set_ss(f32::from(*scale.add(1)))));
     };
 }

@@ -120,7 +120,8 @@ unsafe fn integers(values: &[f32], order: Order) -> Integers {
             let sum = _mm512_reduce_add_ps(_mm512_add_ps(halves[0], halves[1]));
             // Integers forget what is no number.
             x.pairs[g] = [if sum.is_nan() { f32::NAN } else { max / 32767.0 }, sum];
-            let [low, high] = halves.map(|x| _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(_mm512_mul_ps(x, inverse))));
+            let low = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(_mm512_mul_ps(halves[0], inverse)));
+            let high = _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(_mm512_mul_ps(halves[1], inverse)));
             let natural = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(low), high);
             let words = if order == Order::Natural { natural } else { _mm512_permutexvar_epi16(apart, natural) };
             let (four, i) = (x.q.as_mut_ptr().add(g / 4 * 128), g % 4);
@@ -494,8 +495,9 @@ impl Wide for Q6K {
         unsafe {
             let mut sums = Sums::new();
             let (nibble, two) = (_mm512_set1_epi8(15), _mm512_set1_epi8(0x30));
-            // Words of the first group of two, then of the second.
-            let by = |a, b| _mm512_inserti64x4::<1>(_mm512_set1_epi16(a), _mm256_set1_epi16(b));
+            // By how much words of the first group of two are shifted, then of the second.
+            let left = _mm512_inserti64x4::<1>(_mm512_set1_epi16(4), _mm256_set1_epi16(2));
+            let right = _mm512_inserti64x4::<1>(_mm512_setzero_si512(), _mm256_set1_epi16(2));
             for g in (0..x.groups).step_by(8) {
                 let block = (first + g) / 8;
                 let d = self.0[3].add(2 * block).cast::<u16>().read_unaligned();
@@ -512,11 +514,11 @@ impl Wide for Q6K {
                     let x = x.q.as_ptr().add(32 * g + 128 * half);
                     let at = 8 * half as i32;
                     let low = _mm512_and_si512(v, nibble);
-                    let top = _mm512_and_si512(_mm512_sllv_epi16(bits, by(4, 2)), two);
+                    let top = _mm512_and_si512(_mm512_sllv_epi16(bits, left), two);
                     let w = words_less_32(_mm512_or_si512(low, top));
                     sums.add(products(w, x), scales, places([at, at + 1, at + 2, at + 3]));
                     let low = _mm512_and_si512(_mm512_srli_epi16::<4>(v), nibble);
-                    let top = _mm512_and_si512(_mm512_srlv_epi16(bits, by(0, 2)), two);
+                    let top = _mm512_and_si512(_mm512_srlv_epi16(bits, right), two);
                     let w = words_less_32(_mm512_or_si512(low, top));
                     sums.add(products(w, x.add(64)), scales, places([at + 4, at + 5, at + 6, at + 7]));
                 }
