@@ -6,11 +6,11 @@ use half::slice::HalfFloatSliceExt;
 
 use super::super::elementwise::gate_of;
 use super::super::{Level, Slot, Team};
-#[cfg(target_arch = "x86_64")]
-use super::thin_avx512;
 use super::tile::{COLS, Panels, Strided, Target, panel_of};
 use super::unpack::Unpack;
 use super::{dot, pack};
+#[cfg(target_arch = "x86_64")]
+use super::{thin_avx2, thin_avx512};
 use crate::params;
 
 /// Depth of a panel at the most: a multiple of every block; sixteen columns of it fit in a second-level cache
@@ -87,9 +87,11 @@ impl Added<'_> {
 #[inline(always)]
 fn add_products(level: Level, scale: f32, b: &[f16], a: &[f32], to: &mut [f32]) {
     #[cfg(target_arch = "x86_64")]
-    if level >= Level::Avx512 {
+    if level >= Level::Avx2 {
+        let (b, to) = (bytemuck::cast_slice(b), &mut to[..b.len() / a.len()]);
+        let form = if level >= Level::Avx512 { thin_avx512::add_products } else { thin_avx2::add_products };
         // SAFETY: the instructions are there.
-        return unsafe { thin_avx512::add_products(scale, bytemuck::cast_slice(b), a, &mut to[..b.len() / a.len()]) };
+        return unsafe { form(scale, b, a, to) };
     }
     let _ = level;
     // Some rows at a time, the longest of which is one.

@@ -42,6 +42,8 @@ mod sdot;
 #[cfg(target_arch = "aarch64")]
 mod smmla;
 #[cfg(target_arch = "x86_64")]
+mod thin_avx2;
+#[cfg(target_arch = "x86_64")]
 mod thin_avx512;
 mod tile;
 #[cfg(target_arch = "aarch64")]
@@ -142,6 +144,9 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
         let one = || vnni::forward(q, job, s, team) || thin_avx512::few_tokens(q, job, s, team);
         let registers = || one() || few_avx512::forward(q, job, s, team);
         if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
+            return;
+        }
+        if level >= Level::Avx2 && thin_avx2::few_tokens(q, job, s, team) {
             return;
         }
     }
