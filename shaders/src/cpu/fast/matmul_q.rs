@@ -6,7 +6,8 @@ use half::slice::HalfFloatSliceExt;
 
 use super::super::elementwise::gate_of;
 use super::super::{Level, Slot, Team};
-use super::tile::{COLS, Panels, Strided, Target, panel_of};
+use super::blocks::Blocks;
+use super::tile::{COLS, Panels, Target};
 use super::unpack::Unpack;
 use super::{dot, pack};
 #[cfg(target_arch = "x86_64")]
@@ -152,9 +153,11 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
     // SAFETY: the contract of `cpu::run`.
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
-        let a = Strided { ptr: s[0].f32().as_ptr().add(p.x_offset as usize), row: p.x_stride as usize, col: 1 };
+        let (x, k) = (s[0].f32()[p.x_offset as usize..].as_ptr(), p.k as usize);
+        let x = Blocks::of(x, p.x_stride as usize, [job.tokens(), k], job.level, team);
         let scratch = Scratch { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], level: job.level };
-        by_sixteens(job, s, team, &mut Expanded { w, k: p.k as usize, tokens: job.tokens(), a, scratch });
+        by_sixteens(job, s, team, &mut Expanded { w, k, x, scratch });
+        team.sync();
     }
 }
 
@@ -200,8 +203,7 @@ pub(super) unsafe fn by_sixteens(job: &Job<'_>, s: &[Slot], team: &Team<'_>, six
 struct Expanded<U> {
     w: U,
     k: usize,
-    tokens: usize,
-    a: Strided,
+    x: Blocks,
     scratch: Scratch,
 }
 
@@ -209,7 +211,7 @@ impl<U: Unpack> Sixteen for Expanded<U> {
     #[inline(always)]
     unsafe fn columns(&mut self, first: usize, c: Target) {
         // SAFETY: passed on from the caller.
-        unsafe { columns(&self.w, first, self.k, self.tokens, self.a, c, &mut self.scratch) }
+        unsafe { columns(&self.w, first, self.k, &self.x, c, &mut self.scratch) }
     }
 }
 
@@ -226,8 +228,7 @@ unsafe fn columns<U: Unpack>(
     w: &U,
     first: usize,
     k: usize,
-    tokens: usize,
-    a: Strided,
+    x: &Blocks,
     c: Target,
     Scratch { packed, strip, level }: &mut Scratch,
 ) {
@@ -249,9 +250,8 @@ unsafe fn columns<U: Unpack>(
                 }
                 pack::transpose(*level, &rows, part, packed.as_mut_ptr().add(i * COLS));
             }
-            let a = Strided { ptr: a.ptr.add(k0), ..a };
             let b = Panels::packed(packed.as_ptr(), len);
-            panel_of(*level)(tokens, len, a, b, Target { accumulate: c.accumulate || k0 > 0, ..c });
+            x.multiply(k0, len, b, Target { accumulate: c.accumulate || k0 > 0, ..c });
         }
     }
 }
@@ -263,7 +263,6 @@ pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
     team: &Team<'_>,
     level: Level,
 ) {
-    let panel = panel_of(level);
     let (tokens, k, n) = (p.n_tokens as usize, p.k as usize, p.n as usize);
     // Columns of W that one thread takes: whole groups of the unpacking and whole panels.
     let width = U::GROUP.max(2 * COLS);
@@ -273,7 +272,8 @@ pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
     // SAFETY: the contract of `cpu::run`; a run of columns of dx is written by one thread.
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
-        let dy = s[0].f32().as_ptr().add(p.y_offset as usize);
+        let dy = s[0].f32()[p.y_offset as usize..].as_ptr();
+        let dy = Blocks::of(dy, p.y_stride as usize, [tokens, n], level, team);
         for chunk in team.chunks(k.div_ceil(width)) {
             let k0 = chunk * width;
             let len = width.min(k - k0);
@@ -285,7 +285,6 @@ pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
                         packed[(j * depth + i) * COLS..][..part.len()].copy_from_slice(part);
                     }
                 }
-                let a = Strided { ptr: dy.add(n0), row: p.y_stride as usize, col: 1 };
                 for j in 0..len.div_ceil(COLS) {
                     let c = Target {
                         ptr: s[2].f32_ptr().add(p.x_offset as usize + k0 + j * COLS),
@@ -294,9 +293,10 @@ pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
                         accumulate: p.accumulate != 0 || n0 > 0,
                         alpha: 1.0,
                     };
-                    panel(tokens, len_n, a, Panels::packed(packed[j * depth * COLS..].as_ptr(), len_n), c);
+                    dy.multiply(n0, len_n, Panels::packed(packed[j * depth * COLS..].as_ptr(), len_n), c);
                 }
             }
         }
+        team.sync();
     }
 }

@@ -23,6 +23,7 @@ mod amx_tiles;
 mod amx_tokens;
 mod attention;
 mod attention_backward;
+mod blocks;
 mod branches;
 #[cfg(target_arch = "aarch64")]
 mod bytes_neon;
