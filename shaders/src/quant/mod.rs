@@ -16,7 +16,7 @@ mod q5_0;
 mod q5_1;
 mod q8_0;
 
-#[cfg(all(feature = "cpu", target_arch = "aarch64"))]
+#[cfg(all(feature = "cpu", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) use iq4_nl::LEVELS;
 
 /// A range of bytes in a GGUF block that becomes a plane.

@@ -25,9 +25,15 @@ mod attention;
 mod attention_backward;
 mod blocks;
 mod branches;
+#[cfg(target_arch = "x86_64")]
+mod bytes_avx512;
 #[cfg(target_arch = "aarch64")]
 mod bytes_neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod digits;
 mod dot;
+#[cfg(target_arch = "x86_64")]
+mod dpbusd;
 #[cfg(target_arch = "x86_64")]
 mod few_avx512;
 mod matmul_f32;
@@ -37,6 +43,8 @@ mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs_avx2;
 mod pieces;
+#[cfg(target_arch = "x86_64")]
+mod rare_avx2;
 mod runs;
 #[cfg(target_arch = "aarch64")]
 mod sdot;
@@ -67,11 +75,12 @@ pub(super) use matmul_q::{Added, Job};
 use unpack::*;
 use unpack_halves::Halves;
 
-/// Runs a product with the unpacking of a type: NEON's or AVX2's where there is one, the plain one otherwise.
+/// Runs a product with the unpacking of a type: NEON's or AVX2's where they are there, the plain one otherwise.
 macro_rules! with_unpack {
     ($q:expr, $level:expr, $run:path, $args:tt) => {{
         #[cfg(target_arch = "x86_64")]
         if $level >= Level::Avx2 {
+            use rare_avx2::{Iq4Nl, Q2K, Q3K, Q5K, Q51};
             use unpack_avx2::{Avx2, Q4K, Q6K, Q40, Q41, Q50, Q80};
             match $q {
                 QuantType::Q4_0 => return with_unpack!(@ $run, Avx2<Q40>, true, $args),
@@ -80,7 +89,14 @@ macro_rules! with_unpack {
                 QuantType::Q8_0 => return with_unpack!(@ $run, Avx2<Q80>, true, $args),
                 QuantType::Q4_K => return with_unpack!(@ $run, Avx2<Q4K>, true, $args),
                 QuantType::Q6_K => return with_unpack!(@ $run, Avx2<Q6K>, true, $args),
-                _ => return with_unpack!(@ plain $q, $run, true, $args),
+                QuantType::Q5_1 => return with_unpack!(@ $run, Avx2<Q51>, true, $args),
+                QuantType::Q2_K => return with_unpack!(@ $run, Avx2<Q2K>, true, $args),
+                QuantType::Q3_K => return with_unpack!(@ $run, Avx2<Q3K>, true, $args),
+                QuantType::Q5_K => return with_unpack!(@ $run, Avx2<Q5K>, true, $args),
+                QuantType::IQ4_NL => return with_unpack!(@ $run, Avx2<Iq4Nl>, true, $args),
+                QuantType::F32 => return with_unpack!(@ $run, PlainF32, true, $args),
+                QuantType::F16 => return with_unpack!(@ $run, Halves<half::f16>, true, $args),
+                QuantType::BF16 => return with_unpack!(@ $run, Halves<half::bf16>, true, $args),
             }
         }
         #[cfg(target_arch = "aarch64")]
@@ -143,7 +159,7 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
         let few_in_tiles = || amx_few::forward(q, job, s, team) || amx_q8::forward(q, job, s, team);
         let tiles = || few_in_tiles() || amx::forward(q, job, s, team);
         let one = || vnni::forward(q, job, s, team) || thin_avx512::few_tokens(q, job, s, team);
-        let registers = || one() || few_avx512::forward(q, job, s, team);
+        let registers = || one() || few_avx512::forward(q, job, s, team) || dpbusd::forward(q, job, s, team);
         if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
             return;
         }

@@ -37,14 +37,14 @@ pub(super) trait Registers: Copy {
 }
 
 /// Dot products in integers, a group at a time.
-trait Single: Copy {
+pub(super) trait Single: Copy {
     /// Adds the part of group `g` of a row, whose weights begin at group `first`, to a dot product in integers.
     unsafe fn dot_at(&self, first: usize, g: usize, x: &Integers, sums: &mut Sums);
 }
 
 /// A row by [`Single::dot_at`].
 #[inline(always)]
-unsafe fn row_of_groups<R: Single>(r: &R, first: usize, x: &Row<'_>) -> f32 {
+pub(super) unsafe fn row_of_groups<R: Single>(r: &R, first: usize, x: &Row<'_>) -> f32 {
     // SAFETY: passed on from the caller.
     unsafe {
         let groups = x.values.len() / 32;
@@ -68,7 +68,7 @@ unsafe fn row_of_groups<R: Single>(r: &R, first: usize, x: &Row<'_>) -> f32 {
 
 /// A row in integers: values, and (scale, sum of the values in f32) of each group.
 #[derive(Clone, Copy)]
-struct Integers {
+pub(super) struct Integers {
     q: *const i16,
     pairs: *const [f32; 2],
 }
@@ -76,7 +76,7 @@ struct Integers {
 impl Integers {
     /// The two halves of group `g`.
     #[inline(always)]
-    unsafe fn halves(&self, g: usize) -> [__m256i; 2] {
+    pub(super) unsafe fn halves(&self, g: usize) -> [__m256i; 2] {
         // SAFETY: AVX is there and the group is inside of the row.
         unsafe {
             let q = self.q.add(32 * g);
@@ -86,7 +86,7 @@ impl Integers {
 
     /// (scale, sum) of group `g` in the two lowest lanes.
     #[inline(always)]
-    unsafe fn pair(&self, g: usize) -> __m128 {
+    pub(super) unsafe fn pair(&self, g: usize) -> __m128 {
         // SAFETY: as above.
         unsafe { _mm_castsi128_ps(_mm_loadl_epi64(self.pairs.add(g).cast())) }
     }
@@ -94,15 +94,15 @@ impl Integers {
 
 /// A dot product on its way: products in eight lanes, and minimums times sums in lane 1.
 #[derive(Clone, Copy)]
-struct Sums {
+pub(super) struct Sums {
     products: __m256,
-    minimums: __m128,
+    pub(super) minimums: __m128,
 }
 
 impl Sums {
     /// Adds scale · Σ w x over integers, the scale in lane 0 of `scale`.
     #[inline(always)]
-    unsafe fn add(&mut self, products: __m256i, scale: __m128) {
+    pub(super) unsafe fn add(&mut self, products: __m256i, scale: __m128) {
         // SAFETY: FMA is there.
         unsafe {
             self.products = _mm256_fmadd_ps(_mm256_cvtepi32_ps(products), _mm256_broadcastss_ps(scale), self.products);
@@ -122,7 +122,7 @@ pub(super) unsafe fn ask_ahead(p: *const u8) {
 
 /// Σ w x for 32 weights in two halves of bytes, by sums of pairs.
 #[inline(always)]
-unsafe fn products(low: __m128i, high: __m128i, x: [__m256i; 2]) -> __m256i {
+pub(super) unsafe fn products(low: __m128i, high: __m128i, x: [__m256i; 2]) -> __m256i {
     // SAFETY: AVX2 is there.
     unsafe {
         let low = _mm256_madd_epi16(_mm256_cvtepi8_epi16(low), x[0]);
@@ -132,14 +132,14 @@ unsafe fn products(low: __m128i, high: __m128i, x: [__m256i; 2]) -> __m256i {
 
 /// The halves at `p`, two of them, as floats in the two lowest lanes.
 #[inline(always)]
-unsafe fn two_halves(p: *const u8) -> __m128 {
+pub(super) unsafe fn two_halves(p: *const u8) -> __m128 {
     // SAFETY: F16C is there; four bytes are readable.
     unsafe { _mm_cvtph_ps(_mm_cvtsi32_si128(p.cast::<i32>().read_unaligned())) }
 }
 
 /// The half at `p` in lane 0.
 #[inline(always)]
-unsafe fn one_half(p: *const u8) -> __m128 {
+pub(super) unsafe fn one_half(p: *const u8) -> __m128 {
     // SAFETY: F16C is there; two bytes are readable.
     unsafe { _mm_cvtph_ps(_mm_cvtsi32_si128(i32::from(p.cast::<u16>().read_unaligned()))) }
 }
@@ -210,7 +210,7 @@ pub(super) unsafe fn sum(v: __m256) -> f32 {
 
 /// The half at `p`, in all lanes.
 #[inline(always)]
-unsafe fn half(p: *const u8) -> __m256 {
+pub(super) unsafe fn half(p: *const u8) -> __m256 {
     // SAFETY: F16C is there by the trait's word; two bytes are readable.
     unsafe {
         let bits = _mm_cvtsi32_si128(i32::from(p.cast::<u16>().read_unaligned()));
@@ -220,7 +220,7 @@ unsafe fn half(p: *const u8) -> __m256 {
 
 /// Sixteen unsigned bytes as floats.
 #[inline(always)]
-unsafe fn floats_u8(v: __m128i) -> [__m256; 2] {
+pub(super) unsafe fn floats_u8(v: __m128i) -> [__m256; 2] {
     // SAFETY: AVX2 is there.
     unsafe {
         let high = _mm_unpackhi_epi64(v, v);
@@ -250,7 +250,7 @@ pub(super) unsafe fn nibbles(p: *const u8) -> (__m128i, __m128i) {
 
 /// d q + m for 32 unsigned bytes in two halves.
 #[inline(always)]
-unsafe fn affine(low: __m128i, high: __m128i, d: __m256, m: __m256) -> Group {
+pub(super) unsafe fn affine(low: __m128i, high: __m128i, d: __m256, m: __m256) -> Group {
     // SAFETY: FMA is there.
     unsafe {
         let ([a, b], [c, e]) = (floats_u8(low), floats_u8(high));
@@ -264,7 +264,7 @@ unsafe fn affine(low: __m128i, high: __m128i, d: __m256, m: __m256) -> Group {
 
 /// d q for 32 signed bytes in two halves.
 #[inline(always)]
-unsafe fn scaled(low: __m128i, high: __m128i, d: [__m256; 2]) -> Group {
+pub(super) unsafe fn scaled(low: __m128i, high: __m128i, d: [__m256; 2]) -> Group {
     // SAFETY: AVX2 is there.
     unsafe {
         let ([a, b], [c, e]) = (floats_i8(low), floats_i8(high));
@@ -274,7 +274,7 @@ unsafe fn scaled(low: __m128i, high: __m128i, d: [__m256; 2]) -> Group {
 
 /// Bytes of 0x10 where a bit of `bits` is set, one byte for each of 16 bits.
 #[inline(always)]
-unsafe fn fifth_bits(bits: u16) -> __m128i {
+pub(super) unsafe fn fifth_bits(bits: u16) -> __m128i {
     // SAFETY: SSSE3 is there.
     unsafe {
         let spread = _mm_shuffle_epi8(
@@ -345,6 +345,7 @@ unsafe fn with_top(q: __m128i, at: *const u8, shift: __m128i) -> __m128i {
     }
 }
 
+/// A type's [`Registers`]: how a group becomes floats and, for types of single groups, how it is multiplied.
 macro_rules! registers {
     ($($(#[$doc:meta])* $name:ident, |$p:ident, $g:ident| $body:expr
         $(, |$i:ident, $x:ident, $sums:ident| $dot:expr)?;)*) => {$(
@@ -386,6 +387,7 @@ macro_rules! registers {
     (@row $x:ident) => { row_of_groups };
     (@row) => { row_of_pairs };
 }
+pub(super) use registers;
 
 registers! {
     /// d q + m.
