@@ -375,6 +375,22 @@ fn matmul_q_transposed() {
     }
 }
 
+/// Rows of activations that begin where the same set of a first-level cache would have them all.
+#[test]
+fn rows_that_share_a_set() {
+    let mut random = Random::new(14);
+    for q in [QuantType::F32, QuantType::Q4_1, QuantType::Q6_K] {
+        for (t, n) in [(13, 21), (37, 45)] {
+            let k = 1024;
+            let (w, planes) = weights(&mut random, q, 2 * n, k, false);
+            let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 0 };
+            check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
+            // Two words lie between rows of the gradient.
+            product(q, &mut random, 256, (t, k - 2, 1), true);
+        }
+    }
+}
+
 /// What is multiplied by whole tiles, in types of all kinds, and with pieces of tiles at the edges.
 #[test]
 fn many_tokens() {

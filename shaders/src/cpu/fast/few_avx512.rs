@@ -6,6 +6,7 @@ use std::arch::x86_64::*;
 use super::super::{Slot, Team};
 use super::attention::{HIDDEN, Halves, Rows};
 use super::dot;
+use super::floats_avx2::{BF16, F16, F32};
 use super::matmul_q::Job;
 use super::thin_avx512::Wide;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, q4_k, q6_k, with_registers};
@@ -30,8 +31,17 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Tea
     if !TOKENS.contains(&job.tokens()) {
         return false;
     }
-    // SAFETY: passed on from the caller.
-    unsafe { with_registers!(q, run, (job, s, team)) }
+    // SAFETY: passed on from the caller; floats have rows of any width.
+    unsafe {
+        match q {
+            QuantType::F32 | QuantType::F16 | QuantType::BF16 if !job.p.k.is_multiple_of(32) => return false,
+            QuantType::F32 => run::<F32>(job, s, team),
+            QuantType::F16 => run::<F16>(job, s, team),
+            QuantType::BF16 => run::<BF16>(job, s, team),
+            _ => return with_registers!(q, run, (job, s, team)),
+        }
+    }
+    true
 }
 
 #[inline(always)]
@@ -402,6 +412,37 @@ unsafe fn nibbles_of(p: *const u8, table: __m512) -> [__m512; 2] {
         ask_ahead(p);
         let v = _mm512_cvtepu8_epi32(_mm_loadu_si128(p.cast()));
         [_mm512_permutexvar_ps(v, table), _mm512_permutexvar_ps(_mm512_srli_epi32::<4>(v), table)]
+    }
+}
+
+impl Floats for F32 {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe { [_mm512_loadu_ps(self.at(g).cast()), _mm512_loadu_ps(self.at(g).add(64).cast())] }
+    }
+}
+
+impl Floats for F16 {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (low, high) = (_mm256_loadu_si256(self.at(g).cast()), _mm256_loadu_si256(self.at(g).add(32).cast()));
+            [_mm512_cvtph_ps(low), _mm512_cvtph_ps(high)]
+        }
+    }
+}
+
+impl Floats for BF16 {
+    #[inline(always)]
+    unsafe fn floats(&self, g: usize) -> [__m512; 2] {
+        // SAFETY: passed on from the caller.
+        unsafe {
+            let (low, high) = (_mm256_loadu_si256(self.at(g).cast()), _mm256_loadu_si256(self.at(g).add(32).cast()));
+            let (low, high) = (_mm512_cvtepu16_epi32(low), _mm512_cvtepu16_epi32(high));
+            [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(low)), _mm512_castsi512_ps(_mm512_slli_epi32::<16>(high))]
+        }
     }
 }
 

@@ -13,12 +13,17 @@ use super::{dot, pack};
 #[cfg(target_arch = "x86_64")]
 use super::{thin_avx2, thin_avx512};
 use crate::params;
+#[cfg(target_arch = "x86_64")]
+use crate::wgsl::FEW_TOKENS;
 
 /// Depth of a panel at the most: a multiple of every block; sixteen columns of it fit in a second-level cache
 /// with the activations that they meet.
 const DEPTH: usize = 768;
 /// Weights of a row that are expanded at a time: a multiple of every block.
 const STRIP: usize = 256;
+/// From this many weights on a matrix is none of an adapter.
+#[cfg(target_arch = "x86_64")]
+const LARGE: usize = 1 << 19;
 /// From this many tokens on a panel pays.
 pub(super) const PANEL_TOKENS: usize = 12;
 
@@ -135,6 +140,14 @@ impl Job<'_> {
     pub(super) fn last(&self, rows: usize) -> Option<usize> {
         let before = (self.halves() * self.p.n as usize).checked_sub(rows)?;
         Some(self.p.w_row0 as usize + before)
+    }
+
+    /// Whether it is one of a few tokens with rows that are read where they lie, as an adapter's: those of a large matrix of whole
+    /// groups come from memory sooner as a model's do.
+    #[cfg(target_arch = "x86_64")]
+    pub(super) fn is_thin(&self) -> bool {
+        let large = self.p.n as usize * self.p.k as usize >= LARGE && self.p.k.is_multiple_of(32);
+        self.tokens() <= FEW_TOKENS as usize && !large && self.gate.is_none() && self.added.is_none()
     }
 
     /// Products, one after the other.

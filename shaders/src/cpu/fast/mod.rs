@@ -36,6 +36,8 @@ mod dot;
 mod dpbusd;
 #[cfg(target_arch = "x86_64")]
 mod few_avx512;
+#[cfg(target_arch = "x86_64")]
+mod floats_avx2;
 mod matmul_f32;
 mod matmul_q;
 mod own;
@@ -75,11 +77,12 @@ pub(super) use matmul_q::{Added, Job};
 use unpack::*;
 use unpack_halves::Halves;
 
-/// Runs a product with the unpacking of a type: NEON's or AVX2's where they are there, the plain one otherwise.
+/// Runs a product with the unpacking of a type, rows of W `k` wide: NEON's or AVX2's where they are there, the plain one otherwise.
 macro_rules! with_unpack {
-    ($q:expr, $level:expr, $run:path, $args:tt) => {{
+    ($q:expr, $k:expr, $level:expr, $run:path, $args:tt) => {{
         #[cfg(target_arch = "x86_64")]
         if $level >= Level::Avx2 {
+            use floats_avx2::{BF16, F16, F32};
             use rare_avx2::{Iq4Nl, Q2K, Q3K, Q5K, Q51};
             use unpack_avx2::{Avx2, Q4K, Q6K, Q40, Q41, Q50, Q80};
             match $q {
@@ -94,6 +97,9 @@ macro_rules! with_unpack {
                 QuantType::Q3_K => return with_unpack!(@ $run, Avx2<Q3K>, true, $args),
                 QuantType::Q5_K => return with_unpack!(@ $run, Avx2<Q5K>, true, $args),
                 QuantType::IQ4_NL => return with_unpack!(@ $run, Avx2<Iq4Nl>, true, $args),
+                QuantType::F32 if $k % 32 == 0 => return with_unpack!(@ $run, Avx2<F32>, true, $args),
+                QuantType::F16 if $k % 32 == 0 => return with_unpack!(@ $run, Avx2<F16>, true, $args),
+                QuantType::BF16 if $k % 32 == 0 => return with_unpack!(@ $run, Avx2<BF16>, true, $args),
                 QuantType::F32 => return with_unpack!(@ $run, PlainF32, true, $args),
                 QuantType::F16 => return with_unpack!(@ $run, Halves<half::f16>, true, $args),
                 QuantType::BF16 => return with_unpack!(@ $run, Halves<half::bf16>, true, $args),
@@ -101,7 +107,7 @@ macro_rules! with_unpack {
         }
         #[cfg(target_arch = "aarch64")]
         {
-            let _ = $level;
+            let _ = ($level, $k);
             with_unpack!(@ neon $q, $run, $args)
         }
         #[cfg(not(target_arch = "aarch64"))]
@@ -175,7 +181,7 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
             return;
         }
     }
-    with_unpack!(q, level, matmul_q::forward, (job, s, team))
+    with_unpack!(q, job.p.k, level, matmul_q::forward, (job, s, team))
 }
 
 #[inline(always)]
@@ -187,5 +193,5 @@ pub(super) unsafe fn matmul_q_transposed(q: QuantType, p: &params::MatmulQ, s: &
             return;
         }
     }
-    with_unpack!(q, level, matmul_q::transposed, (p, s, team, level))
+    with_unpack!(q, p.k, level, matmul_q::transposed, (p, s, team, level))
 }

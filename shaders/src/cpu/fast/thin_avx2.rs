@@ -5,7 +5,6 @@ use std::arch::x86_64::*;
 use super::super::{Slot, Team};
 use super::matmul_q::Job;
 use crate::QuantType;
-use crate::wgsl::FEW_TOKENS;
 
 /// Values of a register, and rows whose sums are made together.
 const LANES: usize = 8;
@@ -14,8 +13,7 @@ const LANES: usize = 8;
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn few_tokens(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     let p = &job.p;
-    let few = job.tokens() <= FEW_TOKENS as usize && job.gate.is_none() && job.added.is_none();
-    if !few || q != QuantType::F16 {
+    if !job.is_thin() || q != QuantType::F16 {
         return false;
     }
     let (k, stride) = (p.k as usize, p.y_stride as usize);

@@ -5,7 +5,6 @@ use std::arch::x86_64::*;
 use super::super::{Slot, Team};
 use super::few_avx512::{SUMS, sums_of};
 use super::matmul_q::Job;
-use crate::wgsl::FEW_TOKENS;
 use crate::{QuantType, params};
 
 /// Long columns at a time.
@@ -64,7 +63,7 @@ pub(super) unsafe fn one_row(p: &params::MatmulF32, s: &[Slot], team: &Team<'_>)
 /// Whether it has done the product: few tokens with floats or halves it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn few_tokens(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
-    if job.tokens() > FEW_TOKENS as usize || job.gate.is_some() || job.added.is_some() {
+    if !job.is_thin() {
         return false;
     }
     // SAFETY: passed on from the caller.

@@ -27,8 +27,8 @@ pub(super) use with_registers;
 
 /// Expands a group in registers. The methods may be called only where AVX2, FMA and F16C are there.
 pub(super) trait Registers: Copy {
-    /// The order of the integers that [`Registers::row`] reads.
-    const ORDER: Order;
+    /// The order of the integers that [`Registers::row`] reads, if it does.
+    const ORDER: Option<Order>;
 
     fn over(planes: [*const u8; 4]) -> Self;
     unsafe fn group(&self, g: usize) -> Group;
@@ -150,7 +150,7 @@ pub(crate) struct Avx2<R>(R);
 
 impl<R: Registers> Unpack for Avx2<R> {
     const GROUP: usize = 32;
-    const INTEGERS: Option<Order> = Some(R::ORDER);
+    const INTEGERS: Option<Order> = R::ORDER;
 
     fn new(words: &[u32], planes: &[u32; 4]) -> Self {
         Self(R::over(planes.map(|w| words[w as usize..].as_ptr().cast())))
@@ -354,7 +354,7 @@ macro_rules! registers {
         pub(crate) struct $name(pub(super) [*const u8; 4]);
 
         impl Registers for $name {
-            const ORDER: Order = registers!(@order $($x)?);
+            const ORDER: Option<Order> = Some(registers!(@order $($x)?));
 
             fn over(planes: [*const u8; 4]) -> Self { Self(planes) }
 
