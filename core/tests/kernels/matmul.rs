@@ -203,8 +203,8 @@ fn matmul_q_of_a_large_value() {
 #[test]
 fn matmul_q_of_no_numbers() {
     let (n, k) = (40, 512);
-    use QuantType::{Q2_K, Q4_0, Q4_1, Q4_K, Q6_K, Q8_0};
-    let all = [Q4_1, Q8_0, Q4_0, Q2_K, Q4_K, Q6_K].into_iter().flat_map(|q| [1, 8, 12].map(|t| (q, t)));
+    use QuantType::{IQ4_NL, Q2_K, Q4_0, Q4_1, Q4_K, Q5_1, Q6_K, Q8_0};
+    let all = [Q4_1, Q8_0, Q4_0, Q2_K, Q4_K, Q6_K, Q5_1, IQ4_NL].into_iter().flat_map(|q| [1, 8, 12].map(|t| (q, t)));
     for ((q, t), value) in all.flat_map(|shape| [(shape, f32::NAN), (shape, f32::INFINITY)]) {
         let mut random = Random::new(12);
         let (w, planes) = weights(&mut random, q, n, k, false);
@@ -372,6 +372,29 @@ fn matmul_q_transposed() {
         for k in widths(q) {
             SHAPES.iter().for_each(|shape| product(q, &mut random, k, *shape, true));
         }
+    }
+}
+
+/// Products of many tokens that are too small for all threads, of few tokens with large matrices of floats, and of groups of
+/// which the last ones are two of four.
+#[test]
+fn products_of_unusual_sizes() {
+    let mut random = Random::new(15);
+    for q in [QuantType::F32, QuantType::F16, QuantType::BF16] {
+        for shape in [(13, 5, 0), (40, 32, 1)] {
+            product(q, &mut random, 38, shape, false);
+            product(q, &mut random, 32, shape, true);
+        }
+        for t in [1, 3] {
+            product(q, &mut random, 1024, (t, 515, 0), false);
+            let (n, k) = (21, 64);
+            let (w, planes) = weights(&mut random, q, 2 * n, k, false);
+            let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 0 };
+            check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
+        }
+    }
+    for q in [QuantType::Q4_0, QuantType::Q5_0, QuantType::Q5_1, QuantType::Q8_0, QuantType::IQ4_NL] {
+        [(1, 19, 0), (3, 18, 1), (9, 21, 0)].iter().for_each(|shape| product(q, &mut random, 64, *shape, false));
     }
 }
 

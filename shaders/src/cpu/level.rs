@@ -11,7 +11,7 @@ pub enum Level {
     I8mm,
     /// AVX2, FMA and F16C.
     Avx2,
-    /// AVX-512 F, BW, DQ, VL and VNNI.
+    /// AVX-512 F, BW, DQ, VL and VNNI, and BMI2.
     Avx512,
     /// AMX with bf16.
     Amx,
@@ -84,7 +84,7 @@ impl Level {
             Self::Avx2 => has!("avx2") && has!("fma") && has!("f16c"),
             Self::Avx512 => {
                 let words = has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl");
-                Self::Avx2.is_here() && words && has!("avx512vnni")
+                Self::Avx2.is_here() && words && has!("avx512vnni") && has!("bmi2")
             }
             Self::Amx => Self::Avx512.is_here() && has!("avx512vbmi") && amx::is_here(),
         }

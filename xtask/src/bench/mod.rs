@@ -1,11 +1,13 @@
 //! Side by side with the peers on the same models, machine and threads, in one run: tables and a picture in
 //! `benches/`.
 
+mod inlined;
 mod machine;
 mod peers;
 mod picture;
 mod report;
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -45,6 +47,19 @@ struct Costs {
     rollouts: Vec<f64>,
 }
 
+/// What our own forms for processors with fewer instructions do on this one, in tokens a second.
+struct Fewer {
+    instructions: &'static str,
+    prefill: f64,
+    decode: f64,
+    train: f64,
+    adapter: f64,
+    group: f64,
+}
+
+/// Forms that other machines run. All are measured, for one that is slow would not show on a machine that has more.
+const INSTRUCTIONS: [&str; 2] = ["avx512", "avx2"];
+
 /// What is compared.
 #[derive(clap::Args)]
 pub struct Params {
@@ -57,6 +72,7 @@ pub struct Params {
 pub fn run(p: &Params) -> Result<()> {
     models::fetch()?;
     let program = unspoken()?;
+    inlined::check()?;
     let ours = |threads, length| ours(&program, p.gpu, threads, length);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let peers = Peers::find(p.gpu);
@@ -94,10 +110,31 @@ pub fn run(p: &Params) -> Result<()> {
         }
         rows.push(row);
     }
-    report::write(&rows, &costs, &peers, threads, p.gpu)
+    let fewer = if p.gpu { Vec::new() } else { fewer(&program, threads, &model)? };
+    report::write(&rows, &costs, &fewer, &peers, threads, p.gpu)
 }
 
-fn ours(program: &std::path::Path, gpu: bool, threads: usize, prompt: usize) -> Command {
+/// The same program kept to fewer instructions than the processor has, where it has them.
+fn fewer(program: &Path, threads: usize, model: &Path) -> Result<Vec<Fewer>> {
+    let mut all = Vec::new();
+    for instructions in INSTRUCTIONS {
+        let mut bench = ours(program, false, threads, PREFILL);
+        let Ok(v) = json(bench.arg(model).args(["--instructions", instructions])) else { continue };
+        eprintln!("kept to {instructions}");
+        let number = |key: &str| v[key].as_f64().with_context(|| format!("no {key}"));
+        all.push(Fewer {
+            instructions,
+            prefill: number("prefill_tokens_per_s")?,
+            decode: number("decode_tokens_per_s")?,
+            train: number("train_tokens_per_s")?,
+            adapter: number("adapter_cost")?,
+            group: number("group_cost")?,
+        });
+    }
+    Ok(all)
+}
+
+fn ours(program: &Path, gpu: bool, threads: usize, prompt: usize) -> Command {
     let mut bench = Command::new(program);
     bench.args(["bench", "--device", if gpu { "gpu" } else { "cpu" }, "--json", "--runs", "3"]);
     bench.args(["--threads", &threads.to_string(), "--prompt-tokens", &prompt.to_string()]);

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 
-use super::{Costs, DECODE, Row, machine, median, peers::Peers, picture};
+use super::{Costs, DECODE, Fewer, PREFILL, Row, machine, median, peers::Peers, picture};
 use crate::process::root;
 
 /// What marks the place of the CPU's table, its end, and the picture; the same for the GPU's.
@@ -10,7 +10,7 @@ const CPU: [&str; 3] = ["<!-- what `cargo xtask bench` measured last -->", "<!--
 const GPU: [&str; 3] =
     ["<!-- what `cargo xtask bench --gpu` measured last -->", "<!-- end of the GPU's -->", "results-gpu.svg"];
 
-pub fn write(rows: &[Row], costs: &Costs, peers: &Peers, threads: usize, gpu: bool) -> Result<()> {
+pub fn write(rows: &[Row], costs: &Costs, fewer: &[Fewer], peers: &Peers, threads: usize, gpu: bool) -> Result<()> {
     let [begin, end, image] = if gpu { GPU } else { CPU };
     let mut text = format!("Machine: {}. {}.", machine::describe(threads), machine::today());
     if !peers.versions().is_empty() {
@@ -30,6 +30,18 @@ pub fn write(rows: &[Row], costs: &Costs, peers: &Peers, threads: usize, gpu: bo
              prompt take {group:.2} times the time of one token by token, and {rollouts:.2} times from the prompt, which is read \
              once, to the last of {DECODE} tokens.\n",
             100.0 * adapter
+        );
+    }
+    if !fewer.is_empty() {
+        text += &format!(
+            "\n| SmolLM2, kept to | prefill {PREFILL}, tokens/s | decode {DECODE} | LoRA step of {PREFILL} | an adapter | eight \
+             rollouts |\n| --- | --- | --- | --- | --- | --- |\n"
+        );
+    }
+    for Fewer { instructions, prefill, decode, train, adapter, group } in fewer {
+        let percent = 100.0 * adapter;
+        text += &format!(
+            "| {instructions} | {prefill:.1} | {decode:.1} | {train:.1} | +{percent:.0} % | {group:.2} times one |\n"
         );
     }
     println!("{text}");

@@ -4,9 +4,10 @@
 use super::super::{Level, Team};
 use super::tile::{Panels, Strided, Target, panel_of, rows_of};
 
-/// Rows these many floats apart, or a multiple of it, share one set of a first-level cache: a tile has more rows
-/// than those have ways.
+/// Rows these many floats apart, or a multiple of it, share one set of a first-level cache.
 const CROWDED: usize = 1024;
+/// How many of them that holds.
+const WAYS: usize = 8;
 
 /// Rows of activations by blocks as high as a tile.
 pub(super) struct Blocks {
@@ -19,7 +20,7 @@ pub(super) struct Blocks {
 }
 
 impl Blocks {
-    /// `rows` rows of `k` values, `stride` apart. All threads call it, and begin another dispatch only after a sync.
+    /// `rows` rows of `k` values, `stride` apart. All threads call it, and [`Blocks::leave`] in the end.
     ///
     /// # Safety
     /// The rows are readable and nobody writes them.
@@ -31,17 +32,17 @@ impl Blocks {
         team: &Team<'_>,
     ) -> Self {
         let block = rows_of(level);
-        if !stride.is_multiple_of(CROWDED) || rows <= block / 2 {
-            return Self { rows, level, a: Strided { ptr: x, row: stride, col: 1 }, block: rows, apart: 0 };
+        if !stride.is_multiple_of(CROWDED) || block.min(rows) <= WAYS {
+            return Self { rows, level, a: Strided { ptr: x, row: stride, col: 1 }, block: rows.max(1), apart: 0 };
         }
         let apart = block * k;
         let to = team.scratch(rows.div_ceil(block) * apart);
-        for b in team.share(rows.div_ceil(block)) {
+        for b in 0..rows.div_ceil(block) {
             let here = block.min(rows - b * block);
-            // SAFETY: the caller's rows; each thread writes blocks of its own.
+            // SAFETY: the caller's rows; each thread writes columns of its own.
             unsafe {
                 let (from, to) = (x.add(b * block * stride), to.add(b * apart));
-                for i in 0..k {
+                for i in team.share(k) {
                     for r in 0..here {
                         *to.add(i * block + r) = *from.add(r * stride + i);
                     }
@@ -50,6 +51,13 @@ impl Blocks {
         }
         team.sync();
         Self { rows, level, a: Strided { ptr: to, row: 1, col: block }, block, apart }
+    }
+
+    /// From here on their memory is another dispatch's.
+    pub(super) fn leave(&self, team: &Team<'_>) {
+        if self.apart > 0 {
+            team.sync();
+        }
     }
 
     /// `c (+)= alpha a b` of all rows and `depth` columns of them from `first` on.

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::six_bits;
+use super::unpack::{q3_k_scales, six_bits};
 use super::unpack_avx2::ask_ahead;
 use crate::quant::LEVELS;
 
@@ -24,7 +24,7 @@ pub(super) trait Bytes {
     /// Whether m may be other than zero.
     const MINIMUMS: bool = false;
 
-    /// The bytes of `n` groups from `g` on, at most four, then zeros: first halves, second halves. Where a super-block's groups
+    /// The bytes of `n` groups from `g` on, at most four, then any, which meet zeros: first halves, second halves. Where a super-block's groups
     /// are packed together, `g` is a multiple of four and there are four.
     ///
     /// # Safety
@@ -147,11 +147,8 @@ types! {
         with_bits(low, p[1].add(32 * (g / 8)), g / 4 % 2 == 1, 4)
     };
     |p, g, _| {
-        let (s, last) = (p[2].add(12 * (g / 8)), g / 4 % 2);
-        let low = s.cast::<u64>().read_unaligned() >> (4 * last) & 0x0f0f_0f0f_0f0f_0f0f;
-        let high = s.add(8).cast::<u32>().read_unaligned() >> (4 * last);
-        let high = u64::from(high & 0x0303_0303) | u64::from(high >> 2 & 0x0303_0303) << 32;
-        let s = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128((low | high << 4) as i64));
+        let s = q3_k_scales(p[2].add(12 * (g / 8)), g / 4 % 2 == 1);
+        let s = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(s as i64));
         let s = _mm256_cvtepi32_ps(_mm256_sub_epi32(s, _mm256_set1_epi32(32)));
         let d = _mm256_set1_ps(half(p[3].add(2 * (g / 8))));
         Scales::halves(_mm256_mul_ps(s, d), _mm256_setzero_ps(), 0)

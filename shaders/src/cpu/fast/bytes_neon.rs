@@ -2,7 +2,7 @@
 
 use std::arch::aarch64::*;
 
-use super::unpack::six_bits;
+use super::unpack::{q3_k_scales, six_bits};
 use crate::quant::LEVELS;
 
 /// Where the planes of a matrix begin.
@@ -153,11 +153,8 @@ types! {
         less(or(low, where_set(p[1].add(32 * block), i, 4)), 4)
     };
     |p, g, _| {
-        let (s, last) = (p[2].add(12 * (g / 8)), g / 4 % 2);
-        let low = s.cast::<u64>().read_unaligned() >> (4 * last) & 0x0f0f_0f0f_0f0f_0f0f;
-        let high = s.add(8).cast::<u32>().read_unaligned() >> (4 * last);
-        let high = u64::from(high & 0x0303_0303) | u64::from(high >> 2 & 0x0303_0303) << 32;
-        let s = vsub_s8(vcreate_s8(low | high << 4), vdup_n_s8(32));
+        let s = q3_k_scales(p[2].add(12 * (g / 8)), g / 4 % 2 == 1);
+        let s = vsub_s8(vcreate_s8(s), vdup_n_s8(32));
         let d = half(p[3].add(2 * (g / 8)));
         Scales { d: even_and_odd(s).map(|s| vmulq_n_f32(s, d)), m: [vdupq_n_f32(0.0); 2] }
     };

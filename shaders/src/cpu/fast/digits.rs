@@ -1,5 +1,8 @@
 //! Activations as integers of three signed bytes, for products of bytes.
 
+#[cfg(target_arch = "aarch64")]
+use std::arch::aarch64::*;
+
 /// Bytes of a value, the highest one first.
 pub(super) const TERMS: usize = 3;
 /// Bits of the integers after the point: they are from −1 to 1, or nearly.
@@ -45,6 +48,15 @@ pub(super) fn group_of(x: &[f32; 32]) -> Group {
     // Integers forget what is no number.
     let scale = if none { f32::NAN } else { largest * ((1 << FRACTION) as f32 / MOST) };
     Group { bytes, scale, sums }
+}
+
+/// What sums of products with the highest bytes, and with the two lower ones, come to. Apart they fit into 32 bits whatever the
+/// weights.
+#[inline(always)]
+#[cfg(target_arch = "aarch64")]
+pub(super) unsafe fn both(high: int32x4_t, low: int32x4_t) -> float32x4_t {
+    // SAFETY: every processor of the target has NEON.
+    unsafe { vaddq_f32(vcvtq_n_f32_s32::<{ FRACTION - 16 }>(high), vcvtq_n_f32_s32::<FRACTION>(low)) }
 }
 
 #[cfg(test)]

@@ -90,6 +90,7 @@ impl Block {
 /// what is on the way may not, and comes back when `begin` is added.
 #[inline(always)]
 unsafe fn integers<R: Bytes>(x: &Block, w: [__m512i; 2]) -> [__m512i; 2] {
+    const { assert!(R::WIDE || R::MIDDLE <= if R::HALVES { 64 } else { 16 }) };
     // SAFETY: AVX-512 and VNNI are there.
     unsafe {
         let [a, b] = [_mm512_load_si512(x.begin[0].as_ptr().cast()), _mm512_load_si512(x.begin[1].as_ptr().cast())];
@@ -150,7 +151,7 @@ unsafe fn run<R: Bytes>(job: &Job<'_>, s: &[Slot], team: &Team<'_>) {
     unsafe {
         let planes = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast());
         let x = &s[0].f32()[p.x_offset as usize..];
-        // Few are made sooner than threads meet.
+        // Each thread makes its own: threads would have to meet before they could share them.
         let mut tokens = vec![Block::NONE; job.tokens() * blocks];
         for (t, token) in tokens.chunks_exact_mut(blocks).enumerate() {
             for (block, x) in token.iter_mut().zip(x[t * stride..][..k].chunks(32 * FOUR)) {

@@ -25,7 +25,7 @@ pub(super) trait Floats: Registers {
     unsafe fn floats(&self, g: usize) -> [__m512; 2];
 }
 
-/// Whether it has done the product: types of groups and a few tokens it does.
+/// Whether it has done the product: a few tokens with types of groups, or with floats by whole groups, it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if !TOKENS.contains(&job.tokens()) {
@@ -419,7 +419,10 @@ impl Floats for F32 {
     #[inline(always)]
     unsafe fn floats(&self, g: usize) -> [__m512; 2] {
         // SAFETY: passed on from the caller.
-        unsafe { [_mm512_loadu_ps(self.at(g).cast()), _mm512_loadu_ps(self.at(g).add(64).cast())] }
+        unsafe {
+            let at = self.at(g);
+            [_mm512_loadu_ps(at.cast()), _mm512_loadu_ps(at.add(64).cast())]
+        }
     }
 }
 
@@ -428,7 +431,8 @@ impl Floats for F16 {
     unsafe fn floats(&self, g: usize) -> [__m512; 2] {
         // SAFETY: passed on from the caller.
         unsafe {
-            let (low, high) = (_mm256_loadu_si256(self.at(g).cast()), _mm256_loadu_si256(self.at(g).add(32).cast()));
+            let at = self.at(g);
+            let (low, high) = (_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast()));
             [_mm512_cvtph_ps(low), _mm512_cvtph_ps(high)]
         }
     }
@@ -439,7 +443,8 @@ impl Floats for BF16 {
     unsafe fn floats(&self, g: usize) -> [__m512; 2] {
         // SAFETY: passed on from the caller.
         unsafe {
-            let (low, high) = (_mm256_loadu_si256(self.at(g).cast()), _mm256_loadu_si256(self.at(g).add(32).cast()));
+            let at = self.at(g);
+            let (low, high) = (_mm256_loadu_si256(at.cast()), _mm256_loadu_si256(at.add(32).cast()));
             let (low, high) = (_mm512_cvtepu16_epi32(low), _mm512_cvtepu16_epi32(high));
             [_mm512_castsi512_ps(_mm512_slli_epi32::<16>(low)), _mm512_castsi512_ps(_mm512_slli_epi32::<16>(high))]
         }

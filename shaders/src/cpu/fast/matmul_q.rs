@@ -21,7 +21,7 @@ use crate::wgsl::FEW_TOKENS;
 const DEPTH: usize = 768;
 /// Weights of a row that are expanded at a time: a multiple of every block.
 const STRIP: usize = 256;
-/// From this many weights on a matrix is none of an adapter.
+/// From this many weights on a matrix is more likely a model's than an adapter's.
 #[cfg(target_arch = "x86_64")]
 const LARGE: usize = 1 << 19;
 /// From this many tokens on a panel pays.
@@ -142,8 +142,8 @@ impl Job<'_> {
         Some(self.p.w_row0 as usize + before)
     }
 
-    /// Whether it is one of a few tokens with rows that are read where they lie, as an adapter's: those of a large matrix of whole
-    /// groups come from memory sooner as a model's do.
+    /// Whether rows of floats or halves are best multiplied as an adapter's: few tokens with a small matrix, or with one whose
+    /// rows are no whole groups, as other forms want them.
     #[cfg(target_arch = "x86_64")]
     pub(super) fn is_thin(&self) -> bool {
         let large = self.p.n as usize * self.p.k as usize >= LARGE && self.p.k.is_multiple_of(32);
@@ -169,8 +169,9 @@ pub(crate) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
         let (x, k) = (s[0].f32()[p.x_offset as usize..].as_ptr(), p.k as usize);
         let x = Blocks::of(x, p.x_stride as usize, [job.tokens(), k], job.level, team);
         let scratch = Scratch { packed: [0.0; DEPTH * COLS], strip: [0.0; STRIP * COLS], level: job.level };
-        by_sixteens(job, s, team, &mut Expanded { w, k, x, scratch });
-        team.sync();
+        let mut product = Expanded { w, k, x, scratch };
+        by_sixteens(job, s, team, &mut product);
+        product.x.leave(team);
     }
 }
 
@@ -310,6 +311,6 @@ pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
                 }
             }
         }
-        team.sync();
+        dy.leave(team);
     }
 }

@@ -57,8 +57,6 @@ mod thin_avx2;
 #[cfg(target_arch = "x86_64")]
 mod thin_avx512;
 mod tile;
-#[cfg(target_arch = "aarch64")]
-mod tokens_neon;
 mod unpack;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx2;
@@ -73,6 +71,7 @@ use crate::{QuantType, params};
 pub(super) use attention::forward as attention;
 pub(super) use attention_backward::{dkv as attention_backward_kv, dq as attention_backward_q};
 pub(super) use matmul_f32::run as matmul_f32;
+use matmul_q::PANEL_TOKENS;
 pub(super) use matmul_q::{Added, Job};
 use unpack::*;
 use unpack_halves::Halves;
@@ -150,10 +149,12 @@ macro_rules! with_unpack {
 /// two threads longer than one needs alone, and the other can go on to the product beside.
 const THREAD: usize = 1 << 15;
 
-/// Whether there is enough in a product for this thread to take part.
+/// Whether there is enough in a product for this thread to take part, or it must.
 pub(super) fn shares(q: QuantType, p: &params::MatmulQ, team: &Team<'_>) -> bool {
     let all = p.n_tokens as usize * p.n as usize * p.k as usize;
-    !matches!(q, QuantType::F32 | QuantType::F16) || team.index < all.div_ceil(THREAD)
+    // Threads of a product of many tokens may meet in it.
+    let many = p.n_tokens as usize >= PANEL_TOKENS;
+    many || !matches!(q, QuantType::F32 | QuantType::F16) || team.index < all.div_ceil(THREAD)
 }
 
 #[inline(always)]

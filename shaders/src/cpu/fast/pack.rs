@@ -37,6 +37,7 @@ mod avx2 {
 
     /// Whole eights of values; returns how many these are. Called, not inlined: it would be compiled for every weight type.
     #[target_feature(enable = "avx2")]
+    #[inline(never)]
     pub(super) unsafe fn transpose(rows: &[*const f32; COLS], len: usize, out: *mut f32) -> usize {
         let whole = len / 8 * 8;
         for i in (0..whole).step_by(8) {

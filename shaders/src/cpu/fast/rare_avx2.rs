@@ -2,17 +2,17 @@
 
 use std::arch::x86_64::*;
 
-use super::unpack::{Order, Row};
+use super::unpack::{Order, Row, q3_k_scales};
 use super::unpack_avx2::*;
 use crate::quant::LEVELS;
 
 registers! {
     /// d q + m with a plane of fifth bits.
     Q51, |p, g| {
-        let (low, high) = q5_1(p, g);
+        let (low, high) = with_fifth_bits(p, g);
         affine(low, high, half(p[2].add(4 * g)), half(p[2].add(4 * g + 2)))
     }, |i, x, sums| {
-        let (low, high) = q5_1(p, g);
+        let (low, high) = with_fifth_bits(p, g);
         let scales = _mm_mul_ps(two_halves(p[2].add(4 * g)), x.pair(i));
         sums.add(products(low, high, x.halves(i)), scales);
         sums.minimums = _mm_add_ps(sums.minimums, scales);
@@ -61,12 +61,12 @@ registers! {
     Q3K, |p, g| {
         let (low, high) = q3_k(p, g);
         let d = half(p[3].add(2 * (g / 8)));
-        let [a, b] = q3_k_scales(p[2].add(12 * (g / 8)), g % 8);
+        let [a, b] = scales_of_halves(p[2].add(12 * (g / 8)), g % 8);
         scaled(low, high, [by(d, a), by(d, b)])
     }, |i, x, sums| {
         let (low, high) = q3_k(p, g);
         let d = _mm_mul_ss(one_half(p[3].add(2 * (g / 8))), x.pair(i));
-        let scales = q3_k_scales(p[2].add(12 * (g / 8)), g % 8);
+        let scales = scales_of_halves(p[2].add(12 * (g / 8)), g % 8);
         let x = x.halves(i);
         for (half, q) in [low, high].iter().enumerate() {
             let q = _mm256_madd_epi16(_mm256_cvtepi8_epi16(*q), x[half]);
@@ -91,19 +91,6 @@ registers! {
 unsafe fn by(d: __m256, times: i32) -> __m256 {
     // SAFETY: AVX is there.
     unsafe { _mm256_mul_ps(d, _mm256_set1_ps(times as f32)) }
-}
-
-/// Group `g` of `Q5_1` as bytes.
-#[inline(always)]
-unsafe fn q5_1(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
-    // SAFETY: the group is inside of the planes and AVX2 is there.
-    unsafe {
-        ask_ahead(p[0].add(16 * g));
-        let (low, high) = nibbles(p[0].add(16 * g));
-        let bits = p[1].add(4 * g).cast::<u16>();
-        let low = _mm_or_si128(low, fifth_bits(bits.read_unaligned()));
-        (low, _mm_or_si128(high, fifth_bits(bits.add(1).read_unaligned())))
-    }
 }
 
 /// Group `g` of `IQ4_NL` as signed bytes.
@@ -152,17 +139,12 @@ unsafe fn q3_k(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
     }
 }
 
-/// The scales of the halves of group `i` of a super-block whose twelve bytes of them begin at `s`.
+/// The scales of the halves of group `i` of a super-block whose scales begin at `p`.
 #[inline(always)]
-unsafe fn q3_k_scales(s: *const u8, i: usize) -> [i32; 2] {
-    let mut scales = [0; 2];
-    for (half, scale) in scales.iter_mut().enumerate() {
-        let j = 2 * i + half;
-        // SAFETY: the bytes are readable.
-        let (low, high) = unsafe { (*s.add(j % 8) >> (j / 8 * 4) & 15, *s.add(8 + j % 4) >> (j / 4 * 2) & 3) };
-        *scale = i32::from(low | high << 4) - 32;
-    }
-    scales
+unsafe fn scales_of_halves(p: *const u8, i: usize) -> [i32; 2] {
+    // SAFETY: the bytes are readable.
+    let scales = unsafe { q3_k_scales(p, i >= 4) }.to_le_bytes();
+    [i32::from(scales[i % 4 * 2]) - 32, i32::from(scales[i % 4 * 2 + 1]) - 32]
 }
 
 /// Group `g` of `Q5_K`: bytes, the super-block's head (d, dmin), the group's scale and minimum.

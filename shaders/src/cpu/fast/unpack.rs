@@ -165,6 +165,22 @@ pub(super) unsafe fn six_bits(p: *const u8) -> [u64; 2] {
     [scales, minimums]
 }
 
+/// Eight of the sixteen six-bit scales of a super-block of `Q3_K` that are packed into twelve bytes at `p`, the first ones or the
+/// `last`, a byte each.
+///
+/// # Safety
+/// The bytes are readable.
+#[inline(always)]
+#[cfg_attr(not(any(target_arch = "x86_64", target_arch = "aarch64")), allow(dead_code))]
+pub(super) unsafe fn q3_k_scales(p: *const u8, last: bool) -> u64 {
+    let shift = if last { 4 } else { 0 };
+    // SAFETY: passed on from the caller.
+    let (low, high) = unsafe { (p.cast::<u64>().read_unaligned(), p.add(8).cast::<u32>().read_unaligned()) };
+    let high = high >> shift;
+    let high = u64::from(high & 0x0303_0303) | u64::from(high >> 2 & 0x0303_0303) << 32;
+    low >> shift & 0x0f0f_0f0f_0f0f_0f0f | high << 4
+}
+
 #[cfg(test)]
 mod tests {
     use super::{Order, Row};

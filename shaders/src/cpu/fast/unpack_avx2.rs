@@ -32,7 +32,7 @@ pub(super) trait Registers: Copy {
 
     fn over(planes: [*const u8; 4]) -> Self;
     unsafe fn group(&self, g: usize) -> Group;
-    /// Σ w x over a row in integers, whose weights begin at group `first`.
+    /// Σ w x over a row, in integers where it has any, whose weights begin at group `first`.
     unsafe fn row(&self, first: usize, x: &Row<'_>) -> f32;
 }
 
@@ -274,7 +274,7 @@ pub(super) unsafe fn scaled(low: __m128i, high: __m128i, d: [__m256; 2]) -> Grou
 
 /// Bytes of 0x10 where a bit of `bits` is set, one byte for each of 16 bits.
 #[inline(always)]
-pub(super) unsafe fn fifth_bits(bits: u16) -> __m128i {
+unsafe fn fifth_bits(bits: u16) -> __m128i {
     // SAFETY: SSSE3 is there.
     unsafe {
         let spread = _mm_shuffle_epi8(
@@ -286,16 +286,26 @@ pub(super) unsafe fn fifth_bits(bits: u16) -> __m128i {
     }
 }
 
+/// Group `g` of nibbles with a plane of fifth bits as bytes.
+#[inline(always)]
+pub(super) unsafe fn with_fifth_bits(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
+    // SAFETY: the group is inside of the planes and AVX2 is there.
+    unsafe {
+        ask_ahead(p[0].add(16 * g));
+        let (low, high) = nibbles(p[0].add(16 * g));
+        let bits = p[1].add(4 * g).cast::<u16>();
+        let low = _mm_or_si128(low, fifth_bits(bits.read_unaligned()));
+        (low, _mm_or_si128(high, fifth_bits(bits.add(1).read_unaligned())))
+    }
+}
+
 /// Group `g` of `Q5_0` as signed bytes.
 #[inline(always)]
 unsafe fn q5_0(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
-    // SAFETY: the group is inside of the planes and AVX2 is there.
+    // SAFETY: as above.
     unsafe {
-        let (low, high) = nibbles(p[0].add(16 * g));
-        let bits = p[1].add(4 * g).cast::<u16>();
-        let sixteen = _mm_set1_epi8(16);
-        let low = _mm_sub_epi8(_mm_or_si128(low, fifth_bits(bits.read_unaligned())), sixteen);
-        (low, _mm_sub_epi8(_mm_or_si128(high, fifth_bits(bits.add(1).read_unaligned())), sixteen))
+        let ((low, high), sixteen) = (with_fifth_bits(p, g), _mm_set1_epi8(16));
+        (_mm_sub_epi8(low, sixteen), _mm_sub_epi8(high, sixteen))
     }
 }
 
