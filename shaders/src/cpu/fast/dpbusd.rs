@@ -218,7 +218,7 @@ impl<R: Bytes> Product<R> {
                         let d = [_mm512_mul_ps(scales.d[0], fraction), _mm512_mul_ps(scales.d[1], fraction)];
                         // Read again for each row: kept for all of them, it would be copied to the stack.
                         let mut x = x;
-                        asm!("/* {0} */", inout(reg) x, options(nomem, nostack, preserves_flags));
+                        asm!("/* {0} */", inout(reg) x, options(readonly, nostack, preserves_flags));
                         $(if $t < T {
                             let sum = &mut sums[$r * AT_ONCE + $t];
                             *sum = with_four::<R>(&*x.add($t * self.blocks), w, d, scales.m, *sum);
