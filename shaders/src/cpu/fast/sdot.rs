@@ -6,10 +6,9 @@ use std::marker::PhantomData;
 
 use super::super::{Slot, Team};
 use super::bytes_neon::{Bytes, Planes, with_bytes};
-use super::digits::{TERMS, group_of};
+use super::digits::{TERMS, both, group_of};
 use super::dot;
 use super::matmul_q::Job;
-use super::tokens_neon::both;
 
 use crate::QuantType;
 

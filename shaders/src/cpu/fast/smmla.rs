@@ -12,11 +12,10 @@ use std::mem::MaybeUninit;
 
 use super::super::{Level, Slot, Team};
 use super::bytes_neon::{Bytes, Planes, with_bytes};
-use super::digits::{TERMS, group_of};
+use super::digits::{TERMS, both, group_of};
 use super::dot;
 use super::matmul_q::{Job, PANEL_TOKENS, Sixteen, by_sixteens};
 use super::tile::{COLS, Panels, Strided, Target, panel_of};
-use super::tokens_neon::both;
 use crate::QuantType;
 
 /// Groups that are unpacked at a time.
