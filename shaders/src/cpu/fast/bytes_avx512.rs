@@ -24,8 +24,8 @@ pub(super) trait Bytes {
     /// Whether m may be other than zero.
     const MINIMUMS: bool = false;
 
-    /// The bytes of `n` groups from `g` on, at most four, then any, which meet zeros: first halves, second halves. Where a super-block's groups
-    /// are packed together, `g` is a multiple of four and there are four.
+    /// The bytes of `n` groups from `g` on, at most four, then any, which meet zeros: first halves, second halves. Where a
+    /// super-block's groups are packed together, `g` is a multiple of four and there are four.
     ///
     /// # Safety
     /// The groups are inside of the planes.
@@ -158,7 +158,6 @@ types! {
     Q5K, 16, MINIMUMS;
     |p, g, _| with_bits(shared_nibbles(p[0].add(16 * g)), p[1].add(32 * (g / 8)), g / 4 % 2 == 1, 16);
     |p, g, _| scales_and_minimums(p[2].add(16 * (g / 8)), g / 4 % 2 == 1, Self::MIDDLE);
-
 }
 
 /// Runs a product with the bytes of a type; whether there are any.

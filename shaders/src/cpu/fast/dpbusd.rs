@@ -13,7 +13,7 @@ use super::few_avx512::{SUMS, sums_of};
 use super::matmul_q::Job;
 use crate::QuantType;
 
-/// Tokens up to which this form is the fastest.
+/// Tokens up to which it does them, as many as the form of the other types.
 const TOKENS: usize = 32;
 /// Rows of W at a time, and tokens.
 const ROWS: usize = 4;
@@ -198,7 +198,8 @@ impl<R: Bytes> dot::Dots for Product<R> {
 }
 
 impl<R: Bytes> Product<R> {
-    /// Rows that begin at group `first` with `T` tokens from `t0` on: `[row][AT_ONCE]`. Rows that are not there repeat the last one.
+    /// Rows that begin at group `first` with `T` tokens from `t0` on: `[row][AT_ONCE]`. Rows that are not there repeat the
+    /// last one.
     #[inline(always)]
     unsafe fn multiply<const T: usize>(&self, first: usize, rows: usize, t0: usize, out: &mut [f32; SUMS]) {
         const { assert!(ROWS * AT_ONCE == SUMS) };

@@ -86,17 +86,10 @@ registers! {
     };
 }
 
-/// d times an integer, in all lanes.
-#[inline(always)]
-unsafe fn by(d: __m256, times: i32) -> __m256 {
-    // SAFETY: AVX is there.
-    unsafe { _mm256_mul_ps(d, _mm256_set1_ps(times as f32)) }
-}
-
 /// Group `g` of `IQ4_NL` as signed bytes.
 #[inline(always)]
 unsafe fn iq4_nl(p: &[*const u8; 4], g: usize) -> (__m128i, __m128i) {
-    // SAFETY: as above.
+    // SAFETY: the group is inside of the planes and AVX2 is there.
     unsafe {
         ask_ahead(p[0].add(16 * g));
         let (levels, (low, high)) = (_mm_loadu_si128(LEVELS.as_ptr().cast()), nibbles(p[0].add(16 * g)));

@@ -218,6 +218,13 @@ pub(super) unsafe fn half(p: *const u8) -> __m256 {
     }
 }
 
+/// d times an integer, in all lanes.
+#[inline(always)]
+pub(super) unsafe fn by(d: __m256, times: i32) -> __m256 {
+    // SAFETY: AVX is there.
+    unsafe { _mm256_mul_ps(d, _mm256_set1_ps(times as f32)) }
+}
+
 /// Sixteen unsigned bytes as floats.
 #[inline(always)]
 pub(super) unsafe fn floats_u8(v: __m128i) -> [__m256; 2] {
@@ -432,9 +439,7 @@ registers! {
     /// Super-blocks of eight groups: d s q − dmin m.
     Q4K, |p, g| {
         let (low, high, head, scale, min) = q4_k(p, g);
-        let d = _mm256_mul_ps(half(head), _mm256_set1_ps(f32::from(scale)));
-        let m = _mm256_mul_ps(half(head.add(2)), _mm256_set1_ps(-f32::from(min)));
-        affine(low, high, d, m)
+        affine(low, high, by(half(head), i32::from(scale)), by(half(head.add(2)), -i32::from(min)))
     }, |i, x, sums| {
         let (low, high, head, scale, min) = q4_k(p, g);
         let scales = _mm_mul_ps(two_halves(head), _mm_setr_ps(f32::from(scale), -f32::from(min), 0.0, 0.0));
@@ -448,8 +453,7 @@ registers! {
         let (block, i) = (g / 8, g % 8);
         let d = half(p[3].add(2 * block));
         let scale = p[2].add(16 * block + 2 * i).cast::<i8>();
-        let (a, b) = (f32::from(*scale), f32::from(*scale.add(1)));
-        scaled(low, high, [_mm256_mul_ps(d, _mm256_set1_ps(a)), _mm256_mul_ps(d, _mm256_set1_ps(b))])
+        scaled(low, high, [by(d, i32::from(*scale)), by(d, i32::from(*scale.add(1)))])
     }, |i, x, sums| {
         let (low, high) = q6_k(p, g);
         let d = _mm_mul_ss(one_half(p[3].add(2 * (g / 8))), x.pair(i));
