@@ -3,9 +3,13 @@
 
 use std::ops::Range;
 
+#[cfg(target_arch = "x86_64")]
+use super::super::Level;
 use super::super::elementwise::gate_of;
 use super::super::{Slot, Team};
 use super::ahead::ask_to_write;
+#[cfg(target_arch = "x86_64")]
+use super::few_avx2;
 use super::matmul_q::Job;
 use super::unpack::{Row, Unpack};
 use crate::math::madd;
@@ -31,6 +35,10 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
     unsafe {
         let w = U::new(s[1].u32(), &p.planes);
         let x = &s[0].f32()[p.x_offset as usize..];
+        #[cfg(target_arch = "x86_64")]
+        if job.tokens() > 1 && job.level >= Level::Avx2 {
+            return rows(job, s, team, &few_avx2::Few::new(w, x, job));
+        }
         let one = Row::new(&x[..p.k as usize], if job.tokens() == 1 { U::INTEGERS } else { None });
         rows(job, s, team, &Expanded::<U, FMA> { w, one, x, stride: p.x_stride as usize });
     }
@@ -78,7 +86,7 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
         // Of a product of few rows, an adapter's, each thread shall have some, as far as a form's rows at a time allow.
         let least = (ROWS.min(n.div_ceil(4 * team.count)) / D::ROWS).max(1);
         let most = match job.gate {
-            _ if tokens == 1 => (n / (8 * team.count)).min(NEAR),
+            _ if tokens == 1 => (n / (2 * team.count)).min(NEAR),
             Some(_) => GATES,
             None => usize::MAX,
         };
@@ -112,7 +120,10 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
                         } else {
                             (&mut ups[t * rows + i - start..][..here], false)
                         };
-                        if D::BY_TOKENS {
+                        if D::BY_TOKENS && here == D::ROWS {
+                            // Of a fixed size, as most are.
+                            put(&mut to[..D::ROWS], sums[t * D::ROWS..][..D::ROWS].iter().copied(), accumulate);
+                        } else if D::BY_TOKENS {
                             put(to, sums[t * here..][..here].iter().copied(), accumulate);
                         } else {
                             put(to, sums[t..].iter().step_by(tokens).copied(), accumulate);

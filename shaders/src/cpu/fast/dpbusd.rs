@@ -9,14 +9,15 @@ use super::super::{Slot, Team};
 use super::bytes_avx512::{Bytes, FOUR, Iq4Nl, Planes, Q2K, Q3K, Q5K, Q51, with_bytes};
 use super::digits::{FRACTION, TERMS, group_of};
 use super::dot;
-use super::few_avx512::{SUMS, sums_of};
+use super::few_avx512::{SUMS, put, sums_of};
 use super::matmul_q::Job;
 use crate::QuantType;
 
 /// Tokens up to which it does them, as many as the form of the other types.
 const TOKENS: usize = 32;
-/// Rows of W at a time, and tokens.
-const ROWS: usize = 4;
+/// Rows of W, and those and tokens whose products are made at a time.
+const ROWS: usize = 16;
+const FEW: usize = 4;
 const AT_ONCE: usize = 4;
 
 /// Four groups of a row of x. What is not there is zero.
@@ -174,23 +175,24 @@ struct Product<R> {
 
 impl<R: Bytes> dot::Dots for Product<R> {
     const ROWS: usize = ROWS;
+    const BY_TOKENS: bool = true;
 
     #[inline(always)]
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
         let tokens = self.tokens.len() / self.blocks;
-        // SAFETY: passed on from the caller.
-        unsafe {
-            for t0 in (0..tokens).step_by(AT_ONCE) {
-                let here = AT_ONCE.min(tokens - t0);
-                let mut out = [0.0f32; SUMS];
-                match here {
-                    1 => self.multiply::<1>(first / 32, rows, t0, &mut out),
-                    2 => self.multiply::<2>(first / 32, rows, t0, &mut out),
-                    3 => self.multiply::<3>(first / 32, rows, t0, &mut out),
-                    _ => self.multiply::<AT_ONCE>(first / 32, rows, t0, &mut out),
-                }
-                for (out, sums) in out.chunks_exact(AT_ONCE).zip(sums.chunks_exact_mut(tokens)) {
-                    sums[t0..t0 + here].copy_from_slice(&out[..here]);
+        for t0 in (0..tokens).step_by(AT_ONCE) {
+            let (left, sums) = (tokens - t0, &mut sums[t0 * rows..]);
+            for r in (0..rows).step_by(FEW) {
+                let first = first / 32 + r * self.groups;
+                // SAFETY: passed on from the caller.
+                unsafe {
+                    let out = match left {
+                        1 => self.multiply::<1>(first, rows - r, t0),
+                        2 => self.multiply::<2>(first, rows - r, t0),
+                        3 => self.multiply::<3>(first, rows - r, t0),
+                        _ => self.multiply::<AT_ONCE>(first, rows - r, t0),
+                    };
+                    put::<FEW, AT_ONCE>(&out, rows, r, sums, left);
                 }
             }
         }
@@ -198,11 +200,11 @@ impl<R: Bytes> dot::Dots for Product<R> {
 }
 
 impl<R: Bytes> Product<R> {
-    /// Rows that begin at group `first` with `T` tokens from `t0` on: `[row][AT_ONCE]`. Rows that are not there repeat the
-    /// last one.
+    /// [`FEW`] rows, the first of which begins at group `first`, with `T` tokens from `t0` on: `[token][row]`. Rows that are not
+    /// there, beyond `rows`, repeat the last one.
     #[inline(always)]
-    unsafe fn multiply<const T: usize>(&self, first: usize, rows: usize, t0: usize, out: &mut [f32; SUMS]) {
-        const { assert!(ROWS * AT_ONCE == SUMS) };
+    unsafe fn multiply<const T: usize>(&self, first: usize, rows: usize, t0: usize) -> [f32; SUMS] {
+        const { assert!(FEW * AT_ONCE == SUMS) };
         // SAFETY: the caller's rows and tokens; AVX-512 is there.
         unsafe {
             let mut sums = [_mm512_setzero_ps(); SUMS];
@@ -221,18 +223,20 @@ impl<R: Bytes> Product<R> {
                         let mut x = x;
                         asm!("/* {0} */", inout(reg) x, options(readonly, nostack, preserves_flags));
                         $(if $t < T {
-                            let sum = &mut sums[$r * AT_ONCE + $t];
+                            let sum = &mut sums[$t * FEW + $r];
                             *sum = with_four::<R>(&*x.add($t * self.blocks), w, d, scales.m, *sum);
                         })*
                     };
                 }
-                const { assert!(ROWS == 4 && AT_ONCE == 4) };
+                const { assert!(FEW == 4 && AT_ONCE == 4) };
                 row!(0; 0 1 2 3);
                 row!(1; 0 1 2 3);
                 row!(2; 0 1 2 3);
                 row!(3; 0 1 2 3);
             }
+            let mut out = [0.0; SUMS];
             _mm512_storeu_ps(out.as_mut_ptr(), sums_of(sums));
+            out
         }
     }
 }

@@ -14,8 +14,8 @@ use crate::QuantType;
 
 /// Tokens from which on and up to which this form is the fastest without tiles of AMX, and with them.
 const TOKENS: std::ops::RangeInclusive<usize> = 2..=32;
-/// Rows of W at a time.
-const ROWS: usize = 4;
+/// Rows of W at a time, so that y is written by whole registers.
+const ROWS: usize = 16;
 /// Products whose sums are made together.
 pub(super) const SUMS: usize = 16;
 
@@ -66,6 +66,7 @@ struct Few<R> {
 
 impl<R: Floats> dot::Dots for Few<R> {
     const ROWS: usize = ROWS;
+    const BY_TOKENS: bool = true;
 
     #[inline(always)]
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
@@ -73,23 +74,27 @@ impl<R: Floats> dot::Dots for Few<R> {
         let row = |r: usize| first / 32 + r.min(rows - 1) * self.groups;
         for t0 in (0..self.tokens).step_by(8) {
             let left = self.tokens - t0;
+            let x = |t: usize| self.x.wrapping_add((t0 + t.min(left - 1)) * self.stride);
+            let sums = &mut sums[t0 * rows..];
             // SAFETY: passed on from the caller; the tokens are rows of x.
             unsafe {
-                let x = |t: usize| self.x.add((t0 + t.min(left - 1)) * self.stride);
-                let mut out = [0.0f32; SUMS];
                 match left {
                     1 | 2 => {
-                        self.block::<4, 2>(std::array::from_fn(row), std::array::from_fn(x), &mut out);
-                        put::<2>(&out, rows, 0, sums, self.tokens, t0, left);
+                        for r in (0..rows).step_by(4) {
+                            let out = self.block::<4, 2>(std::array::from_fn(|i| row(r + i)), std::array::from_fn(x));
+                            put::<4, 2>(&out, rows, r, sums, left);
+                        }
                     }
                     3 | 4 => {
-                        self.block::<4, 4>(std::array::from_fn(row), std::array::from_fn(x), &mut out);
-                        put::<4>(&out, rows, 0, sums, self.tokens, t0, left);
+                        for r in (0..rows).step_by(4) {
+                            let out = self.block::<4, 4>(std::array::from_fn(|i| row(r + i)), std::array::from_fn(x));
+                            put::<4, 4>(&out, rows, r, sums, left);
+                        }
                     }
                     _ => {
                         for r in (0..rows).step_by(2) {
-                            self.block::<2, 8>([row(r), row(r + 1)], std::array::from_fn(x), &mut out);
-                            put::<8>(&out, rows, r, sums, self.tokens, t0, left.min(8));
+                            let out = self.block::<2, 8>([row(r), row(r + 1)], std::array::from_fn(x));
+                            put::<2, 8>(&out, rows, r, sums, left);
                         }
                     }
                 }
@@ -98,31 +103,32 @@ impl<R: Floats> dot::Dots for Few<R> {
     }
 }
 
-/// Writes the sums `[row][T]` of rows from `r0` on and tokens from `t0` on to `sums`, `[row][tokens]`.
+/// Writes the sums `[token][N]` of rows from `r` on to `sums`, `[token][rows]`, as far as rows and tokens are there.
 #[inline(always)]
-fn put<const T: usize>(
+pub(super) fn put<const N: usize, const T: usize>(
     out: &[f32; SUMS],
     rows: usize,
-    r0: usize,
+    r: usize,
     sums: &mut [f32],
     tokens: usize,
-    t0: usize,
-    here: usize,
 ) {
-    for (out, sums) in out.chunks_exact(T).zip(sums[r0 * tokens..rows * tokens].chunks_exact_mut(tokens)) {
-        sums[t0..t0 + here].copy_from_slice(&out[..here]);
+    let (out, _) = out.as_chunks::<N>();
+    if tokens >= T && r + N <= rows {
+        // Of a fixed size: a copy of any would be a call.
+        for (out, sums) in out[..T].iter().zip(sums[..T * rows].chunks_exact_mut(rows)) {
+            sums[r..r + N].copy_from_slice(out);
+        }
+        return;
+    }
+    for (out, sums) in out[..T.min(tokens)].iter().zip(sums.chunks_exact_mut(rows)) {
+        sums[r..].iter_mut().zip(out).for_each(|(sum, out)| *sum = *out);
     }
 }
 
 impl<R: Floats> Few<R> {
-    /// Rows that begin at these groups with tokens: `[row][token]`.
+    /// Rows that begin at these groups with tokens: `[token][row]`.
     #[inline(always)]
-    unsafe fn block<const N: usize, const T: usize>(
-        &self,
-        rows: [usize; N],
-        x: [*const f32; T],
-        out: &mut [f32; SUMS],
-    ) {
+    unsafe fn block<const N: usize, const T: usize>(&self, rows: [usize; N], x: [*const f32; T]) -> [f32; SUMS] {
         // SAFETY: the caller's rows and tokens; AVX-512 is there.
         unsafe {
             let mut acc = [[_mm512_setzero_ps(); T]; N];
@@ -141,10 +147,12 @@ impl<R: Floats> Few<R> {
                 }
             }
             let mut all = [_mm512_setzero_ps(); SUMS];
-            for n in 0..N {
-                all[n * T..][..T].copy_from_slice(&acc[n]);
+            for (i, all) in all[..N * T].iter_mut().enumerate() {
+                *all = acc[i % N][i / N];
             }
+            let mut out = [0.0f32; SUMS];
             _mm512_storeu_ps(out.as_mut_ptr(), sums_of(all));
+            out
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::wgsl::FEW_TOKENS;
 
 /// Depth of a panel at the most: a multiple of every block; sixteen columns of it fit in a second-level cache
 /// with the activations that they meet.
-const DEPTH: usize = 768;
+pub(super) const DEPTH: usize = 768;
 /// Weights of a row that are expanded at a time: a multiple of every block.
 const STRIP: usize = 256;
 /// From this many weights on a matrix is more likely a model's than an adapter's.
@@ -29,7 +29,7 @@ pub(super) const PANEL_TOKENS: usize = 12;
 
 /// `k` in as few equal depths as there can be, each whole groups.
 #[inline(always)]
-fn depth(k: usize, group: usize) -> usize {
+pub(super) fn depth(k: usize, group: usize) -> usize {
     k.div_ceil(k.div_ceil(DEPTH)).next_multiple_of(group.max(8)).min(DEPTH)
 }
 

@@ -35,6 +35,8 @@ mod dot;
 #[cfg(target_arch = "x86_64")]
 mod dpbusd;
 #[cfg(target_arch = "x86_64")]
+mod few_avx2;
+#[cfg(target_arch = "x86_64")]
 mod few_avx512;
 #[cfg(target_arch = "x86_64")]
 mod floats_avx2;

@@ -174,28 +174,6 @@ impl<R: Registers> Unpack for Avx2<R> {
         // SAFETY: passed on from the caller.
         unsafe { self.0.row(first / 32, x) }
     }
-
-    /// A row with several tokens, its weights expanded once.
-    #[inline(always)]
-    unsafe fn dots<const M: usize, const FMA: bool>(&self, first: usize, x: [&[f32]; M]) -> [f32; M] {
-        // SAFETY: passed on from the caller.
-        unsafe {
-            let mut sums = [_mm256_setzero_ps(); M];
-            for g in 0..x[0].len() / 32 {
-                let group = self.0.group(first / 32 + g);
-                for (sum, x) in sums.iter_mut().zip(&x) {
-                    for (i, w) in group.into_iter().enumerate() {
-                        *sum = _mm256_fmadd_ps(w, _mm256_loadu_ps(x.as_ptr().add(32 * g + 8 * i)), *sum);
-                    }
-                }
-            }
-            let mut out = [0.0; M];
-            for (out, v) in out.iter_mut().zip(sums) {
-                *out = sum(v);
-            }
-            out
-        }
-    }
 }
 
 #[inline(always)]

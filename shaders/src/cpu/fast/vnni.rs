@@ -9,8 +9,9 @@ use super::unpack::six_bits;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, with_registers};
 use crate::QuantType;
 
-/// Rows of W at a time.
-const ROWS: usize = 4;
+/// Rows of W at a time, and those whose products are made together.
+const ROWS: usize = 16;
+const FEW: usize = 4;
 
 /// The order of a row's integers: each group as its even values and its odd ones, and groups in fours as the products take
 /// them.
@@ -42,12 +43,12 @@ trait Wide: Registers {
     /// Σ w x over a row whose weights begin at group `first`.
     unsafe fn dot(&self, first: usize, x: &Integers) -> f32;
 
-    /// The same over [`ROWS`] rows, one after the other.
+    /// The same over [`FEW`] rows, one after the other.
     #[inline(always)]
-    unsafe fn dots(&self, first: usize, x: &Integers) -> [f32; ROWS] {
+    unsafe fn dots(&self, first: usize, x: &Integers) -> [f32; FEW] {
         // SAFETY: passed on from the caller.
         unsafe {
-            let mut out = [0.0; ROWS];
+            let mut out = [0.0; FEW];
             for (i, out) in out.iter_mut().enumerate() {
                 *out = self.dot(first + i * x.groups, x);
             }
@@ -83,17 +84,20 @@ struct One<R> {
 
 impl<R: Wide> dot::Dots for One<R> {
     const ROWS: usize = ROWS;
+    const BY_TOKENS: bool = true;
 
     #[inline(always)]
-    unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
+    unsafe fn dots(&self, first: usize, _: usize, sums: &mut [f32]) {
+        let row = |i: usize| first / 32 + i * self.x.groups;
+        let (fours, rest) = sums.as_chunks_mut::<FEW>();
+        let done = fours.len() * FEW;
         // SAFETY: passed on from the caller.
         unsafe {
-            if rows == ROWS {
-                sums.copy_from_slice(&self.r.dots(first / 32, &self.x));
-                return;
+            for (i, sums) in fours.iter_mut().enumerate() {
+                *sums = self.r.dots(row(i * FEW), &self.x);
             }
-            for (i, sum) in sums.iter_mut().enumerate() {
-                *sum = self.r.dot(first / 32 + i * self.x.groups, &self.x);
+            for (i, sum) in rest.iter_mut().enumerate() {
+                *sum = self.r.dot(row(done + i), &self.x);
             }
         }
     }
@@ -239,7 +243,7 @@ macro_rules! nibbles {
             }
 
             #[inline(always)]
-            unsafe fn dots(&self, first: usize, x: &Integers) -> [f32; ROWS] {
+            unsafe fn dots(&self, first: usize, x: &Integers) -> [f32; FEW] {
                 // SAFETY: passed on from the caller.
                 unsafe { nibble_rows(self, first, x) }
             }
