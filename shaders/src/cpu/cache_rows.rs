@@ -37,6 +37,18 @@ impl<'a> CacheRows<'a> {
         (self.kv == KvType::F16).then(|| bytemuck::cast_slice(unsafe { self.slot.u32() }))
     }
 
+    /// Row `i` as it lies.
+    ///
+    /// # Safety
+    /// As [`CacheRows::floats`].
+    #[inline(always)]
+    pub(super) unsafe fn words(&self, i: usize) -> &'a [u32] {
+        let words = self.kv.words(self.dim);
+        // SAFETY: by the caller's word.
+        let all = unsafe { self.slot.u32() };
+        &all[i * words..][..words]
+    }
+
     /// Row `i`; by way of `scratch`, of a row's width, where it is packed.
     ///
     /// # Safety
@@ -51,8 +63,7 @@ impl<'a> CacheRows<'a> {
             match self.floats() {
                 Some(all) => &all[i * self.dim..][..self.dim],
                 None => {
-                    let words = self.kv.words(self.dim);
-                    self.kv.load(&self.slot.u32()[i * words..][..words], scratch);
+                    self.kv.load(self.words(i), scratch);
                     scratch
                 }
             }

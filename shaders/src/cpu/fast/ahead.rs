@@ -3,6 +3,30 @@
 /// Floats of a line of a cache.
 const LINE: usize = 16;
 
+/// Rows of a cache that are asked for ahead of the one that is read.
+pub(super) const AHEAD: usize = 32;
+
+/// Asks for `n` values that will be read, into a second-level cache: a first-level one waits for too few lines at a time. For
+/// pieces of memory that no processor reads ahead by itself.
+#[inline(always)]
+pub(super) fn ask_to_read<T>(from: *const T, n: usize) {
+    for at in (0..n * size_of::<T>()).step_by(4 * LINE) {
+        let line = from.cast::<u8>().wrapping_add(at);
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a prefetch never faults.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T1, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T1>(line.cast());
+        }
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        unsafe {
+            std::arch::asm!("prfm pldl2keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
+        }
+        let _ = line;
+    }
+}
+
 /// Asks for `rows` rows of `cols` floats, `stride` from one to the next, that will be written: they come from afar, where another
 /// core has read or written them.
 #[inline(always)]

@@ -5,6 +5,7 @@ use super::super::attention::{LEAST, Map};
 use super::super::cache_rows::CacheRows;
 use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
+use super::ahead::ask_to_read;
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
 use super::runs::{self, Run};
@@ -120,6 +121,14 @@ impl Rows<'_> {
         &self.values[self.at(i) * self.dim..][..self.dim]
     }
 
+    /// Asks for the row of the i-th key, if there are so many.
+    #[inline(always)]
+    pub(super) fn ask(&self, i: usize, n: usize) {
+        if i < n {
+            ask_to_read(self.row(i).as_ptr(), self.dim);
+        }
+    }
+
     /// Which of all rows the i-th key's is.
     #[inline(always)]
     fn at(&self, i: usize) -> usize {
@@ -204,6 +213,26 @@ impl Keys {
         // SAFETY: by the caller's word.
         let values = unsafe { side.halves() }?;
         Some(Halves { values, cells: &self.cells, group: g, groups, dim })
+    }
+
+    /// Asks for the rows of some of the keys, as they lie.
+    ///
+    /// # Safety
+    /// No thread may write the cache meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn ask(
+        &self,
+        side: &CacheRows<'_>,
+        g: usize,
+        p: &params::Attention,
+        some: std::ops::Range<usize>,
+    ) {
+        let n = self.cells.len();
+        for cell in &self.cells[some.start.min(n)..some.end.min(n)] {
+            // SAFETY: by the caller's word.
+            let row = unsafe { side.words(cell * p.n_kv_heads as usize + g) };
+            ask_to_read(row.as_ptr(), row.len());
+        }
     }
 
     /// The same in a cache of any type; packed rows are unpacked to `loaded` once.

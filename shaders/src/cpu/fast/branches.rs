@@ -12,6 +12,9 @@ use super::runs::Run;
 use super::tile::{COLS, Strided};
 use crate::{KvType, params};
 
+/// Keys in common that are asked for before the first of them is read, and values as well.
+const ASKED: usize = 64;
+
 /// Scratch of a thread.
 #[derive(Default)]
 struct Scratch {
@@ -106,6 +109,11 @@ impl Group<'_> {
         let one = params::Attention { n_heads: 1, ..*self.p };
         q.clear();
         piece.tokens.clone().for_each(|token| q.extend_from_slice(self.queries(token)));
+        // SAFETY: passed on from the caller.
+        unsafe {
+            keys.ask(self.k, self.g, self.p, 0..ASKED);
+            keys.ask(self.v, self.g, self.p, 0..ASKED);
+        }
         // The block reads only how many rows there are.
         let block = Run { seq: 0, row: 0, pos: 0, len: rows };
         // SAFETY: passed on from the caller.

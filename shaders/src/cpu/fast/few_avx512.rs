@@ -2,8 +2,10 @@
 //! they add up to is summed sixteen products at a time.
 
 use std::arch::x86_64::*;
+use std::ops::Range;
 
 use super::super::{Slot, Team};
+use super::ahead::{AHEAD, ask_to_read};
 use super::attention::{HIDDEN, Halves, Rows};
 use super::dot;
 use super::floats_avx2::{BF16, F16, F32};
@@ -257,6 +259,15 @@ pub(super) unsafe fn unpack(rows: &Halves<'_>, out: &mut [f32]) {
 // Scores are filled up to whole panels.
 const _: () = assert!(SUMS == super::tile::COLS);
 
+/// Asks for rows of a range, as far as there are so many.
+#[inline(always)]
+unsafe fn ask<R: WideRows>(rows: &R, n: usize, range: Range<usize>) {
+    for i in range.start.min(n)..range.end.min(n) {
+        // SAFETY: the caller's rows.
+        ask_to_read(unsafe { rows.at(i) }, rows.dim());
+    }
+}
+
 /// Rows whose products are made or left out together.
 const QUAD: usize = 4;
 
@@ -272,7 +283,9 @@ unsafe fn scores_of<const N: usize, R: WideRows>(
 ) {
     // SAFETY: heads are as wide as rows; AVX-512 is there.
     unsafe {
+        ask(rows, n, 0..AHEAD);
         for first in (0..n).step_by(SUMS) {
+            ask(rows, n, first + AHEAD..first + AHEAD + SUMS);
             let here = SUMS.min(n - first);
             let mut at = [rows.at(first); SUMS];
             for (i, at) in at.iter_mut().enumerate().take(here) {
@@ -352,7 +365,14 @@ unsafe fn add_weighted_of<const H: usize, R: WideRows>(
             // Even and odd rows apart, so that one addition need not wait for the other.
             let mut sums = [[[_mm512_setzero_ps(); 4]; H]; 2];
             let [even, odd] = &mut sums;
+            // Of each row all is asked for at first.
+            if first == 0 {
+                ask(rows, n, 0..AHEAD);
+            }
             for i in (1..n).step_by(2) {
+                if first == 0 {
+                    ask(rows, n, i - 1 + AHEAD..i + 1 + AHEAD);
+                }
                 add_row(even, &weights, i - 1, rows.at(i - 1).add(first), there);
                 add_row(odd, &weights, i, rows.at(i).add(first), there);
             }

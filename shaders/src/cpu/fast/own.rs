@@ -2,6 +2,7 @@
 
 use super::super::Level;
 use super::super::cache_rows::CacheRows;
+use super::ahead::AHEAD;
 #[cfg(target_arch = "x86_64")]
 use super::attention::Halves;
 use super::attention::{HIDDEN, Keys, Rows};
@@ -70,6 +71,10 @@ impl<'a> Own<'a> {
         for (h, a) in a.chunks_exact(rows.dim).enumerate() {
             let (scores, beyond) = out[h * stride..][..self.n.next_multiple_of(COLS)].split_at_mut(self.n);
             for (i, score) in scores.iter_mut().enumerate() {
+                // The heads after the first one find the rows in a cache.
+                if h == 0 {
+                    rows.ask(i + AHEAD, self.n);
+                }
                 *score = scale * dot(a, rows.row(i));
             }
             beyond.fill(HIDDEN);
@@ -97,6 +102,9 @@ impl<'a> Own<'a> {
             for (c, out) in whole.iter_mut().enumerate() {
                 let mut sums = [0.0f32; SOME];
                 for (i, weight) in weights.iter().enumerate() {
+                    if h == 0 && c == 0 {
+                        rows.ask(i + AHEAD, self.n);
+                    }
                     let row = &rows.row(i)[c * SOME..][..SOME];
                     for l in 0..SOME {
                         sums[l] = madd::<FUSES>(*weight, row[l], sums[l]);
