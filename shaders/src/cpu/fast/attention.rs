@@ -121,10 +121,10 @@ impl Rows<'_> {
         &self.values[self.at(i) * self.dim..][..self.dim]
     }
 
-    /// Asks for the row of the i-th key, if there are so many.
+    /// Asks for rows of a range, as far as there are `n`.
     #[inline(always)]
-    pub(super) fn ask(&self, i: usize, n: usize) {
-        if i < n {
+    pub(super) fn ask(&self, range: std::ops::Range<usize>, n: usize) {
+        for i in range.start.min(n)..range.end.min(n) {
             ask_to_read(self.row(i).as_ptr(), self.dim);
         }
     }

@@ -43,6 +43,8 @@ mod floats_avx2;
 mod matmul_f32;
 mod matmul_q;
 mod own;
+#[cfg(target_arch = "x86_64")]
+mod own_avx2;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs_avx2;

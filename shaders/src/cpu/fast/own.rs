@@ -8,6 +8,8 @@ use super::attention::Halves;
 use super::attention::{HIDDEN, Keys, Rows};
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
+#[cfg(target_arch = "x86_64")]
+use super::own_avx2;
 use super::tile::COLS;
 use crate::math::{FUSES, dot, madd};
 use crate::params;
@@ -67,13 +69,18 @@ impl<'a> Own<'a> {
             // SAFETY: the instructions are there.
             return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) };
         }
+        #[cfg(target_arch = "x86_64")]
+        if self.level >= Level::Avx2 && own_avx2::takes(rows.dim) {
+            // SAFETY: as above.
+            return unsafe { own_avx2::scores(a, rows, self.n, scale, out, stride) };
+        }
         let _ = self.level;
         for (h, a) in a.chunks_exact(rows.dim).enumerate() {
             let (scores, beyond) = out[h * stride..][..self.n.next_multiple_of(COLS)].split_at_mut(self.n);
             for (i, score) in scores.iter_mut().enumerate() {
                 // The heads after the first one find the rows in a cache.
                 if h == 0 {
-                    rows.ask(i + AHEAD, self.n);
+                    rows.ask(i + AHEAD..i + AHEAD + 1, self.n);
                 }
                 *score = scale * dot(a, rows.row(i));
             }
@@ -95,6 +102,11 @@ impl<'a> Own<'a> {
             // SAFETY: the instructions are there.
             return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) };
         }
+        #[cfg(target_arch = "x86_64")]
+        if self.level >= Level::Avx2 && own_avx2::takes(rows.dim) {
+            // SAFETY: as above.
+            return unsafe { own_avx2::add_weighted(weights, stride, rows, self.n, out) };
+        }
         let _ = self.level;
         for (h, out) in out.chunks_exact_mut(rows.dim).enumerate() {
             let weights = &weights[h * stride..][..self.n];
@@ -103,7 +115,7 @@ impl<'a> Own<'a> {
                 let mut sums = [0.0f32; SOME];
                 for (i, weight) in weights.iter().enumerate() {
                     if h == 0 && c == 0 {
-                        rows.ask(i + AHEAD, self.n);
+                        rows.ask(i + AHEAD..i + AHEAD + 1, self.n);
                     }
                     let row = &rows.row(i)[c * SOME..][..SOME];
                     for l in 0..SOME {

@@ -7,7 +7,7 @@ use super::matmul_q::Job;
 use crate::QuantType;
 
 /// Values of a register, and rows whose sums are made together.
-const LANES: usize = 8;
+pub(super) const LANES: usize = 8;
 
 /// Whether it has done the product: few tokens with halves it does.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -87,7 +87,7 @@ unsafe fn add_eight(scale: f32, b: &[u16], a: &[f32], to: &mut [f32]) {
 
 /// The sum of each of eight vectors, in its place.
 #[inline(always)]
-unsafe fn sums_of(v: [__m256; LANES]) -> __m256 {
+pub(super) unsafe fn sums_of(v: [__m256; LANES]) -> __m256 {
     // SAFETY: AVX is there.
     unsafe {
         let a = _mm256_hadd_ps(_mm256_hadd_ps(v[0], v[1]), _mm256_hadd_ps(v[2], v[3]));
