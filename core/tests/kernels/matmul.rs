@@ -398,11 +398,14 @@ fn products_of_unusual_sizes() {
     }
 }
 
-/// Rows of activations that begin where the same set of a first-level cache would have them all.
+/// Rows of activations that begin where the same set of a first-level cache would have them all, and that are expanded in pieces.
 #[test]
 fn rows_that_share_a_set() {
     let mut random = Random::new(14);
     for q in [QuantType::F32, QuantType::Q4_1, QuantType::Q6_K] {
+        for t in [2, 4, 5, 8, 11] {
+            product(q, &mut random, 1024, (t, 37, 1), false);
+        }
         for (t, n) in [(13, 21), (37, 45)] {
             let k = 1024;
             let (w, planes) = weights(&mut random, q, 2 * n, k, false);

@@ -6,6 +6,7 @@ use half::slice::HalfFloatSliceExt;
 
 use super::super::elementwise::gate_of;
 use super::super::{Level, Slot, Team};
+use super::ahead::ask_to_read;
 use super::blocks::Blocks;
 use super::tile::{COLS, Panels, Target};
 use super::unpack::Unpack;
@@ -78,14 +79,8 @@ impl Added<'_> {
     /// Asks for what `n` columns from one on will take: the runs are too short for memory to be read ahead along them.
     #[inline(always)]
     pub(super) fn ask(&self, column: usize, n: usize) {
-        #[cfg(target_arch = "x86_64")]
-        for line in self.rows(column, n).0.chunks(32) {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            // SAFETY: a prefetch never faults.
-            unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = (column, n);
+        let (b, _) = self.rows(column, n);
+        ask_to_read(b.as_ptr(), b.len());
     }
 }
 

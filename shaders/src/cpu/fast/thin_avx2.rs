@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
+use super::ahead::ask_to_read;
 use super::matmul_q::Job;
 use crate::QuantType;
 
@@ -23,7 +24,10 @@ pub(super) unsafe fn few_tokens(q: QuantType, job: &Job<'_>, s: &[Slot], team: &
         let w = &w[p.w_row0 as usize * k..][..p.n as usize * k];
         let x = &s[0].f32()[p.x_offset as usize..];
         for run in team.runs(p.n as usize, LANES, [1, usize::MAX]) {
+            let ask = |i: usize| ask_to_read(w[i.min(run.end) * k..].as_ptr(), LANES.min(run.end - i.min(run.end)) * k);
+            ask(run.start);
             for first in run.clone().step_by(LANES) {
+                ask(first + LANES);
                 let here = LANES.min(run.end - first);
                 let rows = &w[first * k..][..here * k];
                 for t in 0..job.tokens() {

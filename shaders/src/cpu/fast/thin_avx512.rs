@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
+use super::ahead::ask_to_read;
 use super::few_avx512::{SUMS, sums_of};
 use super::matmul_q::Job;
 use crate::{QuantType, params};
@@ -108,6 +109,10 @@ impl<W: Wide> Thin<W> {
         // SAFETY: passed on from the caller; a column of y is written by one thread.
         unsafe {
             for run in team.runs(n, unit, [1, usize::MAX]) {
+                // Later rows are asked for along with those before them.
+                if long {
+                    ask_to_read(self.w.add(run.start * self.stride), each.min(run.len()) * self.stride);
+                }
                 for i in run.clone().step_by(each) {
                     for t in 0..rows {
                         let row = Self { x: self.x.add(t * x_stride), ..*self };
@@ -133,7 +138,7 @@ impl<W: Wide> Thin<W> {
                 for (sum, w) in sums.iter_mut().zip(w) {
                     // Rows are read once, and the runs of a thread are short.
                     if N == ROWS && i.is_multiple_of(64 / size_of::<W>()) {
-                        _mm_prefetch::<_MM_HINT_T0>(w.wrapping_add(N * self.stride + i).cast());
+                        ask_to_read(w.wrapping_add(N * self.stride + i), 1);
                     }
                     *sum = _mm512_fmadd_ps(x, W::load(w.add(i), 0xffff), *sum);
                 }
