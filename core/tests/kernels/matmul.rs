@@ -393,6 +393,9 @@ fn products_of_unusual_sizes() {
             check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
         }
     }
+    // In pieces, the last of which are no whole registers.
+    product(QuantType::F32, &mut random, 1001, (5, 37, 1), false);
+    product(QuantType::F16, &mut random, 1002, (4, 19, 0), false);
     for q in [QuantType::Q4_0, QuantType::Q5_0, QuantType::Q5_1, QuantType::Q8_0, QuantType::IQ4_NL] {
         [(1, 19, 0), (3, 18, 1), (9, 21, 0)].iter().for_each(|shape| product(q, &mut random, 64, *shape, false));
     }
@@ -406,7 +409,7 @@ fn rows_that_share_a_set() {
         for t in [2, 4, 5, 8, 11] {
             product(q, &mut random, 1024, (t, 37, 1), false);
         }
-        for (t, n) in [(13, 21), (37, 45)] {
+        for (t, n) in [(5, 21), (13, 21), (37, 45)] {
             let k = 1024;
             let (w, planes) = weights(&mut random, q, 2 * n, k, false);
             let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 0 };

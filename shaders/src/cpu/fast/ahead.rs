@@ -1,10 +1,21 @@
 //! Asking for memory ahead of its use.
 
+use std::ops::Range;
+
 /// Floats of a line of a cache.
 const LINE: usize = 16;
 
-/// Rows of a cache that are asked for ahead of the one that is read.
-pub(super) const AHEAD: usize = 32;
+/// How many rows of keys or values are asked for ahead of the one that is read.
+pub(super) const ROWS_AHEAD: usize = 32;
+
+/// Asks for the rows of a range, as far as there are `n`: where each begins, and how many values it has.
+#[inline(always)]
+pub(super) fn ask_for_rows<T>(range: Range<usize>, n: usize, row: impl Fn(usize) -> (*const T, usize)) {
+    for i in range.start.min(n)..range.end.min(n) {
+        let (from, values) = row(i);
+        ask_to_read(from, values);
+    }
+}
 
 /// Asks for `n` values that will be read, into a second-level cache: a first-level one waits for too few lines at a time. For
 /// pieces of memory that no processor reads ahead by itself.

@@ -1,11 +1,13 @@
 //! `attention` by tiles: a block of one sequence's tokens against all the keys that it sees, as three small
 //! products. Single tokens (decoding) take [`branches`].
 
+use std::ops::Range;
+
 use super::super::attention::{LEAST, Map};
 use super::super::cache_rows::CacheRows;
 use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
-use super::ahead::ask_to_read;
+use super::ahead::{ROWS_AHEAD, ask_for_rows};
 #[cfg(target_arch = "x86_64")]
 use super::few_avx512;
 use super::runs::{self, Run};
@@ -58,7 +60,7 @@ pub(crate) unsafe fn forward(kv: KvType, p: &params::Attention, s: &[Slot], team
 
 /// Turns a row of scores, of whole panels, into probabilities, zero outside of `seen`. Returns its log-sum-exp.
 #[inline(always)]
-fn softmax(level: Level, row: &mut [f32], seen: std::ops::Range<usize>) -> f32 {
+fn softmax(level: Level, row: &mut [f32], seen: Range<usize>) -> f32 {
     let (first, end) = (seen.start / COLS * COLS, seen.end.next_multiple_of(COLS));
     row[first..seen.start].fill(HIDDEN);
     row[seen.end..end].fill(HIDDEN);
@@ -121,11 +123,11 @@ impl Rows<'_> {
         &self.values[self.at(i) * self.dim..][..self.dim]
     }
 
-    /// Asks for rows of a range, as far as there are `n`.
+    /// Asks for rows of a range of the cache, as far as there are `n`; a copy was just made.
     #[inline(always)]
-    pub(super) fn ask(&self, range: std::ops::Range<usize>, n: usize) {
-        for i in range.start.min(n)..range.end.min(n) {
-            ask_to_read(self.row(i).as_ptr(), self.dim);
+    pub(super) fn ask(&self, range: Range<usize>, n: usize) {
+        if self.cache.is_some() {
+            ask_for_rows(range, n, |i| (self.row(i).as_ptr(), self.dim));
         }
     }
 
@@ -172,6 +174,12 @@ impl Halves<'_> {
     pub(super) fn row(&self, i: usize) -> &[u16] {
         &self.values[(self.cells[i] * self.groups + self.group) * self.dim..][..self.dim]
     }
+
+    /// Asks for rows of a range, as far as there are `n`.
+    #[inline(always)]
+    pub(super) fn ask(&self, range: Range<usize>, n: usize) {
+        ask_for_rows(range, n, |i| (self.row(i).as_ptr(), self.dim));
+    }
 }
 
 impl Keys {
@@ -185,7 +193,7 @@ impl Keys {
 
     /// The columns that a token at `pos` sees.
     #[inline(always)]
-    pub(super) fn visible(&self, map: &Map<'_>, pos: usize) -> std::ops::Range<usize> {
+    pub(super) fn visible(&self, map: &Map<'_>, pos: usize) -> Range<usize> {
         let seen = map.visible(pos);
         seen.start.saturating_sub(self.first)..seen.end.saturating_sub(self.first)
     }
@@ -215,26 +223,6 @@ impl Keys {
         Some(Halves { values, cells: &self.cells, group: g, groups, dim })
     }
 
-    /// Asks for the rows of some of the keys, as they lie.
-    ///
-    /// # Safety
-    /// No thread may write the cache meanwhile.
-    #[inline(always)]
-    pub(super) unsafe fn ask(
-        &self,
-        side: &CacheRows<'_>,
-        g: usize,
-        p: &params::Attention,
-        some: std::ops::Range<usize>,
-    ) {
-        let n = self.cells.len();
-        for cell in &self.cells[some.start.min(n)..some.end.min(n)] {
-            // SAFETY: by the caller's word.
-            let row = unsafe { side.words(cell * p.n_kv_heads as usize + g) };
-            ask_to_read(row.as_ptr(), row.len());
-        }
-    }
-
     /// The same in a cache of any type; packed rows are unpacked to `loaded` once.
     ///
     /// # Safety
@@ -262,11 +250,26 @@ impl Keys {
                 return Rows { values: loaded, cache: None, groups, dim };
             }
             loaded.resize(self.cells.len() * dim, 0.0);
-            for (cell, row) in self.cells.iter().zip(loaded.chunks_exact_mut(dim)) {
+            self.ask(side, g, p, 0..ROWS_AHEAD);
+            for (i, (cell, row)) in self.cells.iter().zip(loaded.chunks_exact_mut(dim)).enumerate() {
+                self.ask(side, g, p, i + ROWS_AHEAD..i + ROWS_AHEAD + 1);
                 side.row(cell * groups + g, row);
             }
         }
         Rows { values: loaded, cache: None, groups, dim }
+    }
+
+    /// Asks for the rows of some of the keys, as they lie.
+    ///
+    /// # Safety
+    /// No thread may write the cache meanwhile.
+    #[inline(always)]
+    pub(super) unsafe fn ask(&self, side: &CacheRows<'_>, g: usize, p: &params::Attention, some: Range<usize>) {
+        ask_for_rows(some, self.cells.len(), |i| {
+            // SAFETY: by the caller's word.
+            let row = unsafe { side.words(self.cells[i] * p.n_kv_heads as usize + g) };
+            (row.as_ptr(), row.len())
+        });
     }
 
     /// `out[h, t, key] = scale · a[t, h, :] · rows[key, :]` for `per` heads of a group, whose first one `a` begins

@@ -3,8 +3,6 @@
 
 use std::ops::Range;
 
-#[cfg(target_arch = "x86_64")]
-use super::super::Level;
 use super::super::elementwise::gate_of;
 use super::super::{Slot, Team};
 use super::ahead::ask_to_write;
@@ -18,6 +16,8 @@ use crate::math::madd;
 const ROWS: usize = 16;
 /// The most where memory decides, with one token: threads that read near each other get more of it.
 const NEAR: usize = 256;
+/// How many times a form's rows there are for each thread where runs are whole ones.
+const MANY: usize = 8;
 /// The most that wait for their ups.
 const GATES: usize = 512;
 /// Tokens multiplied at a time.
@@ -36,7 +36,7 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
         let w = U::new(s[1].u32(), &p.planes);
         let x = &s[0].f32()[p.x_offset as usize..];
         #[cfg(target_arch = "x86_64")]
-        if job.tokens() > 1 && job.level >= Level::Avx2 {
+        if FMA && job.tokens() > 1 {
             return rows(job, s, team, &few_avx2::Few::new(w, x, job));
         }
         let one = Row::new(&x[..p.k as usize], if job.tokens() == 1 { U::INTEGERS } else { None });
@@ -48,6 +48,9 @@ pub(super) unsafe fn forward<U: Unpack, const FMA: bool>(job: &Job<'_>, s: &[Slo
 pub(super) trait Dots {
     /// Rows at a time, at the most [`MOST_ROWS`].
     const ROWS: usize = 1;
+
+    /// Rows that a thread takes at the least, where there are few for all.
+    const LEAST: usize = Self::ROWS;
 
     /// Whether products come token by token, instead of row by row.
     const BY_TOKENS: bool = false;
@@ -83,16 +86,17 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
     const { assert!(MOST_ROWS.is_multiple_of(D::ROWS)) };
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
-        // Of a product of few rows, an adapter's, each thread shall have some, as far as a form's rows at a time allow.
-        let least = (ROWS.min(n.div_ceil(4 * team.count)) / D::ROWS).max(1);
+        // Of few rows, an adapter's, each thread shall have some, in runs that end where a form's rows do or sooner.
+        let unit = if n < MANY * D::ROWS * team.count { D::LEAST } else { D::ROWS };
+        let least = (ROWS.min(n.div_ceil(4 * team.count)) / unit).max(1);
         let most = match job.gate {
-            _ if tokens == 1 => (n / (2 * team.count)).min(NEAR),
+            _ if tokens == 1 => NEAR,
             Some(_) => GATES,
             None => usize::MAX,
         };
         let mut ups = Vec::new();
         let (y0, stride) = (p.y_offset as usize, p.y_stride as usize);
-        for Range { start, end } in team.runs(n, D::ROWS, [least, (most / D::ROWS).max(least)]) {
+        for Range { start, end } in team.runs(n, unit, [least, (most / unit).max(least)]) {
             let rows = end - start;
             if job.gate.is_some() {
                 ups.resize(tokens * rows, 0.0f32);
@@ -164,7 +168,8 @@ unsafe fn row<U: Unpack, const FMA: bool>(
     let (tokens, k) = (sums.len(), one.values.len());
     // SAFETY: the caller's row is inside of W.
     unsafe {
-        if tokens == 1 {
+        // More have a form of their own there.
+        if tokens == 1 || cfg!(target_arch = "x86_64") && FMA {
             sums[0] = w.dot(first, one);
             return;
         }

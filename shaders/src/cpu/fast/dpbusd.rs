@@ -15,8 +15,9 @@ use crate::QuantType;
 
 /// Tokens up to which it does them, as many as the form of the other types.
 const TOKENS: usize = 32;
-/// Rows of W, and those and tokens whose products are made at a time.
+/// Rows of W at a time, so that y is written by whole registers.
 const ROWS: usize = 16;
+/// Rows and tokens whose products are made together.
 const FEW: usize = 4;
 const AT_ONCE: usize = 4;
 
@@ -175,6 +176,7 @@ struct Product<R> {
 
 impl<R: Bytes> dot::Dots for Product<R> {
     const ROWS: usize = ROWS;
+    const LEAST: usize = FEW;
     const BY_TOKENS: bool = true;
 
     #[inline(always)]

@@ -6,6 +6,7 @@ use std::cell::Cell;
 
 use super::dot;
 use super::matmul_q::{DEPTH, Job, depth};
+use super::thin_avx2::LANES;
 use super::unpack::Unpack;
 
 /// Rows of W at a time, so that y is written by whole registers, and those that are expanded together.
@@ -13,8 +14,6 @@ const ROWS: usize = 16;
 const FEW: usize = 4;
 /// Tokens that are multiplied at a time.
 const TOKENS: usize = 3;
-/// Values of a register.
-const LANES: usize = 8;
 /// How far expanded rows are apart: not in the same places of the cache.
 const APART: usize = DEPTH + 16;
 
@@ -32,12 +31,14 @@ pub(super) struct Few<'a, U> {
 impl<'a, U: Unpack> Few<'a, U> {
     pub(super) fn new(w: U, x: &'a [f32], job: &Job<'_>) -> Self {
         let (k, stride) = (job.p.k as usize, job.p.x_stride as usize);
+        debug_assert!((job.tokens() - 1) * stride + k <= x.len());
         Self { w, x, k, stride, tokens: job.tokens(), expanded: Cell::new(vec![0.0; FEW * APART]) }
     }
 }
 
 impl<U: Unpack> dot::Dots for Few<'_, U> {
     const ROWS: usize = ROWS;
+    const LEAST: usize = FEW;
     const BY_TOKENS: bool = true;
 
     #[inline(always)]
@@ -52,6 +53,7 @@ impl<U: Unpack> dot::Dots for Few<'_, U> {
                     for (i, row) in expanded.chunks_exact_mut(APART).enumerate() {
                         // Rows that are not there repeat the last one.
                         self.w.expand(first + (r + i.min(here - 1)) * self.k + k0, &mut row[..len]);
+                        row[len..len.next_multiple_of(LANES)].fill(0.0);
                     }
                     let tokens = [self.tokens, self.stride, len];
                     multiply(&expanded, self.x[k0..].as_ptr(), tokens, &mut sums[r..], [rows, here], k0 > 0);
@@ -100,7 +102,7 @@ unsafe fn multiply(
     }
 }
 
-/// The products of tokens with each of the expanded rows.
+/// The products of tokens with each of the expanded rows, which go on with zeros to whole registers.
 #[inline(always)]
 unsafe fn products<const T: usize>(x: [*const f32; T], w: &[f32], len: usize, out: &mut [[f32; FEW]; TOKENS]) {
     let (w, whole, rest) = (w.as_ptr(), len / LANES * LANES, len % LANES);
@@ -121,11 +123,7 @@ unsafe fn products<const T: usize>(x: [*const f32; T], w: &[f32], len: usize, ou
             for (eight, x) in eights.iter_mut().zip(x) {
                 *eight = _mm256_maskload_ps(x.add(whole), there);
             }
-            let mut last = [0.0f32; FEW * APART];
-            for r in 0..FEW {
-                _mm256_storeu_ps(last[r * APART..].as_mut_ptr(), _mm256_maskload_ps(w.add(r * APART + whole), there));
-            }
-            add(&mut sums, eights, last.as_ptr());
+            add(&mut sums, eights, w.add(whole));
         }
         for (out, sums) in out.iter_mut().zip(sums) {
             let four = _mm256_hadd_ps(_mm256_hadd_ps(sums[0], sums[1]), _mm256_hadd_ps(sums[2], sums[3]));

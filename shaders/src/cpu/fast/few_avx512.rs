@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use std::ops::Range;
 
 use super::super::{Slot, Team};
-use super::ahead::{AHEAD, ask_to_read};
+use super::ahead::ROWS_AHEAD;
 use super::attention::{HIDDEN, Halves, Rows};
 use super::dot;
 use super::floats_avx2::{BF16, F16, F32};
@@ -68,6 +68,7 @@ struct Few<R> {
 
 impl<R: Floats> dot::Dots for Few<R> {
     const ROWS: usize = ROWS;
+    const LEAST: usize = 4;
     const BY_TOKENS: bool = true;
 
     #[inline(always)]
@@ -194,6 +195,9 @@ pub(super) trait WideRows {
     /// The width of a row.
     fn dim(&self) -> usize;
 
+    /// Asks for the rows of a range, as far as there are `n`.
+    fn ask(&self, range: Range<usize>, n: usize);
+
     /// Where the row of the i-th key begins.
     unsafe fn at(&self, i: usize) -> *const Self::Value;
 }
@@ -204,6 +208,11 @@ impl WideRows for Rows<'_> {
     #[inline(always)]
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    #[inline(always)]
+    fn ask(&self, range: Range<usize>, n: usize) {
+        Rows::ask(self, range, n);
     }
 
     #[inline(always)]
@@ -218,6 +227,11 @@ impl WideRows for Halves<'_> {
     #[inline(always)]
     fn dim(&self) -> usize {
         self.dim
+    }
+
+    #[inline(always)]
+    fn ask(&self, range: Range<usize>, n: usize) {
+        Halves::ask(self, range, n);
     }
 
     #[inline(always)]
@@ -245,7 +259,10 @@ pub(super) unsafe fn scores<R: WideRows>(a: &[f32], rows: &R, n: usize, scale: f
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn unpack(rows: &Halves<'_>, out: &mut [f32]) {
     let dim = rows.dim;
+    let n = out.len() / dim;
+    rows.ask(0..ROWS_AHEAD, n);
     for (i, out) in out.chunks_exact_mut(dim).enumerate() {
+        rows.ask(i + ROWS_AHEAD..i + ROWS_AHEAD + 1, n);
         // SAFETY: the rows are there.
         let row = unsafe { rows.at(i) };
         for d in (0..dim).step_by(16) {
@@ -258,15 +275,6 @@ pub(super) unsafe fn unpack(rows: &Halves<'_>, out: &mut [f32]) {
 
 // Scores are filled up to whole panels.
 const _: () = assert!(SUMS == super::tile::COLS);
-
-/// Asks for rows of a range, as far as there are so many.
-#[inline(always)]
-unsafe fn ask<R: WideRows>(rows: &R, n: usize, range: Range<usize>) {
-    for i in range.start.min(n)..range.end.min(n) {
-        // SAFETY: the caller's rows.
-        ask_to_read(unsafe { rows.at(i) }, rows.dim());
-    }
-}
 
 /// Rows whose products are made or left out together.
 const QUAD: usize = 4;
@@ -283,9 +291,9 @@ unsafe fn scores_of<const N: usize, R: WideRows>(
 ) {
     // SAFETY: heads are as wide as rows; AVX-512 is there.
     unsafe {
-        ask(rows, n, 0..AHEAD);
+        rows.ask(0..ROWS_AHEAD, n);
         for first in (0..n).step_by(SUMS) {
-            ask(rows, n, first + AHEAD..first + AHEAD + SUMS);
+            rows.ask(first + ROWS_AHEAD..first + ROWS_AHEAD + SUMS, n);
             let here = SUMS.min(n - first);
             let mut at = [rows.at(first); SUMS];
             for (i, at) in at.iter_mut().enumerate().take(here) {
@@ -334,9 +342,9 @@ pub(super) unsafe fn add_weighted<R: WideRows>(weights: &[f32], stride: usize, r
         for (i, out) in out.chunks_mut(HEADS * rows.dim()).enumerate() {
             let weights = &weights[i * HEADS * stride..];
             match out.len() / rows.dim() {
-                1 => add_weighted_of::<1, R>(weights, stride, rows, n, out),
-                2 => add_weighted_of::<2, R>(weights, stride, rows, n, out),
-                _ => add_weighted_of::<HEADS, R>(weights, stride, rows, n, out),
+                1 => add_weighted_of::<1, R>(weights, stride, rows, n, out, i == 0),
+                2 => add_weighted_of::<2, R>(weights, stride, rows, n, out, i == 0),
+                _ => add_weighted_of::<HEADS, R>(weights, stride, rows, n, out, i == 0),
             }
         }
     }
@@ -352,6 +360,7 @@ unsafe fn add_weighted_of<const H: usize, R: WideRows>(
     rows: &R,
     n: usize,
     out: &mut [f32],
+    asks: bool,
 ) {
     let dim = rows.dim();
     let weights: [&[f32]; H] = std::array::from_fn(|h| &weights[h * stride..][..n]);
@@ -365,13 +374,14 @@ unsafe fn add_weighted_of<const H: usize, R: WideRows>(
             // Even and odd rows apart, so that one addition need not wait for the other.
             let mut sums = [[[_mm512_setzero_ps(); 4]; H]; 2];
             let [even, odd] = &mut sums;
-            // Of each row all is asked for at first.
-            if first == 0 {
-                ask(rows, n, 0..AHEAD);
+            // Of each row all is asked for at first, and once for all heads.
+            let asks = asks && first == 0;
+            if asks {
+                rows.ask(0..ROWS_AHEAD, n);
             }
             for i in (1..n).step_by(2) {
-                if first == 0 {
-                    ask(rows, n, i - 1 + AHEAD..i + 1 + AHEAD);
+                if asks {
+                    rows.ask(i - 1 + ROWS_AHEAD..i + 1 + ROWS_AHEAD, n);
                 }
                 add_row(even, &weights, i - 1, rows.at(i - 1).add(first), there);
                 add_row(odd, &weights, i, rows.at(i).add(first), there);

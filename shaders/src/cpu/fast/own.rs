@@ -2,7 +2,7 @@
 
 use super::super::Level;
 use super::super::cache_rows::CacheRows;
-use super::ahead::AHEAD;
+use super::ahead::ROWS_AHEAD;
 #[cfg(target_arch = "x86_64")]
 use super::attention::Halves;
 use super::attention::{HIDDEN, Keys, Rows};
@@ -75,12 +75,13 @@ impl<'a> Own<'a> {
             return unsafe { own_avx2::scores(a, rows, self.n, scale, out, stride) };
         }
         let _ = self.level;
+        rows.ask(0..ROWS_AHEAD, self.n);
         for (h, a) in a.chunks_exact(rows.dim).enumerate() {
             let (scores, beyond) = out[h * stride..][..self.n.next_multiple_of(COLS)].split_at_mut(self.n);
             for (i, score) in scores.iter_mut().enumerate() {
                 // The heads after the first one find the rows in a cache.
                 if h == 0 {
-                    rows.ask(i + AHEAD..i + AHEAD + 1, self.n);
+                    rows.ask(i + ROWS_AHEAD..i + ROWS_AHEAD + 1, self.n);
                 }
                 *score = scale * dot(a, rows.row(i));
             }
@@ -108,6 +109,7 @@ impl<'a> Own<'a> {
             return unsafe { own_avx2::add_weighted(weights, stride, rows, self.n, out) };
         }
         let _ = self.level;
+        rows.ask(0..ROWS_AHEAD, self.n);
         for (h, out) in out.chunks_exact_mut(rows.dim).enumerate() {
             let weights = &weights[h * stride..][..self.n];
             let (whole, rest) = out.as_chunks_mut::<SOME>();
@@ -115,7 +117,7 @@ impl<'a> Own<'a> {
                 let mut sums = [0.0f32; SOME];
                 for (i, weight) in weights.iter().enumerate() {
                     if h == 0 && c == 0 {
-                        rows.ask(i + AHEAD..i + AHEAD + 1, self.n);
+                        rows.ask(i + ROWS_AHEAD..i + ROWS_AHEAD + 1, self.n);
                     }
                     let row = &rows.row(i)[c * SOME..][..SOME];
                     for l in 0..SOME {

@@ -2,7 +2,7 @@
 
 use std::arch::x86_64::*;
 
-use super::ahead::AHEAD;
+use super::ahead::ROWS_AHEAD;
 use super::attention::{HIDDEN, Rows};
 use super::thin_avx2::{LANES, sums_of};
 use super::tile::COLS;
@@ -20,9 +20,9 @@ pub(super) fn takes(dim: usize) -> bool {
 /// `out[h stride + i] = scale · a[h] · rows[i]`, and [`HIDDEN`] up to whole panels.
 #[target_feature(enable = "avx2,fma")]
 pub(super) unsafe fn scores(a: &[f32], rows: &Rows<'_>, n: usize, scale: f32, out: &mut [f32], stride: usize) {
-    rows.ask(0..AHEAD, n);
+    rows.ask(0..ROWS_AHEAD, n);
     for first in (0..n).step_by(LANES) {
-        rows.ask(first + AHEAD..first + AHEAD + LANES, n);
+        rows.ask(first + ROWS_AHEAD..first + ROWS_AHEAD + LANES, n);
         let here = LANES.min(n - first);
         // Rows that are not there repeat the last one.
         let mut at = [std::ptr::null(); LANES];
@@ -59,25 +59,33 @@ pub(super) unsafe fn add_weighted(weights: &[f32], stride: usize, rows: &Rows<'_
         // SAFETY: heads are as wide as rows; AVX2 and FMA are there.
         unsafe {
             match out.len() / rows.dim {
-                1 => heads::<1>(weights, stride, rows, n, out),
-                2 => heads::<2>(weights, stride, rows, n, out),
-                _ => heads::<HEADS>(weights, stride, rows, n, out),
+                1 => heads::<1>(weights, stride, rows, n, out, i == 0),
+                2 => heads::<2>(weights, stride, rows, n, out, i == 0),
+                _ => heads::<HEADS>(weights, stride, rows, n, out, i == 0),
             }
         }
     }
 }
 
 #[inline(always)]
-unsafe fn heads<const H: usize>(weights: &[f32], stride: usize, rows: &Rows<'_>, n: usize, out: &mut [f32]) {
+unsafe fn heads<const H: usize>(
+    weights: &[f32],
+    stride: usize,
+    rows: &Rows<'_>,
+    n: usize,
+    out: &mut [f32],
+    asks: bool,
+) {
+    let weights: [&[f32]; H] = std::array::from_fn(|h| &weights[h * stride..][..n]);
     let (mut d, dim) = (0, rows.dim);
     // SAFETY: passed on from the caller.
     unsafe {
         while d + WIDE * LANES <= dim {
-            add::<H, WIDE>(weights, stride, rows, n, out, d);
+            add::<H, WIDE>(&weights, rows, out, d, asks && d == 0);
             d += WIDE * LANES;
         }
         while d < dim {
-            add::<H, 1>(weights, stride, rows, n, out, d);
+            add::<H, 1>(&weights, rows, out, d, asks && d == 0);
             d += LANES;
         }
     }
@@ -86,28 +94,28 @@ unsafe fn heads<const H: usize>(weights: &[f32], stride: usize, rows: &Rows<'_>,
 /// Registers of heads from value `d` on.
 #[inline(always)]
 unsafe fn add<const H: usize, const N: usize>(
-    weights: &[f32],
-    stride: usize,
+    weights: &[&[f32]; H],
     rows: &Rows<'_>,
-    n: usize,
     out: &mut [f32],
     d: usize,
+    asks: bool,
 ) {
-    // Of each row all is asked for at first.
-    if d == 0 {
-        rows.ask(0..AHEAD, n);
+    let n = weights[0].len();
+    // Of each row all is asked for at first, and once for all heads.
+    if asks {
+        rows.ask(0..ROWS_AHEAD, n);
     }
     // SAFETY: heads are as wide as rows; AVX2 and FMA are there.
     unsafe {
         let mut sums = [[_mm256_setzero_ps(); N]; H];
         for i in 0..n {
-            if d == 0 {
-                rows.ask(i + AHEAD..i + AHEAD + 1, n);
+            if asks {
+                rows.ask(i + ROWS_AHEAD..i + ROWS_AHEAD + 1, n);
             }
             let row = rows.row(i).as_ptr().add(d);
             let mut by = [_mm256_setzero_ps(); H];
-            for (h, by) in by.iter_mut().enumerate() {
-                *by = _mm256_broadcast_ss(weights.get_unchecked(h * stride + i));
+            for (by, weights) in by.iter_mut().zip(weights) {
+                *by = _mm256_broadcast_ss(weights.get_unchecked(i));
             }
             for j in 0..N {
                 let value = _mm256_loadu_ps(row.add(LANES * j));

@@ -84,6 +84,7 @@ struct One<R> {
 
 impl<R: Wide> dot::Dots for One<R> {
     const ROWS: usize = ROWS;
+    const LEAST: usize = FEW;
     const BY_TOKENS: bool = true;
 
     #[inline(always)]
