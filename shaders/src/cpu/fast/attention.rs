@@ -9,7 +9,7 @@ use super::super::level::with_level;
 use super::super::{Level, Slot, Team};
 use super::ahead::{ROWS_AHEAD, ask_for_rows};
 #[cfg(target_arch = "x86_64")]
-use super::few_avx512;
+use super::own_avx512;
 use super::runs::{self, Run};
 use super::tile::{COLS, Panels, Strided, Target, WIDE, panel_of};
 use super::{branches, pack};
@@ -246,7 +246,7 @@ impl Keys {
                 && let Some(halves) = self.halves(side, g, p)
             {
                 loaded.resize(self.cells.len() * dim, 0.0);
-                few_avx512::unpack(&halves, loaded);
+                own_avx512::unpack(&halves, loaded);
                 return Rows { values: loaded, cache: None, groups, dim };
             }
             loaded.resize(self.cells.len() * dim, 0.0);

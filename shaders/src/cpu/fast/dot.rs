@@ -16,7 +16,7 @@ use crate::math::madd;
 const ROWS: usize = 16;
 /// The most where memory decides, with one token: threads that read near each other get more of it.
 const NEAR: usize = 256;
-/// How many times a form's rows there are for each thread where runs are whole ones.
+/// With fewer rows for each thread than this many times what a form takes at a time, runs are cut finer.
 const MANY: usize = 8;
 /// The most that wait for their ups.
 const GATES: usize = 512;
@@ -86,7 +86,7 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
     const { assert!(MOST_ROWS.is_multiple_of(D::ROWS)) };
     // SAFETY: the contract of `cpu::run`; a column of y is written by one thread.
     unsafe {
-        // Of few rows, an adapter's, each thread shall have some, in runs that end where a form's rows do or sooner.
+        // Of few rows, as an adapter's are, each thread shall have some.
         let unit = if n < MANY * D::ROWS * team.count { D::LEAST } else { D::ROWS };
         let least = (ROWS.min(n.div_ceil(4 * team.count)) / unit).max(1);
         let most = match job.gate {

@@ -45,6 +45,8 @@ mod matmul_q;
 mod own;
 #[cfg(target_arch = "x86_64")]
 mod own_avx2;
+#[cfg(target_arch = "x86_64")]
+mod own_avx512;
 mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pairs_avx2;

@@ -6,11 +6,9 @@ use super::ahead::ROWS_AHEAD;
 #[cfg(target_arch = "x86_64")]
 use super::attention::Halves;
 use super::attention::{HIDDEN, Keys, Rows};
-#[cfg(target_arch = "x86_64")]
-use super::few_avx512;
-#[cfg(target_arch = "x86_64")]
-use super::own_avx2;
 use super::tile::COLS;
+#[cfg(target_arch = "x86_64")]
+use super::{own_avx2, own_avx512};
 use crate::math::{FUSES, dot, madd};
 use crate::params;
 
@@ -62,12 +60,12 @@ impl<'a> Own<'a> {
             OwnRows::Floats(rows) => rows,
             #[cfg(target_arch = "x86_64")]
             // SAFETY: they are there only with the instructions.
-            OwnRows::Halves(rows) => return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) },
+            OwnRows::Halves(rows) => return unsafe { own_avx512::scores(a, rows, self.n, scale, out, stride) },
         };
         #[cfg(target_arch = "x86_64")]
         if self.level >= Level::Avx512 {
             // SAFETY: the instructions are there.
-            return unsafe { few_avx512::scores(a, rows, self.n, scale, out, stride) };
+            return unsafe { own_avx512::scores(a, rows, self.n, scale, out, stride) };
         }
         #[cfg(target_arch = "x86_64")]
         if self.level >= Level::Avx2 && own_avx2::takes(rows.dim) {
@@ -96,12 +94,12 @@ impl<'a> Own<'a> {
             OwnRows::Floats(rows) => rows,
             #[cfg(target_arch = "x86_64")]
             // SAFETY: they are there only with the instructions.
-            OwnRows::Halves(rows) => return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) },
+            OwnRows::Halves(rows) => return unsafe { own_avx512::add_weighted(weights, stride, rows, self.n, out) },
         };
         #[cfg(target_arch = "x86_64")]
         if self.level >= Level::Avx512 {
             // SAFETY: the instructions are there.
-            return unsafe { few_avx512::add_weighted(weights, stride, rows, self.n, out) };
+            return unsafe { own_avx512::add_weighted(weights, stride, rows, self.n, out) };
         }
         #[cfg(target_arch = "x86_64")]
         if self.level >= Level::Avx2 && own_avx2::takes(rows.dim) {

@@ -3,6 +3,7 @@
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
+use super::ahead::ask_to_read;
 use super::dot;
 use super::matmul_q::Job;
 use super::unpack::six_bits;
@@ -212,11 +213,10 @@ const FAR: usize = 6144;
 /// The nibbles of up to four groups of sixteen bytes in [`Order::Lanes`].
 #[inline(always)]
 unsafe fn nibble_words(p: *const u8, groups: usize) -> [__m512i; 4] {
-    // SAFETY: AVX-512 is there; only groups that are there are read. A prefetch never faults.
+    // Several rows at once are no stream that a processor reads ahead by itself.
+    ask_to_read(p.wrapping_add(FAR), 1);
+    // SAFETY: AVX-512 is there; only groups that are there are read.
     unsafe {
-        // Several rows at once are no stream that a processor reads ahead by itself, and a first-level cache waits for too few
-        // lines at a time: into the second-level one.
-        _mm_prefetch::<_MM_HINT_T1>(p.wrapping_add(FAR).cast());
         let v = _mm512_maskz_loadu_epi64(((1u32 << (2 * groups)) - 1) as __mmask8, p.cast());
         let mask = _mm512_set1_epi16(15);
         [
