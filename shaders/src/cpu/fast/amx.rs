@@ -13,10 +13,10 @@ use super::super::{Slot, Team};
 use super::ahead::ask_to_write;
 use super::amx_cut::{Cut, Room};
 use super::amx_quants::Quants;
-use super::amx_scales::SCALES;
 use super::amx_tiles::{Configured, DEPTH, Product, TILE, Tiles, WORDS, terms};
 use super::few_avx512::{Floats, sums_of};
 use super::matmul_q::Job;
+use super::scales_avx512::SCALES;
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, with_registers};
 use crate::{QuantType, params};
 

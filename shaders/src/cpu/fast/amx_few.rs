@@ -6,11 +6,12 @@ use std::arch::x86_64::*;
 use std::mem::MaybeUninit;
 
 use super::super::{Slot, Team};
-use super::amx_scales::{SCALES, Scales};
-use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, put, quarters};
+use super::amx_tiles::{Configured, DEPTH, TILE, WORDS, put};
 use super::amx_tokens::{BLOCK, TOKENS, Tokens};
 use super::dot;
 use super::matmul_q::Job;
+use super::scales_avx512::{SCALES, Scales};
+use super::turn_avx512::quarters;
 use super::unpack_avx2::{Q4K, Q40, Q41};
 use crate::QuantType;
 
@@ -339,7 +340,7 @@ unsafe fn low_then_high(plane: *const u8, rows: &[usize; TILE], g: usize) -> [__
     // SAFETY: passed on from the caller.
     unsafe {
         let mut all = [_mm512_setzero_si512(); TILE];
-        for (i, bytes) in quarters(rows, plane.add(16 * g)).into_iter().enumerate() {
+        for (i, bytes) in quarters(rows, 16, plane.add(16 * g)).into_iter().enumerate() {
             [all[4 * i], all[4 * i + 1]] = lower(bytes);
             [all[4 * i + 2], all[4 * i + 3]] = upper(bytes);
         }
@@ -372,7 +373,7 @@ impl Nibbles for Q4K {
             let mut all = [_mm512_setzero_si512(); TILE];
             for half in 0..2 {
                 let at = self.0[0].add(128 * (g / 8) + g % 8 / 2 * 32 + 16 * half);
-                for (i, bytes) in quarters(rows, at).into_iter().enumerate() {
+                for (i, bytes) in quarters(rows, 16, at).into_iter().enumerate() {
                     let both = if g.is_multiple_of(2) { lower(bytes) } else { upper(bytes) };
                     [all[4 * i + 2 * half], all[4 * i + 2 * half + 1]] = both;
                 }

@@ -9,10 +9,11 @@ use std::arch::asm;
 use std::arch::x86_64::*;
 
 use super::super::{Slot, Team};
-use super::amx_tiles::{Configured, TILE, WORDS, put, turned};
+use super::amx_tiles::{Configured, TILE, WORDS, put};
 use super::amx_tokens::{BLOCK, Lines, TOKENS, steps_of};
 use super::dot;
 use super::matmul_q::Job;
+use super::turn_avx512::turned;
 use crate::{QuantType, params};
 
 /// Weights of a group.

@@ -3,9 +3,10 @@
 
 use std::arch::x86_64::*;
 
-use super::amx_scales::Scales;
-use super::amx_tiles::{TILE, quarters, terms, turned};
+use super::amx_tiles::{TILE, terms};
 use super::few_avx512::{signed, table};
+use super::scales_avx512::Scales;
+use super::turn_avx512::{quarters, turned};
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, ask_ahead, q4_k, q6_k};
 
 /// Terms of a quant. The methods may be called only where AVX-512 and VBMI are there.
@@ -170,7 +171,7 @@ unsafe fn looked_up(least: f32, plane: *const u8, rows: &[usize; TILE], g: usize
             }
         }
         let mut all = [_mm512_setzero_ps(); TILE];
-        for (i, words) in quarters(rows, at).into_iter().enumerate() {
+        for (i, words) in quarters(rows, 16, at).into_iter().enumerate() {
             for byte in 0..4 {
                 all[4 * i + byte] = pairs_of(least, byte, words);
             }

@@ -2,12 +2,11 @@
 
 use std::arch::x86_64::*;
 
+use super::lanes_avx512::Planes;
 use super::unpack::{q3_k_scales, six_bits};
 use super::unpack_avx2::ask_ahead;
 use crate::quant::LEVELS;
 
-/// Where the planes of a matrix begin.
-pub(super) type Planes = [*const u8; 4];
 /// Groups that come together: one in each lane of 128 bits.
 pub(super) const FOUR: usize = 4;
 
@@ -38,48 +37,14 @@ pub(super) trait Bytes {
     unsafe fn scales(p: &Planes, g: usize, n: usize) -> Scales;
 }
 
-/// What four groups are scaled by, those that are not there by zero.
-#[derive(Clone, Copy)]
-pub(super) struct Scales {
-    /// d of the first halves and of the second, in all of the lanes of a group.
-    pub(super) d: [__m512; 2],
-    /// m of the four groups, or of their eight halves.
-    pub(super) m: __m256,
-}
+/// (d, m) of four groups, in the first four lanes, or of their eight halves; those that are not there are zero.
+pub(super) type Scales = [__m256; 2];
 
-impl Scales {
-    /// Of whole groups, with m from the middle on.
-    #[inline(always)]
-    unsafe fn whole(d: __m128, m: __m128, middle: u8) -> Self {
-        // SAFETY: AVX-512 is there.
-        unsafe {
-            let m = _mm_fmadd_ps(d, _mm_set1_ps(f32::from(middle)), m);
-            let d = spread(_mm512_castps128_ps512(d), 1, 0);
-            Self { d: [d; 2], m: _mm256_zextps128_ps256(m) }
-        }
-    }
-
-    /// Of halves, with m from the middle on.
-    #[inline(always)]
-    unsafe fn halves(d: __m256, m: __m256, middle: u8) -> Self {
-        // SAFETY: AVX-512 is there.
-        unsafe {
-            let m = _mm256_fmadd_ps(d, _mm256_set1_ps(f32::from(middle)), m);
-            let d = _mm512_castps256_ps512(d);
-            Self { d: [spread(d, 2, 0), spread(d, 2, 1)], m }
-        }
-    }
-}
-
-/// Each lane of 128 bits gets one value: the `times i + first`-th.
+/// Of four groups.
 #[inline(always)]
-unsafe fn spread(v: __m512, times: i32, first: i32) -> __m512 {
+unsafe fn whole(d: __m128, m: __m128) -> Scales {
     // SAFETY: AVX-512 is there.
-    unsafe {
-        let lane = _mm512_setr_epi32(0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3);
-        let at = _mm512_add_epi32(_mm512_mullo_epi32(lane, _mm512_set1_epi32(times)), _mm512_set1_epi32(first));
-        _mm512_permutexvar_ps(at, v)
-    }
+    unsafe { [_mm256_zextps128_ps256(d), _mm256_zextps128_ps256(m)] }
 }
 
 macro_rules! types {
@@ -110,11 +75,11 @@ macro_rules! types {
 
 types! {
     /// d q + m with a plane of fifth bits.
-    Q51, 16, MINIMUMS;
+    Q51, 16, WIDE, MINIMUMS;
     |p, g, n| with_fifth_bits(nibbles(p[0].add(16 * g), n), p[1].add(4 * g), n);
     |p, g, n| {
         let [d, m] = pairs(p[2].add(4 * g), n);
-        Scales::whole(d, m, Self::MIDDLE)
+        whole(d, m)
     };
 
     /// d times one of sixteen levels.
@@ -125,7 +90,7 @@ types! {
         let [first, second] = nibbles(p[0].add(16 * g), n);
         [_mm512_shuffle_epi8(levels, first), _mm512_shuffle_epi8(levels, second)]
     };
-    |p, g, n| Scales::whole(some_halves(p[1].add(2 * g), n), _mm_setzero_ps(), 0);
+    |p, g, n| whole(some_halves(p[1].add(2 * g), n), _mm_setzero_ps());
 
     /// Super-blocks of eight groups: d s q − dmin m, a byte of s and m for each half of one.
     Q2K, 2, HALVES, MINIMUMS;
@@ -137,7 +102,7 @@ types! {
         let (d, dmin) = (_mm256_set1_ps(half(head)), _mm256_set1_ps(-half(head.add(2))));
         let s = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(s));
         let m = _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(m));
-        Scales::halves(_mm256_mul_ps(s, d), _mm256_mul_ps(m, dmin), Self::MIDDLE)
+        [_mm256_mul_ps(s, d), _mm256_mul_ps(m, dmin)]
     };
 
     /// Super-blocks of eight groups, six bits of scale for each half of one: d (s − 32) q, and a clear high bit means −4.
@@ -151,30 +116,14 @@ types! {
         let s = _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(s as i64));
         let s = _mm256_cvtepi32_ps(_mm256_sub_epi32(s, _mm256_set1_epi32(32)));
         let d = _mm256_set1_ps(half(p[3].add(2 * (g / 8))));
-        Scales::halves(_mm256_mul_ps(s, d), _mm256_setzero_ps(), 0)
+        [_mm256_mul_ps(s, d), _mm256_setzero_ps()]
     };
 
     /// Super-blocks of eight groups with a plane of fifth bits: d s q − dmin m.
-    Q5K, 16, MINIMUMS;
+    Q5K, 16, WIDE, MINIMUMS;
     |p, g, _| with_bits(shared_nibbles(p[0].add(16 * g)), p[1].add(32 * (g / 8)), g / 4 % 2 == 1, 16);
-    |p, g, _| scales_and_minimums(p[2].add(16 * (g / 8)), g / 4 % 2 == 1, Self::MIDDLE);
+    |p, g, _| scales_and_minimums(p[2].add(16 * (g / 8)), g / 4 % 2 == 1);
 }
-
-/// Runs a product with the bytes of a type; whether there are any.
-macro_rules! with_bytes {
-    ($q:expr, $run:ident, $args:tt) => {{
-        match $q {
-            QuantType::Q5_1 => $run::<Q51> $args,
-            QuantType::Q2_K => $run::<Q2K> $args,
-            QuantType::Q3_K => $run::<Q3K> $args,
-            QuantType::Q5_K => $run::<Q5K> $args,
-            QuantType::IQ4_NL => $run::<Iq4Nl> $args,
-            _ => return false,
-        }
-        true
-    }};
-}
-pub(super) use with_bytes;
 
 /// The low nibbles of 64 bytes and the high ones.
 #[inline(always)]
@@ -305,7 +254,7 @@ unsafe fn half(p: *const u8) -> f32 {
 /// (d s, −dmin m) of four groups of a super-block whose head (d, dmin, then eight six-bit s and m) is at `head`, the first
 /// four or the `last`.
 #[inline(always)]
-unsafe fn scales_and_minimums(head: *const u8, last: bool, middle: u8) -> Scales {
+unsafe fn scales_and_minimums(head: *const u8, last: bool) -> Scales {
     // SAFETY: AVX-512 is there; sixteen bytes are readable.
     unsafe {
         let [s, m] = six_bits(head.add(4));
@@ -313,6 +262,6 @@ unsafe fn scales_and_minimums(head: *const u8, last: bool, middle: u8) -> Scales
         let s = _mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_cvtsi64_si128((s >> shift) as i64)));
         let m = _mm_cvtepi32_ps(_mm_cvtepu8_epi32(_mm_cvtsi64_si128((m >> shift) as i64)));
         let d = _mm_mul_ps(s, _mm_set1_ps(half(head)));
-        Scales::whole(d, _mm_mul_ps(m, _mm_set1_ps(-half(head.add(2)))), middle)
+        whole(d, _mm_mul_ps(m, _mm_set1_ps(-half(head.add(2)))))
     }
 }

@@ -7,7 +7,7 @@ use super::super::{Slot, Team};
 use super::dot;
 use super::floats_avx2::{BF16, F16, F32};
 use super::matmul_q::Job;
-use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, q4_k, q6_k, with_registers};
+use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, Registers, ask_ahead, q4_k, q6_k};
 use crate::QuantType;
 
 /// Tokens from which on and up to which this form is the fastest without tiles of AMX, and with them.
@@ -23,7 +23,7 @@ pub(super) trait Floats: Registers {
     unsafe fn floats(&self, g: usize) -> [__m512; 2];
 }
 
-/// Whether it has done the product: a few tokens with types of groups, or with floats by whole groups, it does.
+/// Whether it has done the product: a few tokens with floats by whole groups it does.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>) -> bool {
     if !TOKENS.contains(&job.tokens()) {
@@ -36,7 +36,7 @@ pub(super) unsafe fn forward(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Tea
             QuantType::F32 => run::<F32>(job, s, team),
             QuantType::F16 => run::<F16>(job, s, team),
             QuantType::BF16 => run::<BF16>(job, s, team),
-            _ => return with_registers!(q, run, (job, s, team)),
+            _ => return false,
         }
     }
     true

@@ -16,8 +16,6 @@ mod amx_q8;
 #[cfg(target_arch = "x86_64")]
 mod amx_quants;
 #[cfg(target_arch = "x86_64")]
-mod amx_scales;
-#[cfg(target_arch = "x86_64")]
 mod amx_tiles;
 #[cfg(target_arch = "x86_64")]
 mod amx_tokens;
@@ -33,13 +31,13 @@ mod bytes_neon;
 mod digits;
 mod dot;
 #[cfg(target_arch = "x86_64")]
-mod dpbusd;
-#[cfg(target_arch = "x86_64")]
 mod few_avx2;
 #[cfg(target_arch = "x86_64")]
 mod few_avx512;
 #[cfg(target_arch = "x86_64")]
 mod floats_avx2;
+#[cfg(target_arch = "x86_64")]
+mod lanes_avx512;
 mod matmul_f32;
 mod matmul_q;
 mod own;
@@ -53,7 +51,11 @@ mod pairs_avx2;
 mod pieces;
 #[cfg(target_arch = "x86_64")]
 mod rare_avx2;
+#[cfg(target_arch = "x86_64")]
+mod rows_vnni;
 mod runs;
+#[cfg(target_arch = "x86_64")]
+mod scales_avx512;
 #[cfg(target_arch = "aarch64")]
 mod sdot;
 #[cfg(target_arch = "aarch64")]
@@ -63,14 +65,16 @@ mod thin_avx2;
 #[cfg(target_arch = "x86_64")]
 mod thin_avx512;
 mod tile;
+#[cfg(target_arch = "x86_64")]
+mod tokens_vnni;
+#[cfg(target_arch = "x86_64")]
+mod turn_avx512;
 mod unpack;
 #[cfg(target_arch = "x86_64")]
 mod unpack_avx2;
 mod unpack_halves;
 #[cfg(target_arch = "aarch64")]
 mod unpack_neon;
-#[cfg(target_arch = "x86_64")]
-mod vnni;
 
 use super::{Level, Slot, Team};
 use crate::{QuantType, params};
@@ -171,8 +175,8 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
     unsafe {
         let few_in_tiles = || amx_few::forward(q, job, s, team) || amx_q8::forward(q, job, s, team);
         let tiles = || few_in_tiles() || amx::forward(q, job, s, team);
-        let one = || vnni::forward(q, job, s, team) || thin_avx512::few_tokens(q, job, s, team);
-        let registers = || one() || few_avx512::forward(q, job, s, team) || dpbusd::forward(q, job, s, team);
+        let floats = || thin_avx512::few_tokens(q, job, s, team) || few_avx512::forward(q, job, s, team);
+        let registers = || floats() || rows_vnni::forward(q, job, s, team);
         if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
             return;
         }

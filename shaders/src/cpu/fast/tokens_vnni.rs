@@ -1,0 +1,83 @@
+//! Activations for products of bytes with sixteen rows of W: integers of 24 bits, each three signed bytes, as fine as a float is at the
+//! largest value of its group.
+
+use std::arch::x86_64::*;
+
+use super::lanes_avx512::Lanes;
+
+/// Bytes of a value, the highest one first.
+pub(super) const TERMS: usize = 3;
+/// Bits of the integers after the point: they are from −1 to 1, or nearly.
+pub(super) const FRACTION: i32 = 23;
+/// The largest integer: three signed bytes have no more, less what rounding may add.
+const MOST: f32 = (127 * 0x1_0101 - 63) as f32;
+
+/// A group of 32 values of a token.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+pub(super) struct Group {
+    /// `[term][value]`.
+    pub(super) bytes: [[i8; 32]; TERMS],
+    /// What products with the highest term, and with the lower ones or all of them, begin with, for quants are from zero on and not
+    /// from the middle: of whole groups, or of each half.
+    pub(super) begin: [[i32; 2]; 2],
+    /// What the integers are scaled by.
+    pub(super) scale: f32,
+    /// The sum of the values, or of those of each half.
+    pub(super) sums: [f32; 2],
+}
+
+impl Group {
+    pub(super) const NONE: Self =
+        Self { bytes: [[0; 32]; TERMS], begin: [[0; 2]; 2], scale: 0.0, sums: [0.0; 2] };
+
+    /// Of 32 floats at `x`, for weights of a type.
+    #[inline(always)]
+    pub(super) unsafe fn of<R: Lanes>(x: *const f32) -> Self {
+        // SAFETY: the caller's values; AVX-512 and VNNI are there.
+        unsafe {
+            let halves = [_mm512_loadu_ps(x), _mm512_loadu_ps(x.add(16))];
+            let largest = _mm512_reduce_max_ps(_mm512_max_ps(_mm512_abs_ps(halves[0]), _mm512_abs_ps(halves[1])));
+            // Subnormals count as zero: their inverse is no number. It comes first, for `MOST` times it may be none, too.
+            let inverse = if largest >= f32::MIN_POSITIVE { 1.0 / largest } else { 0.0 };
+            let mut out = Self::NONE;
+            let (mut all, mut high) = ([_mm512_setzero_si512(); 2], [_mm512_setzero_si512(); 2]);
+            for (half, x) in halves.into_iter().enumerate() {
+                let q = _mm512_mul_ps(_mm512_mul_ps(x, _mm512_set1_ps(inverse)), _mm512_set1_ps(MOST));
+                all[half] = _mm512_cvtps_epi32(q);
+                let mut rest = all[half];
+                for term in (0..TERMS).rev() {
+                    let byte = _mm512_cvtepi32_epi8(rest);
+                    _mm_storeu_si128(out.bytes[term][16 * half..].as_mut_ptr().cast(), byte);
+                    high[half] = _mm512_cvtepi8_epi32(byte);
+                    rest = _mm512_srai_epi32::<8>(_mm512_sub_epi32(rest, high[half]));
+                }
+            }
+            if R::HALVES {
+                out.sums = [_mm512_reduce_add_ps(halves[0]), _mm512_reduce_add_ps(halves[1])];
+                out.begin = [begin::<R>(all[0], high[0]), begin::<R>(all[1], high[1])];
+            } else {
+                out.sums[0] = _mm512_reduce_add_ps(_mm512_add_ps(halves[0], halves[1]));
+                out.begin[0] = begin::<R>(_mm512_add_epi32(all[0], all[1]), _mm512_add_epi32(high[0], high[1]));
+            }
+            let none = !largest.is_finite() || (out.sums[0] + out.sums[1]).is_nan();
+            // Integers forget what is no number.
+            out.scale = if none { f32::NAN } else { largest * ((1 << FRACTION) as f32 / MOST) };
+            out
+        }
+    }
+}
+
+/// What products begin with that meet integers and their highest terms.
+#[inline(always)]
+unsafe fn begin<R: Lanes>(all: __m512i, high: __m512i) -> [i32; 2] {
+    // SAFETY: AVX-512 is there.
+    unsafe {
+        let (all, middle) = (_mm512_reduce_add_epi32(all), i32::from(R::MIDDLE));
+        if !R::WIDE {
+            return [0, all.wrapping_mul(-middle)];
+        }
+        let high = _mm512_reduce_add_epi32(high);
+        [high * -middle, (all - (high << 16)) * -middle]
+    }
+}
