@@ -2,11 +2,12 @@
 
 use std::arch::x86_64::*;
 
-use super::lanes_avx512::Planes;
 use super::unpack::{q3_k_scales, six_bits};
 use super::unpack_avx2::ask_ahead;
 use crate::quant::LEVELS;
 
+/// Where the planes of a matrix begin.
+pub(super) type Planes = [*const u8; 4];
 /// Groups that come together: one in each lane of 128 bits.
 pub(super) const FOUR: usize = 4;
 
@@ -16,8 +17,6 @@ pub(super) trait Bytes {
     /// What is zero, or nearly, among the bytes: what d q and m come to from there in a sum is not the small difference of large
     /// numbers.
     const MIDDLE: u8;
-    /// Whether bytes are further than 16 from the middle where the halves of a group have one scale.
-    const WIDE: bool = false;
     /// Whether the halves of a group are scaled by themselves.
     const HALVES: bool = false;
     /// Whether m may be other than zero.
@@ -75,7 +74,7 @@ macro_rules! types {
 
 types! {
     /// d q + m with a plane of fifth bits.
-    Q51, 16, WIDE, MINIMUMS;
+    Q51, 16, MINIMUMS;
     |p, g, n| with_fifth_bits(nibbles(p[0].add(16 * g), n), p[1].add(4 * g), n);
     |p, g, n| {
         let [d, m] = pairs(p[2].add(4 * g), n);
@@ -83,7 +82,7 @@ types! {
     };
 
     /// d times one of sixteen levels.
-    Iq4Nl, 128, WIDE;
+    Iq4Nl, 128;
     |p, g, n| {
         let levels = _mm_xor_si128(_mm_loadu_si128(LEVELS.as_ptr().cast()), _mm_set1_epi8(-128));
         let levels = _mm512_broadcast_i32x4(levels);
@@ -120,10 +119,26 @@ types! {
     };
 
     /// Super-blocks of eight groups with a plane of fifth bits: d s q − dmin m.
-    Q5K, 16, WIDE, MINIMUMS;
+    Q5K, 16, MINIMUMS;
     |p, g, _| with_bits(shared_nibbles(p[0].add(16 * g)), p[1].add(32 * (g / 8)), g / 4 % 2 == 1, 16);
     |p, g, _| scales_and_minimums(p[2].add(16 * (g / 8)), g / 4 % 2 == 1);
 }
+
+/// Runs a product with the bytes of a type; whether there are any.
+macro_rules! with_bytes {
+    ($q:expr, $run:ident, $args:tt) => {{
+        match $q {
+            QuantType::Q5_1 => $run::<Q51> $args,
+            QuantType::Q2_K => $run::<Q2K> $args,
+            QuantType::Q3_K => $run::<Q3K> $args,
+            QuantType::Q5_K => $run::<Q5K> $args,
+            QuantType::IQ4_NL => $run::<Iq4Nl> $args,
+            _ => return false,
+        }
+        true
+    }};
+}
+pub(super) use with_bytes;
 
 /// The low nibbles of 64 bytes and the high ones.
 #[inline(always)]

@@ -8,7 +8,7 @@ pub(super) const TERMS: usize = 3;
 /// Bits of the integers after the point: they are from −1 to 1, or nearly.
 pub(super) const FRACTION: i32 = 23;
 /// The largest integer: three signed bytes have no more, less what rounding may add.
-const MOST: f32 = (127 * 0x1_0101 - 63) as f32;
+pub(super) const MOST: f32 = (127 * 0x1_0101 - 63) as f32;
 
 /// Thirty-two activations: `x = scale · (2¹⁶ bytes[0] + 2⁸ bytes[1] + bytes[2]) / 2²³`, as fine as a float is at the largest of
 /// them.

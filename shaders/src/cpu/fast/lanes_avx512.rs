@@ -2,13 +2,10 @@
 
 use std::arch::x86_64::*;
 
-use super::bytes_avx512::{Bytes, FOUR};
+use super::bytes_avx512::{Bytes, FOUR, Planes};
 use super::scales_avx512::{SCALES, Scales};
 use super::turn_avx512::{LANES, quarters, turned};
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80};
-
-/// Where the planes of a matrix begin.
-pub(super) type Planes = [*const u8; 4];
 
 /// What is unpacked for several groups together.
 pub(super) struct Step {
@@ -28,12 +25,12 @@ pub(super) trait Lanes {
     /// What is zero, or nearly, among the bytes: what d q and m come to from there in a sum is not the small difference of large
     /// numbers.
     const MIDDLE: u8;
-    /// Whether bytes are too far from the middle for sums of 32 bits of integers of 24.
-    const WIDE: bool = false;
     /// Whether the halves of a group are scaled by themselves.
     const HALVES: bool = false;
     /// Whether m is other than that the middle is zero.
     const MINIMUMS: bool = false;
+    /// Whether bytes are too far from the middle for sums of 32 bits of integers of 24.
+    const WIDE: bool = Self::MIDDLE as usize * if Self::HALVES { 16 } else { 32 } > 1 << 8;
 
     /// Unpacks what `n` groups from `g` on have in common.
     ///
@@ -143,7 +140,7 @@ lanes! {
     |p, rows, g, _| nibbles(quarters(rows, 16, p[0].add(16 * g)));
 
     /// d (q − 16) with a plane of fifth bits.
-    Q50, SCALES, 16, WIDE;
+    Q50, SCALES, 16;
     |p, rows, g, n, to| {
         scales::<Self>(p, rows, g, n, to);
         fifth_bits(p[1], rows, g, n, to)
@@ -151,7 +148,7 @@ lanes! {
     |p, rows, g, step| with_fifth_bits(nibbles(quarters(rows, 16, p[0].add(16 * g))), (*step).bits[g % SCALES]);
 
     /// d q, q with its sign.
-    Q80, SCALES, 128, WIDE;
+    Q80, SCALES, 128;
     |p, rows, g, n, to| scales::<Self>(p, rows, g, n, to);
     |p, rows, g, _| {
         let mut all = thirty_two(rows, 32, p[0].add(32 * g));
@@ -175,7 +172,7 @@ lanes! {
 
     /// Super-blocks of eight groups: d s (q − 32), s with its sign for each half. Four groups share 64 bytes of nibbles and 32 of two
     /// bits more.
-    Q6K, 8, 32, WIDE, HALVES;
+    Q6K, 8, 32, HALVES;
     |p, rows, g, n, to| {
         scales::<Self>(p, rows, g, n, to);
         scales_of_halves(p[2], rows, g, to)
@@ -247,7 +244,6 @@ pub(super) struct ByRow<R>(std::marker::PhantomData<R>);
 impl<R: Bytes> Lanes for ByRow<R> {
     const STEP: usize = FOUR;
     const MIDDLE: u8 = R::MIDDLE;
-    const WIDE: bool = R::WIDE;
     const HALVES: bool = R::HALVES;
     const MINIMUMS: bool = R::MINIMUMS;
 

@@ -31,6 +31,8 @@ mod bytes_neon;
 mod digits;
 mod dot;
 #[cfg(target_arch = "x86_64")]
+mod dpbusd;
+#[cfg(target_arch = "x86_64")]
 mod few_avx2;
 #[cfg(target_arch = "x86_64")]
 mod few_avx512;
@@ -75,6 +77,8 @@ mod unpack_avx2;
 mod unpack_halves;
 #[cfg(target_arch = "aarch64")]
 mod unpack_neon;
+#[cfg(target_arch = "x86_64")]
+mod vnni;
 
 use super::{Level, Slot, Team};
 use crate::{QuantType, params};
@@ -176,7 +180,8 @@ pub(super) unsafe fn matmul_q(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Te
         let few_in_tiles = || amx_few::forward(q, job, s, team) || amx_q8::forward(q, job, s, team);
         let tiles = || few_in_tiles() || amx::forward(q, job, s, team);
         let floats = || thin_avx512::few_tokens(q, job, s, team) || few_avx512::forward(q, job, s, team);
-        let registers = || floats() || rows_vnni::forward(q, job, s, team);
+        let one = || vnni::forward(q, job, s, team) || dpbusd::forward(q, job, s, team);
+        let registers = || floats() || one() || rows_vnni::forward(q, job, s, team);
         if level >= Level::Amx && tiles() || level >= Level::Avx512 && registers() {
             return;
         }

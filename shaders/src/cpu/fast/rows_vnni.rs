@@ -8,11 +8,13 @@ use std::mem::MaybeUninit;
 
 use super::super::{Slot, Team};
 use super::ahead::ask_to_read;
+use super::bytes_avx512::Planes;
+use super::digits::{FRACTION, TERMS};
 use super::dot;
-use super::lanes_avx512::{Lanes, Planes, Step, with_lanes};
+use super::lanes_avx512::{Lanes, Step, with_lanes};
 use super::matmul_q::{Job, Sixteen, by_sixteens};
 use super::tile::Target;
-use super::tokens_vnni::{FRACTION, Group, TERMS};
+use super::tokens_vnni::Group;
 use super::turn_avx512::LANES;
 use crate::QuantType;
 
@@ -82,6 +84,7 @@ unsafe fn run<R: Lanes>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>
     }
 }
 
+const AHEAD_BLOCKS: usize = 2;
 /// Tokens that meet rows of W.
 struct Product<R> {
     planes: Planes,
@@ -127,7 +130,7 @@ impl<R: Lanes> Product<R> {
                 }
                 // The next sixteen rows: these are no stream that a processor reads ahead by itself.
                 for (plane, bytes) in self.planes.iter().zip(self.ahead) {
-                    ask_to_read(plane.wrapping_add(first * bytes / LANES + (self.groups + g) * bytes), bytes);
+                    ask_to_read(plane.wrapping_add(first * bytes / LANES + (AHEAD_BLOCKS * self.groups + g) * bytes), bytes);
                 }
                 let w = R::bytes(&self.planes, &at, g, step);
                 let scales = scales_of::<R>(step, j);
@@ -203,25 +206,22 @@ unsafe fn scales_of<R: Lanes>(step: *const Step, j: usize) -> [[__m512; 2]; 2] {
 /// Adds the products with a group of a token.
 #[inline(always)]
 unsafe fn with_group<R: Lanes>(x: &Group, w: &[__m512i; 8], scales: &[[__m512; 2]; 2], mut sum: __m512) -> __m512 {
-    // Integers fit into 32 bits.
-    const { assert!(R::WIDE || R::MIDDLE as usize * if R::HALVES { 16 } else { 32 } <= 1 << 8) };
     let parts = 1 + usize::from(R::HALVES);
     // SAFETY: AVX-512 and VNNI are there.
     unsafe {
-        for i in 0..parts {
+        for (i, (w, [d, m])) in w.chunks_exact(8 / parts).zip(scales).enumerate() {
             let mut integers = [_mm512_setzero_si512(); TERMS];
             integers[2] = _mm512_set1_epi32(x.begin[i][1]);
             if R::WIDE {
                 integers[0] = _mm512_set1_epi32(x.begin[i][0]);
             }
-            for j in 8 / parts * i..8 / parts * (i + 1) {
-                for (term, sum) in integers.iter_mut().enumerate() {
-                    let four = x.bytes[term].as_ptr().add(4 * j).cast::<i32>().read();
-                    *sum = _mm512_dpbusd_epi32(*sum, w[j], _mm512_set1_epi32(four));
+            for (j, w) in w.iter().enumerate() {
+                for (sum, bytes) in integers.iter_mut().zip(&x.bytes) {
+                    let four = bytes.as_ptr().add(32 / parts * i + 4 * j).cast::<i32>().read();
+                    *sum = _mm512_dpbusd_epi32(*sum, *w, _mm512_set1_epi32(four));
                 }
             }
             let [high, middle, low] = integers;
-            let [d, m] = scales[i];
             let products = if R::WIDE {
                 let lower = _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32::<8>(middle), low));
                 _mm512_fmadd_ps(_mm512_cvtepi32_ps(high), _mm512_set1_ps((1 << 16) as f32), lower)
@@ -230,9 +230,9 @@ unsafe fn with_group<R: Lanes>(x: &Group, w: &[__m512i; 8], scales: &[[__m512; 2
                 _mm512_cvtepi32_ps(_mm512_add_epi32(_mm512_slli_epi32::<8>(higher), low))
             };
             // By d before the scale of x: that may be next to what is no normal number.
-            sum = _mm512_fmadd_ps(_mm512_mul_ps(products, d), _mm512_set1_ps(x.scale), sum);
+            sum = _mm512_fmadd_ps(_mm512_mul_ps(products, *d), _mm512_set1_ps(x.scale), sum);
             if R::MINIMUMS {
-                sum = _mm512_fmadd_ps(m, _mm512_set1_ps(x.sums[i]), sum);
+                sum = _mm512_fmadd_ps(*m, _mm512_set1_ps(x.sums[i]), sum);
             }
         }
         sum

@@ -112,7 +112,7 @@ impl Scales for Q80 {
 
 /// (d s, −dmin m) of the eight groups of a super-block whose head (d, dmin, then six-bit s and m) is at `head`.
 #[inline(always)]
-unsafe fn scales_of_q4_k(head: *const u8) -> __m512 {
+pub(super) unsafe fn scales_of_q4_k(head: *const u8) -> __m512 {
     // SAFETY: AVX-512 is there; sixteen bytes are readable.
     unsafe {
         let [scales, minimums] = six_bits(head.add(4));

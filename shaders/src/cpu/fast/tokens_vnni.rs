@@ -3,14 +3,8 @@
 
 use std::arch::x86_64::*;
 
+use super::digits::{FRACTION, MOST, TERMS};
 use super::lanes_avx512::Lanes;
-
-/// Bytes of a value, the highest one first.
-pub(super) const TERMS: usize = 3;
-/// Bits of the integers after the point: they are from −1 to 1, or nearly.
-pub(super) const FRACTION: i32 = 23;
-/// The largest integer: three signed bytes have no more, less what rounding may add.
-const MOST: f32 = (127 * 0x1_0101 - 63) as f32;
 
 /// A group of 32 values of a token.
 #[derive(Clone, Copy)]
