@@ -5,7 +5,7 @@ use std::ops::Range;
 /// Floats of a line of a cache.
 const LINE: usize = 16;
 
-/// How many rows of keys or values are asked for ahead of the one that is read.
+/// How many rows of keys or values, or of columns of weights, are asked for ahead of the one that is read.
 pub(super) const ROWS_AHEAD: usize = 32;
 
 /// Asks for the rows of a range, as far as there are `n`: where each begins, and how many values it has.

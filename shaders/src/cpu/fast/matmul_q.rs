@@ -6,16 +6,16 @@ use half::slice::HalfFloatSliceExt;
 
 use super::super::elementwise::gate_of;
 use super::super::{Level, Slot, Team};
-use super::ahead::ask_to_read;
+use super::ahead::{ROWS_AHEAD, ask_to_read};
 use super::blocks::Blocks;
 use super::tile::{COLS, Panels, Target};
 use super::unpack::Unpack;
 use super::{dot, pack};
 #[cfg(target_arch = "x86_64")]
 use super::{thin_avx2, thin_avx512};
-use crate::params;
 #[cfg(target_arch = "x86_64")]
 use crate::wgsl::FEW_TOKENS;
+use crate::{QuantType, params};
 
 /// Depth of a panel at the most: a multiple of every block; sixteen columns of it fit in a second-level cache
 /// with the activations that they meet.
@@ -265,8 +265,37 @@ unsafe fn columns<U: Unpack>(
     }
 }
 
+/// Where columns of W come from: no stream that a processor reads ahead by itself.
+pub(super) struct Columns {
+    quants: *const u8,
+    /// Bytes of a block, and its weights.
+    block: [usize; 2],
+    /// How far ahead they are asked for, in weights.
+    ahead: usize,
+}
+
+impl Columns {
+    /// Of the product's W.
+    #[inline(always)]
+    pub(super) fn of(q: QuantType, p: &params::MatmulQ, s: &[Slot]) -> Self {
+        let layout = q.layout();
+        // SAFETY: the contract of `cpu::run`.
+        let quants = unsafe { s[1].u32()[p.planes[0] as usize..].as_ptr().cast() };
+        Self { quants, block: [layout.fields[0].bytes, layout.weights], ahead: ROWS_AHEAD * p.k as usize }
+    }
+
+    /// Asks for as many columns of a later row as are read of this one, whose weights begin at flat index `at`.
+    #[inline(always)]
+    pub(super) fn ask(&self, at: usize, columns: usize) {
+        let [bytes, weights] = self.block;
+        let from = (at + self.ahead) * bytes / weights;
+        ask_to_read(self.quants.wrapping_add(from), columns * bytes / weights);
+    }
+}
+
 #[inline(always)]
 pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
+    q: QuantType,
     p: &params::MatmulQ,
     s: &[Slot],
     team: &Team<'_>,
@@ -283,13 +312,16 @@ pub(crate) unsafe fn transposed<U: Unpack, const FMA: bool>(
         let w = U::new(s[1].u32(), &p.planes);
         let dy = s[0].f32()[p.y_offset as usize..].as_ptr();
         let dy = Blocks::of(dy, p.y_stride as usize, [tokens, n], level, team);
+        let columns = Columns::of(q, p, s);
         for chunk in team.chunks(k.div_ceil(width)) {
             let k0 = chunk * width;
             let len = width.min(k - k0);
             for n0 in (0..n).step_by(depth) {
                 let len_n = depth.min(n - n0);
                 for i in 0..len_n {
-                    w.expand((p.w_row0 as usize + n0 + i) * k + k0, &mut row[..len]);
+                    let at = (p.w_row0 as usize + n0 + i) * k + k0;
+                    columns.ask(at, len);
+                    w.expand(at, &mut row[..len]);
                     for (j, part) in row[..len].chunks(COLS).enumerate() {
                         packed[(j * depth + i) * COLS..][..part.len()].copy_from_slice(part);
                     }

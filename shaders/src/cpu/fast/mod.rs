@@ -27,6 +27,8 @@ mod branches;
 mod bytes_avx512;
 #[cfg(target_arch = "aarch64")]
 mod bytes_neon;
+#[cfg(target_arch = "x86_64")]
+mod columns_avx512;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod digits;
 mod dot;
@@ -208,6 +210,9 @@ pub(super) unsafe fn matmul_q_transposed(q: QuantType, p: &params::MatmulQ, s: &
         if level >= Level::Amx && amx::transposed(q, p, s, team) {
             return;
         }
+        if level >= Level::Avx512 && columns_avx512::transposed(q, p, s, team, level) {
+            return;
+        }
     }
-    with_unpack!(q, p.k, level, matmul_q::transposed, (p, s, team, level))
+    with_unpack!(q, p.k, level, matmul_q::transposed, (q, p, s, team, level))
 }

@@ -84,7 +84,6 @@ unsafe fn run<R: Lanes>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>
     }
 }
 
-const AHEAD_BLOCKS: usize = 2;
 /// Tokens that meet rows of W.
 struct Product<R> {
     planes: Planes,
@@ -130,7 +129,7 @@ impl<R: Lanes> Product<R> {
                 }
                 // The next sixteen rows: these are no stream that a processor reads ahead by itself.
                 for (plane, bytes) in self.planes.iter().zip(self.ahead) {
-                    ask_to_read(plane.wrapping_add(first * bytes / LANES + (AHEAD_BLOCKS * self.groups + g) * bytes), bytes);
+                    ask_to_read(plane.wrapping_add(first * bytes / LANES + (self.groups + g) * bytes), bytes);
                 }
                 let w = R::bytes(&self.planes, &at, g, step);
                 let scales = scales_of::<R>(step, j);

@@ -22,8 +22,7 @@ pub(super) struct Group {
 }
 
 impl Group {
-    pub(super) const NONE: Self =
-        Self { bytes: [[0; 32]; TERMS], begin: [[0; 2]; 2], scale: 0.0, sums: [0.0; 2] };
+    pub(super) const NONE: Self = Self { bytes: [[0; 32]; TERMS], begin: [[0; 2]; 2], scale: 0.0, sums: [0.0; 2] };
 
     /// Of 32 floats at `x`, for weights of a type.
     #[inline(always)]
