@@ -55,6 +55,12 @@ pub(super) trait Dots {
     /// Whether products come token by token, instead of row by row.
     const BY_TOKENS: bool = false;
 
+    /// Says that the rows from the one that begins at flat index `first` on come next.
+    #[inline(always)]
+    fn begin(&self, first: usize) {
+        let _ = first;
+    }
+
     /// The products `[row][token]`, or `[token][row]`, of `rows` rows, the first of which begins at flat index `first`.
     ///
     /// # Safety
@@ -103,6 +109,7 @@ pub(super) unsafe fn rows<D: Dots>(job: &Job<'_>, s: &[Slot], team: &Team<'_>, d
             }
             // Whole runs of gates, then of ups: memory is read ahead along them.
             for half in 0..job.halves() {
+                dots.begin((p.w_row0 as usize + half * n + start) * k);
                 for i in (start..end).step_by(D::ROWS) {
                     if (i - start) % MOST_ROWS == 0 {
                         let soon = MOST_ROWS.min(end - i);

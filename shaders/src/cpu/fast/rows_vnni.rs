@@ -106,6 +106,14 @@ impl<R: Lanes> Product<R> {
         (first, self.batch.min(self.tokens - first))
     }
 
+    /// Asks for `n` groups of sixteen rows each from group `first` on: these are no stream that a processor reads ahead by itself.
+    #[inline(always)]
+    fn ask(&self, first: usize, n: usize) {
+        for (plane, bytes) in self.planes.iter().zip(self.ahead) {
+            ask_to_read(plane.wrapping_add(first * bytes / LANES), n * bytes);
+        }
+    }
+
     /// Products of up to sixteen rows, the first of which begins at group `first`, with a batch: of each token those of all rows. Rows
     /// that are not there, beyond `rows`, repeat the last one.
     #[inline(always)]
@@ -127,10 +135,7 @@ impl<R: Lanes> Product<R> {
                 if j == 0 {
                     R::step(&self.planes, &at, g, R::STEP.min(self.groups - g), step);
                 }
-                // The next sixteen rows: these are no stream that a processor reads ahead by itself.
-                for (plane, bytes) in self.planes.iter().zip(self.ahead) {
-                    ask_to_read(plane.wrapping_add(first * bytes / LANES + (self.groups + g) * bytes), bytes);
-                }
+                self.ask(first + LANES * (self.groups + g), 1);
                 let w = R::bytes(&self.planes, &at, g, step);
                 let scales = scales_of::<R>(step, j);
                 for t in 0..count {
@@ -145,6 +150,11 @@ impl<R: Lanes> Product<R> {
 impl<R: Lanes> dot::Dots for Product<R> {
     const ROWS: usize = LANES;
     const BY_TOKENS: bool = true;
+
+    #[inline(always)]
+    fn begin(&self, first: usize) {
+        self.ask(first / 32, self.groups);
+    }
 
     #[inline(always)]
     unsafe fn dots(&self, first: usize, rows: usize, sums: &mut [f32]) {
