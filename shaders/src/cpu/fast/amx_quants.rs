@@ -4,7 +4,7 @@
 use std::arch::x86_64::*;
 
 use super::amx_tiles::{TILE, terms};
-use super::few_avx512::{signed, table};
+use super::floats_avx512::{signed, table};
 use super::scales_avx512::Scales;
 use super::turn_avx512::{quarters, turned};
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, ask_ahead, q4_k, q6_k};

@@ -4,7 +4,7 @@ use std::arch::x86_64::*;
 
 use super::super::{Level, Slot, Team};
 use super::blocks::Blocks;
-use super::few_avx512::Floats;
+use super::floats_avx512::Floats;
 use super::matmul_q::{Columns, depth};
 use super::tile::{COLS, Panels, Target};
 use super::unpack_avx2::{Q4K, Q6K, Q40, Q41, Q50, Q80, with_registers};

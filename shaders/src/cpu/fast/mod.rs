@@ -41,6 +41,8 @@ mod few_avx512;
 #[cfg(target_arch = "x86_64")]
 mod floats_avx2;
 #[cfg(target_arch = "x86_64")]
+mod floats_avx512;
+#[cfg(target_arch = "x86_64")]
 mod lanes_avx512;
 mod matmul_f32;
 mod matmul_q;
