@@ -203,14 +203,16 @@ fn matmul_q_of_a_large_value() {
 #[test]
 fn matmul_q_of_no_numbers() {
     let (n, k) = (40, 512);
-    use QuantType::{IQ4_NL, Q2_K, Q4_0, Q4_1, Q4_K, Q5_1, Q6_K, Q8_0};
-    let all = [Q4_1, Q8_0, Q4_0, Q2_K, Q4_K, Q6_K, Q5_1, IQ4_NL].into_iter().flat_map(|q| [1, 8, 12].map(|t| (q, t)));
-    for ((q, t), value) in all.flat_map(|shape| [(shape, f32::NAN), (shape, f32::INFINITY)]) {
+    let quantized = QuantType::ALL.iter().filter(|q| q.layout().weights > 2);
+    let all = quantized.flat_map(|q| [1, 8, 12, 40].map(|t| (*q, t)));
+    // In the first half of a group and in the second.
+    let none = [(77, f32::NAN), (77, f32::INFINITY), (83, f32::NEG_INFINITY)];
+    for ((q, t), (at, value)) in all.flat_map(|shape| none.map(|none| (shape, none))) {
         let mut random = Random::new(12);
         let (w, planes) = weights(&mut random, q, n, k, false);
         let mut x = random.floats(t * k);
         let none = 3.min(t - 1);
-        x[none * k + 77] = value;
+        x[none * k + at] = value;
         let p = alone(t, n, k, planes);
         let bound = [words(&x), w, vec![0; t * n]];
         // Drivers of GPUs need not know of such values.
@@ -420,6 +422,23 @@ fn rows_that_share_a_set() {
     }
 }
 
+/// More tokens than are multiplied at a time, with the last ones fewer, and rows so wide that these are cut finer; the last rows of W
+/// are no whole sixteen.
+#[test]
+fn tokens_in_batches() {
+    for &q in QuantType::ALL {
+        let (mut random, of) = (Random::new(17), q.layout().weights);
+        product(q, &mut random, 288usize.next_multiple_of(of), (151, 37, 1), false);
+        product(q, &mut random, 4096, (45, 5, 1), false);
+        product(q, &mut random, 96usize.next_multiple_of(of), (33, 1, 0), false);
+        for (t, n, k) in [(45, 21, 4096), (33, 16, 96usize.next_multiple_of(of))] {
+            let (w, planes) = weights(&mut random, q, 2 * n, k, false);
+            let p = params::MatmulGated { n_tokens: t as u32, k: k as u32, n: n as u32, planes, kind: 1 };
+            check(Kernel::MatmulGated(q), &p, &[random.values(t * k), w, random.values(t * n)], 1e-5);
+        }
+    }
+}
+
 /// What is multiplied by whole tiles, in types of all kinds, and with pieces of tiles at the edges.
 #[test]
 fn many_tokens() {
@@ -474,6 +493,10 @@ fn several_tiles() {
     for transposed in [false, true] {
         product(QuantType::Q8_0, &mut random, 96, (70, 130, 0), transposed);
         product(QuantType::Q4_K, &mut random, 256, (130, 70, 1), transposed);
+    }
+    // Columns that are expanded in pieces.
+    for q in [QuantType::Q4_0, QuantType::Q5_0, QuantType::Q4_K, QuantType::Q8_0] {
+        product(q, &mut random, 256, (9, 1601, 1), true);
     }
     // Enough tiles for the largest blocks.
     product(QuantType::Q4_1, &mut random, 3104, (140, 36, 1), true);

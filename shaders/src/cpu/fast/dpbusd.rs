@@ -81,15 +81,17 @@ impl Block {
     }
 }
 
-/// Whether bytes are too far from the middle for sums of 32 bits of integers of 24.
+/// Whether bytes are too far from the middle for sums of 32 bits, of eight products each, with integers of 24.
 const fn wide<R: Bytes>() -> bool {
-    R::MIDDLE > if R::HALVES { 32 } else { 16 }
+    R::MIDDLE > 16
 }
 
 /// Products with four groups: of whole groups in the first register, or of halves in both, or with the highest term in the first
 /// and with the lower ones in the second. What is on the way may not fit into 32 bits, and comes back when `begin` is added.
 #[inline(always)]
 unsafe fn integers<R: Bytes>(x: &Block, w: [__m512i; 2]) -> [__m512i; 2] {
+    // Of halves four products are summed, and apart.
+    const { assert!(!R::HALVES || R::MIDDLE <= 32) };
     // SAFETY: AVX-512 and VNNI are there.
     unsafe {
         let [a, b] = [_mm512_load_si512(x.begin[0].as_ptr().cast()), _mm512_load_si512(x.begin[1].as_ptr().cast())];

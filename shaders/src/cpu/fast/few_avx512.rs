@@ -98,13 +98,7 @@ impl<R: Floats> dot::Dots for Few<R> {
 
 /// Writes the sums `[token][N]` of rows from `r` on to `sums`, `[token][rows]`, as far as rows and tokens are there.
 #[inline(always)]
-pub(super) fn put<const N: usize, const T: usize>(
-    out: &[f32; SUMS],
-    rows: usize,
-    r: usize,
-    sums: &mut [f32],
-    tokens: usize,
-) {
+fn put<const N: usize, const T: usize>(out: &[f32; SUMS], rows: usize, r: usize, sums: &mut [f32], tokens: usize) {
     let (out, _) = out.as_chunks::<N>();
     if tokens >= T && r + N <= rows {
         // Of a fixed size: a copy of any would be a call.

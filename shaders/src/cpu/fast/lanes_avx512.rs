@@ -17,32 +17,40 @@ pub(super) struct Step {
     bytes: [[[u8; 16 * FOUR]; LANES]; 2],
 }
 
-/// Groups of 32 weights of sixteen rows, `w = d q + m`, q a byte without a sign. The methods may be called only where AVX-512 is there;
+impl Step {
+    /// An empty one.
+    pub(super) fn new() -> Self {
+        // SAFETY: zeros are registers and bytes.
+        unsafe { std::mem::zeroed() }
+    }
+}
+
+/// Groups of 32 weights of sixteen rows, q a byte without a sign: `w = d q + m` with [`Lanes::MINIMUMS`], `d (q − MIDDLE)` without. The methods may be called only where AVX-512 is there;
 /// rows are given by their first groups.
 pub(super) trait Lanes {
     /// Groups of a step. The first one's number is a multiple of it.
     const STEP: usize;
-    /// What is zero, or nearly, among the bytes: what d q and m come to from there in a sum is not the small difference of large
+    /// What is zero, or nearly, among the bytes, none of which is more than twice that: what d q and m come to from there in a sum is not the small difference of large
     /// numbers.
     const MIDDLE: u8;
     /// Whether the halves of a group are scaled by themselves.
     const HALVES: bool = false;
-    /// Whether m is other than that the middle is zero.
+    /// Whether there are minimums, m from zero on; without, m may be anything.
     const MINIMUMS: bool = false;
-    /// Whether bytes are too far from the middle for sums of 32 bits of integers of 24.
+    /// Whether bytes are too far from the middle for sums of 32 bits, of a half's or a group's products, with integers of 24.
     const WIDE: bool = Self::MIDDLE as usize * if Self::HALVES { 16 } else { 32 } > 1 << 8;
 
     /// Unpacks what `n` groups from `g` on have in common.
     ///
     /// # Safety
     /// The groups are inside of the planes.
-    unsafe fn step(p: &Planes, rows: &[usize; LANES], g: usize, n: usize, to: *mut Step);
+    unsafe fn step(p: &Planes, rows: &[usize; LANES], g: usize, n: usize, to: &mut Step);
 
     /// The bytes of group `g`, four of each row at a time, natural order.
     ///
     /// # Safety
     /// The groups are inside of the planes, and of the step.
-    unsafe fn bytes(p: &Planes, rows: &[usize; LANES], g: usize, step: *const Step) -> [__m512i; 8];
+    unsafe fn bytes(p: &Planes, rows: &[usize; LANES], g: usize, step: &Step) -> [__m512i; 8];
 }
 
 /// Runs a product with the lanes of a type; whether there are any.
@@ -96,11 +104,11 @@ unsafe fn thirty_two(rows: &[usize; LANES], each: usize, at: *const u8) -> [__m5
 
 /// The scales of `n` groups from `g` on.
 #[inline(always)]
-unsafe fn scales<R: Scales>(p: &Planes, rows: &[usize; LANES], g: usize, n: usize, to: *mut Step) {
+unsafe fn scales<R: Scales>(p: &Planes, rows: &[usize; LANES], g: usize, n: usize, to: &mut Step) {
     let mut first = *rows;
     first.iter_mut().for_each(|row| *row += g);
     // SAFETY: passed on from the caller.
-    unsafe { R::over(*p).scales(first, n, &mut (*to).scales) }
+    unsafe { R::over(*p).scales(first, n, &mut to.scales) }
 }
 
 macro_rules! lanes {
@@ -114,13 +122,13 @@ macro_rules! lanes {
             $(const $what: bool = true;)*
 
             #[inline(always)]
-            unsafe fn step($p: &Planes, $rows: &[usize; LANES], $g: usize, $n: usize, $to: *mut Step) {
+            unsafe fn step($p: &Planes, $rows: &[usize; LANES], $g: usize, $n: usize, $to: &mut Step) {
                 // SAFETY: passed on from the caller.
                 unsafe { $unpack }
             }
 
             #[inline(always)]
-            unsafe fn bytes($q: &Planes, $rows2: &[usize; LANES], $h: usize, $from: *const Step) -> [__m512i; 8] {
+            unsafe fn bytes($q: &Planes, $rows2: &[usize; LANES], $h: usize, $from: &Step) -> [__m512i; 8] {
                 // SAFETY: passed on from the caller.
                 unsafe { $bytes }
             }
@@ -145,7 +153,7 @@ lanes! {
         scales::<Self>(p, rows, g, n, to);
         fifth_bits(p[1], rows, g, n, to)
     };
-    |p, rows, g, step| with_fifth_bits(nibbles(quarters(rows, 16, p[0].add(16 * g))), (*step).bits[g % SCALES]);
+    |p, rows, g, step| with_fifth_bits(nibbles(quarters(rows, 16, p[0].add(16 * g))), step.bits[g % SCALES]);
 
     /// d q, q with its sign.
     Q80, SCALES, 128;
@@ -193,7 +201,7 @@ lanes! {
 
 /// Unpacks the fifth bits of `n` groups from `g` on, four bytes each.
 #[inline(always)]
-unsafe fn fifth_bits(plane: *const u8, rows: &[usize; LANES], g: usize, n: usize, to: *mut Step) {
+unsafe fn fifth_bits(plane: *const u8, rows: &[usize; LANES], g: usize, n: usize, to: &mut Step) {
     // SAFETY: AVX-512 is there; only bits that are there are read.
     unsafe {
         let there = ((1u32 << n) - 1) as __mmask16;
@@ -201,7 +209,7 @@ unsafe fn fifth_bits(plane: *const u8, rows: &[usize; LANES], g: usize, n: usize
         for (bits, row) in bits.iter_mut().zip(rows) {
             *bits = _mm512_maskz_loadu_ps(there, plane.add(4 * (row + g)).cast());
         }
-        for (to, bits) in (*to).bits.iter_mut().zip(turned(bits)) {
+        for (to, bits) in to.bits.iter_mut().zip(turned(bits)) {
             *to = _mm512_castps_si512(bits);
         }
     }
@@ -225,11 +233,11 @@ unsafe fn with_fifth_bits(mut q: [__m512i; 8], bits: __m512i) -> [__m512i; 8] {
 
 /// Scales of the halves of a super-block's groups, a byte each, by what the whole is scaled by.
 #[inline(always)]
-unsafe fn scales_of_halves(plane: *const u8, rows: &[usize; LANES], g: usize, to: *mut Step) {
+unsafe fn scales_of_halves(plane: *const u8, rows: &[usize; LANES], g: usize, to: &mut Step) {
     // SAFETY: AVX-512 is there; the caller's super-block has sixteen of them.
     unsafe {
-        let d = (&(*to).scales)[0][0];
-        for (to, four) in (*to).scales.chunks_exact_mut(4).zip(quarters(rows, 2, plane.add(2 * g))) {
+        let d = to.scales[0][0];
+        for (to, four) in to.scales.chunks_exact_mut(4).zip(quarters(rows, 2, plane.add(2 * g))) {
             for (i, to) in to.iter_mut().enumerate() {
                 let s = _mm512_srai_epi32::<24>(_mm512_sll_epi32(four, _mm_cvtsi32_si128(24 - 8 * i as i32)));
                 *to = [_mm512_mul_ps(_mm512_cvtepi32_ps(s), d), _mm512_setzero_ps()];
@@ -248,10 +256,9 @@ impl<R: Bytes> Lanes for ByRow<R> {
     const MINIMUMS: bool = R::MINIMUMS;
 
     #[inline(always)]
-    unsafe fn step(p: &Planes, rows: &[usize; LANES], g: usize, n: usize, to: *mut Step) {
+    unsafe fn step(p: &Planes, rows: &[usize; LANES], g: usize, n: usize, to: &mut Step) {
         // SAFETY: passed on from the caller; AVX-512 is there.
         unsafe {
-            let to = &mut *to;
             let mut scales = [_mm512_setzero_ps(); LANES];
             for (i, row) in rows.iter().enumerate() {
                 let [first, second] = R::bytes(p, row + g, n);
@@ -268,10 +275,10 @@ impl<R: Bytes> Lanes for ByRow<R> {
     }
 
     #[inline(always)]
-    unsafe fn bytes(_: &Planes, _: &[usize; LANES], g: usize, step: *const Step) -> [__m512i; 8] {
+    unsafe fn bytes(_: &Planes, _: &[usize; LANES], g: usize, step: &Step) -> [__m512i; 8] {
         // SAFETY: the caller's step; AVX-512 is there.
         unsafe {
-            let at = |half: usize| (&raw const (*step).bytes[half]).cast::<u8>().add(16 * (g % FOUR));
+            let at = |half: usize| step.bytes[half].as_flattened()[16 * (g % FOUR)..].as_ptr();
             let rows = std::array::from_fn(|i| i);
             let ([a, b, c, d], [e, f, g, h]) = (quarters(&rows, 64, at(0)), quarters(&rows, 64, at(1)));
             [a, b, c, d, e, f, g, h]

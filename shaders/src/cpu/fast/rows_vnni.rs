@@ -5,6 +5,7 @@
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 
 use super::super::{Slot, Team};
 use super::ahead::ask_to_read;
@@ -12,16 +13,16 @@ use super::bytes_avx512::Planes;
 use super::digits::{FRACTION, TERMS};
 use super::dot;
 use super::lanes_avx512::{Lanes, Step, with_lanes};
-use super::matmul_q::{Job, Sixteen, by_sixteens};
+use super::matmul_q::{Job, PANEL_TOKENS, Sixteen, by_sixteens};
 use super::tile::Target;
 use super::tokens_vnni::Group;
 use super::turn_avx512::LANES;
-use crate::QuantType;
+use crate::{QuantType, params};
 
-/// Tokens up to which each thread makes its own integers: threads would have to meet before they could share them.
+/// Tokens up to which threads take whole runs of rows: memory decides as well.
 const FEW: usize = 32;
-/// The most tokens that rows are multiplied with at a time, and the bytes that they shall have at the most: they lie in a
-/// second-level cache.
+/// The most tokens that rows are multiplied with at a time where threads share them, and the bytes that those shall have at the
+/// most: they lie in a second-level cache.
 const BATCH: usize = 128;
 const BATCH_BYTES: usize = 1 << 19;
 
@@ -37,48 +38,46 @@ unsafe fn run<R: Lanes>(q: QuantType, job: &Job<'_>, s: &[Slot], team: &Team<'_>
     let p = &job.p;
     let (tokens, groups) = (job.tokens(), p.k as usize / 32);
     let layout = q.layout();
+    let mut step = Step::new();
     // SAFETY: the contract of `cpu::run`.
     unsafe {
-        let planes: Planes = p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast());
+        let x = s[0].f32()[p.x_offset as usize..].as_ptr();
         // Planes with less than a line for a group are read along.
         let ahead = |i: usize| layout.fields.get(i).map_or(0, |f| LANES * f.bytes * 32 / layout.weights / 64 * 64);
-        let x = &s[0].f32()[p.x_offset as usize..];
-        let (stride, k) = (p.x_stride as usize, p.k as usize);
         let mut product = Product::<R> {
-            planes,
+            planes: p.planes.map(|at| s[1].u32()[at as usize..].as_ptr().cast()),
             ahead: std::array::from_fn(ahead),
             x: std::ptr::null(),
             tokens,
             groups,
-            batch: tokens,
+            apart: 1,
+            step: &raw mut step,
             of: PhantomData,
         };
-        if tokens <= FEW {
+        if tokens < PANEL_TOKENS {
+            // Each thread makes its own: threads would have to meet before they could share them.
             let mut all = Vec::<MaybeUninit<Group>>::with_capacity(tokens * groups);
-            let to = all.as_mut_ptr().cast::<Group>();
-            for t in 0..tokens {
-                let x = &x[t * stride..][..k];
-                for g in 0..groups {
-                    *to.add(g * tokens + t) = Group::of::<R>(x[32 * g..].as_ptr());
-                }
-            }
-            product.x = to;
-            dot::rows(job, s, team, &product);
-        } else {
-            let most = (BATCH_BYTES / (groups * size_of::<Group>())).clamp(FEW, BATCH);
-            product.batch = tokens.div_ceil(tokens.div_ceil(most));
-            let to = team.scratch(tokens * groups * size_of::<Group>() / 4).cast::<Group>();
-            for t in team.share(tokens) {
-                let x = &x[t * stride..][..k];
-                let (first, count) = product.batch_of(t);
-                let to = to.add(first * groups + t - first);
-                for g in 0..groups {
-                    *to.add(g * count) = Group::of::<R>(x[32 * g..].as_ptr());
-                }
-            }
+            product.x = all.as_mut_ptr().cast();
+            product.fill(all.as_mut_ptr().cast(), x, p.x_stride as usize, 0..tokens);
+            return dot::rows(job, s, team, &product);
+        }
+        let most = (BATCH_BYTES / (groups * size_of::<Group>())).clamp(FEW, BATCH);
+        let batch = tokens.div_ceil(tokens.div_ceil(most));
+        let to = team.scratch(batch * groups * size_of::<Group>() / size_of::<f32>()).cast::<Group>();
+        product.x = to;
+        for first in (0..tokens).step_by(batch) {
+            product.tokens = batch.min(tokens - first);
+            product.fill(to, x.add(first * p.x_stride as usize), p.x_stride as usize, team.share(product.tokens));
             team.sync();
-            product.x = to;
-            by_sixteens(job, s, team, &mut product);
+            if tokens <= FEW {
+                dot::rows(job, s, team, &product);
+            } else {
+                let y_offset = p.y_offset + first as u32 * p.y_stride;
+                let p = params::MatmulQ { n_tokens: product.tokens as u32, y_offset, ..*p };
+                let job = Job { p, gate: job.gate, added: None, level: job.level };
+                product.apart = team.count;
+                by_sixteens(&job, s, team, &mut product);
+            }
             team.sync();
         }
     }
@@ -89,21 +88,27 @@ struct Product<R> {
     planes: Planes,
     /// What sixteen rows take of each plane for a group, in bytes.
     ahead: [usize; 4],
-    /// `[batch][group][token of the batch]`.
+    /// `[group][token]`.
     x: *const Group,
     tokens: usize,
     groups: usize,
-    /// Tokens of a batch.
-    batch: usize,
+    /// How many sixteens of rows it is to the thread's next ones.
+    apart: usize,
+    /// A thread's own.
+    step: *mut Step,
     of: PhantomData<R>,
 }
 
 impl<R: Lanes> Product<R> {
-    /// The first token of a token's batch, and how many that has.
+    /// Makes some of the tokens, whose values `x` has, `stride` apart, in a place like `self.x`.
     #[inline(always)]
-    fn batch_of(&self, t: usize) -> (usize, usize) {
-        let first = t / self.batch * self.batch;
-        (first, self.batch.min(self.tokens - first))
+    unsafe fn fill(&self, to: *mut Group, x: *const f32, stride: usize, tokens: Range<usize>) {
+        for t in tokens {
+            for g in 0..self.groups {
+                // SAFETY: the caller's tokens.
+                unsafe { *to.add(g * self.tokens + t) = Group::of::<R>(x.add(t * stride + 32 * g)) };
+            }
+        }
     }
 
     /// Asks for `n` groups of sixteen rows each from group `first` on: these are no stream that a processor reads ahead by itself.
@@ -114,33 +119,31 @@ impl<R: Lanes> Product<R> {
         }
     }
 
-    /// Products of up to sixteen rows, the first of which begins at group `first`, with a batch: of each token those of all rows. Rows
-    /// that are not there, beyond `rows`, repeat the last one.
+    /// Products of up to sixteen rows, the first of which begins at group `first`: of each token those of all rows. Rows that are not
+    /// there, beyond `rows`, repeat the last one.
     #[inline(always)]
-    unsafe fn multiply(&self, first: usize, rows: usize, (t0, count): (usize, usize), sums: *mut __m512) {
+    unsafe fn multiply(&self, first: usize, rows: usize, sums: *mut __m512) {
         let mut at = [0usize; LANES];
         for (i, at) in at.iter_mut().enumerate() {
             *at = first + i.min(rows - 1) * self.groups;
         }
-        let mut step = MaybeUninit::<Step>::uninit();
-        let step = step.as_mut_ptr();
-        // SAFETY: the caller's rows and tokens, of which `sums` has as many; of a step only what was written is read.
+        // SAFETY: the caller's rows, and as many sums as tokens; nobody else has the step.
         unsafe {
-            for t in 0..count {
+            for t in 0..self.tokens {
                 *sums.add(t) = _mm512_setzero_ps();
             }
-            let x = self.x.add(t0 * self.groups);
+            let step = &mut *self.step;
             for g in 0..self.groups {
                 let j = g % R::STEP;
                 if j == 0 {
                     R::step(&self.planes, &at, g, R::STEP.min(self.groups - g), step);
                 }
-                self.ask(first + LANES * (self.groups + g), 1);
+                self.ask(first + LANES * (self.apart * self.groups + g), 1);
                 let w = R::bytes(&self.planes, &at, g, step);
                 let scales = scales_of::<R>(step, j);
-                for t in 0..count {
+                for t in 0..self.tokens {
                     let sum = sums.add(t);
-                    *sum = with_group::<R>(&*x.add(g * count + t), &w, &scales, *sum);
+                    *sum = with_group::<R>(&*self.x.add(g * self.tokens + t), &w, &scales, *sum);
                 }
             }
         }
@@ -162,7 +165,7 @@ impl<R: Lanes> dot::Dots for Product<R> {
         let all = all.as_mut_ptr().cast::<__m512>();
         // SAFETY: passed on from the caller.
         unsafe {
-            self.multiply(first / 32, rows, (0, self.tokens), all);
+            self.multiply(first / 32, rows, all);
             for (t, sums) in sums.chunks_exact_mut(rows).enumerate() {
                 // Whole registers if it can be: what is written in part cannot be read before it is in the cache.
                 if rows == LANES {
@@ -181,16 +184,13 @@ impl<R: Lanes> Sixteen for Product<R> {
         let mut all = MaybeUninit::<[__m512; BATCH]>::uninit();
         let all = all.as_mut_ptr().cast::<__m512>();
         let there = ((1u32 << c.cols) - 1) as __mmask16;
-        for t0 in (0..self.tokens).step_by(self.batch) {
-            let batch = self.batch_of(t0);
-            // SAFETY: passed on from the caller.
-            unsafe {
-                self.multiply(first / 32, c.cols, batch, all);
-                for t in 0..batch.1 {
-                    let (y, sum) = (c.ptr.add((t0 + t) * c.row), *all.add(t));
-                    let before = if c.accumulate { _mm512_maskz_loadu_ps(there, y) } else { _mm512_setzero_ps() };
-                    _mm512_mask_storeu_ps(y, there, _mm512_add_ps(before, sum));
-                }
+        // SAFETY: passed on from the caller.
+        unsafe {
+            self.multiply(first / 32, c.cols, all);
+            for t in 0..self.tokens {
+                let (y, sum) = (c.ptr.add(t * c.row), *all.add(t));
+                let before = if c.accumulate { _mm512_maskz_loadu_ps(there, y) } else { _mm512_setzero_ps() };
+                _mm512_mask_storeu_ps(y, there, _mm512_add_ps(before, sum));
             }
         }
     }
@@ -198,14 +198,14 @@ impl<R: Lanes> Sixteen for Product<R> {
 
 /// d of the integers' fraction, and m from the middle on, of a group or of both its halves.
 #[inline(always)]
-unsafe fn scales_of<R: Lanes>(step: *const Step, j: usize) -> [[__m512; 2]; 2] {
+unsafe fn scales_of<R: Lanes>(step: &Step, j: usize) -> [[__m512; 2]; 2] {
     let parts = 1 + usize::from(R::HALVES);
     // SAFETY: AVX-512 is there; the caller's step has that group.
     unsafe {
         let (middle, fraction) = (_mm512_set1_ps(f32::from(R::MIDDLE)), _mm512_set1_ps(1.0 / (1 << FRACTION) as f32));
         let mut all = [[_mm512_setzero_ps(); 2]; 2];
         for (i, all) in all.iter_mut().enumerate().take(parts) {
-            let [d, m] = (*step).scales[parts * j + i];
+            let [d, m] = step.scales[parts * j + i];
             *all = [_mm512_mul_ps(d, fraction), if R::MINIMUMS { _mm512_fmadd_ps(d, middle, m) } else { m }];
         }
         all

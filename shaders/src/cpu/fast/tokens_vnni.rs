@@ -15,14 +15,15 @@ pub(super) struct Group {
     /// What products with the highest term, and with the lower ones or all of them, begin with, for quants are from zero on and not
     /// from the middle: of whole groups, or of each half.
     pub(super) begin: [[i32; 2]; 2],
-    /// What the integers are scaled by.
+    /// The largest magnitude, or nearly: the integers' fraction is scaled by it. Not a number where one of the values is none, or
+    /// infinite; infinite where they are next to that.
     pub(super) scale: f32,
     /// The sum of the values, or of those of each half.
     pub(super) sums: [f32; 2],
 }
 
 impl Group {
-    pub(super) const NONE: Self = Self { bytes: [[0; 32]; TERMS], begin: [[0; 2]; 2], scale: 0.0, sums: [0.0; 2] };
+    const NONE: Self = Self { bytes: [[0; 32]; TERMS], begin: [[0; 2]; 2], scale: 0.0, sums: [0.0; 2] };
 
     /// Of 32 floats at `x`, for weights of a type.
     #[inline(always)]
@@ -53,7 +54,7 @@ impl Group {
                 out.sums[0] = _mm512_reduce_add_ps(_mm512_add_ps(halves[0], halves[1]));
                 out.begin[0] = begin::<R>(_mm512_add_epi32(all[0], all[1]), _mm512_add_epi32(high[0], high[1]));
             }
-            let none = !largest.is_finite() || (out.sums[0] + out.sums[1]).is_nan();
+            let none = !largest.is_finite() || _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(halves[0], halves[1]) != 0;
             // Integers forget what is no number.
             out.scale = if none { f32::NAN } else { largest * ((1 << FRACTION) as f32 / MOST) };
             out
@@ -71,6 +72,64 @@ unsafe fn begin<R: Lanes>(all: __m512i, high: __m512i) -> [i32; 2] {
             return [0, all.wrapping_mul(-middle)];
         }
         let high = _mm512_reduce_add_epi32(high);
-        [high * -middle, (all - (high << 16)) * -middle]
+        // Of what is no number anything.
+        let lower = all.wrapping_sub(high.wrapping_shl(16));
+        [high.wrapping_mul(-middle), lower.wrapping_mul(-middle)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::bytes_avx512::{Q2K, Q51};
+    use super::super::lanes_avx512::ByRow;
+    use super::super::unpack_avx2::Q41;
+    use super::*;
+    use crate::cpu::Level;
+
+    /// Integers and their bytes are the values; what sums begin with is those from the middle on.
+    fn check<R: Lanes>() {
+        let x: [f32; 32] = std::array::from_fn(|i| ((i * 37 % 101) as f32 - 50.0) * if i < 9 { 1e-3 } else { 3.0 });
+        for by in [1.0f32, 1e-33, 1e33, -1.0] {
+            let x = x.map(|x| x * by);
+            // SAFETY: the level was looked for.
+            let group = unsafe { Group::of::<R>(x.as_ptr()) };
+            let step = f64::from(group.scale) / f64::from(1 << FRACTION);
+            let [mut high, mut lower] = [[0i32; 2]; 2];
+            for (i, x) in x.iter().enumerate() {
+                let [first, second, third] = group.bytes.map(|bytes| i32::from(bytes[i]));
+                let q = (first << 16) + (second << 8) + third;
+                assert!((f64::from(*x) - f64::from(q) * step).abs() <= 1.5 * step, "{x} {q} {step}");
+                let half = if R::HALVES { i / 16 } else { 0 };
+                (high[half], lower[half]) = (high[half] + first, lower[half] + (second << 8) + third);
+            }
+            for half in 0..2 {
+                let middle = -i32::from(R::MIDDLE);
+                let (high, lower) = (high[half].wrapping_mul(middle), lower[half].wrapping_mul(middle));
+                let want = if R::WIDE { [high, lower] } else { [0, high.wrapping_shl(16).wrapping_add(lower)] };
+                assert_eq!(group.begin[half], want);
+            }
+            let parts = if R::HALVES { 16 } else { 32 };
+            for (sum, x) in group.sums.iter().zip(x.chunks(parts)) {
+                assert!((sum - x.iter().sum::<f32>()).abs() <= 1e-4 * group.scale);
+            }
+        }
+        // SAFETY: as above.
+        let zeros = unsafe { Group::of::<R>([0.0; 32].as_ptr()) };
+        assert!(zeros.bytes.iter().flatten().all(|q| *q == 0) && zeros.scale == 0.0);
+        for (at, none) in [(3, f32::NAN), (20, f32::INFINITY), (9, f32::NEG_INFINITY)] {
+            let mut x = [1.0; 32];
+            x[at] = none;
+            // SAFETY: as above.
+            assert!(unsafe { Group::of::<R>(x.as_ptr()) }.scale.is_nan());
+        }
+    }
+
+    #[test]
+    fn bytes_are_the_values() {
+        if Level::Avx512.is_here() {
+            check::<Q41>();
+            check::<ByRow<Q51>>();
+            check::<ByRow<Q2K>>();
+        }
     }
 }

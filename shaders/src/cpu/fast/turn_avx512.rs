@@ -39,8 +39,8 @@ pub(super) unsafe fn turned(rows: [__m512; LANES]) -> [__m512; LANES] {
     }
 }
 
-/// Sixteen bytes of each of sixteen rows: four registers, each with four bytes of all rows. A row begins at a group, each of which
-/// has so many bytes, and at such a byte of it `at` is for the first group of all.
+/// Sixteen bytes of each of sixteen rows: four registers, each with four bytes of all rows. Those of a row are at
+/// `at + each · rows[i]`.
 #[inline(always)]
 pub(super) unsafe fn quarters(rows: &[usize; LANES], each: usize, at: *const u8) -> [__m512i; 4] {
     // SAFETY: AVX-512 is there; the caller's bytes are readable.
