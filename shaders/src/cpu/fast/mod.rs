@@ -2,7 +2,8 @@
 //!
 //! One micro-kernel (`tile`) multiplies rows of A by panels of sixteen columns of B; products differ in how they come to
 //! a panel. Few tokens (decoding) take `dot` instead: weights
-//! are expanded in registers, or a few rows of them in a cache, and used at once.
+//! are expanded in registers, or a few rows of them in a cache, and used at once. Where a processor multiplies bytes fast enough,
+//! quantized weights stay integers, and tokens become some that are as fine as floats.
 
 mod ahead;
 #[cfg(target_arch = "x86_64")]
