@@ -35,18 +35,25 @@ impl Group {
             // Subnormals count as zero: their inverse is no number. It comes first, for `MOST` times it may be none, too.
             let inverse = if largest >= f32::MIN_POSITIVE { 1.0 / largest } else { 0.0 };
             let mut out = Self::NONE;
-            let (mut all, mut high) = ([_mm512_setzero_si512(); 2], [_mm512_setzero_si512(); 2]);
+            // Signed bytes are those of the integer and as many halves of a byte, less these.
+            let middles = _mm512_set1_epi32(0x80_8080);
+            let (mut all, mut high, mut apart) =
+                ([_mm512_setzero_si512(); 2], [_mm512_setzero_si512(); 2], [_mm512_setzero_si512(); 2]);
             for (half, x) in halves.into_iter().enumerate() {
                 let q = _mm512_mul_ps(_mm512_mul_ps(x, _mm512_set1_ps(inverse)), _mm512_set1_ps(MOST));
                 all[half] = _mm512_cvtps_epi32(q);
-                let mut rest = all[half];
-                for term in (0..TERMS).rev() {
-                    let byte = _mm512_cvtepi32_epi8(rest);
-                    _mm_storeu_si128(out.bytes[term][16 * half..].as_mut_ptr().cast(), byte);
-                    high[half] = _mm512_cvtepi8_epi32(byte);
-                    rest = _mm512_srai_epi32::<8>(_mm512_sub_epi32(rest, high[half]));
-                }
+                high[half] = _mm512_srai_epi32::<16>(_mm512_add_epi32(all[half], _mm512_set1_epi32(0x8080)));
+                let bytes = _mm512_xor_si512(_mm512_add_epi32(all[half], middles), middles);
+                // In each lane of 128 bits the highest bytes of four values, then the middle ones, the lowest.
+                let terms = _mm_setr_epi8(2, 6, 10, 14, 1, 5, 9, 13, 0, 4, 8, 12, -1, -1, -1, -1);
+                apart[half] = _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(terms));
             }
+            let two = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+            let third = _mm512_add_epi32(two, _mm512_set1_epi32(2));
+            let to = out.bytes.as_mut_ptr().cast::<i8>();
+            _mm512_storeu_si512(to.cast(), _mm512_permutex2var_epi32(apart[0], two, apart[1]));
+            let third = _mm512_permutex2var_epi32(apart[0], third, apart[1]);
+            _mm256_storeu_si256(to.add(64).cast(), _mm512_castsi512_si256(third));
             if R::HALVES {
                 out.sums = [_mm512_reduce_add_ps(halves[0]), _mm512_reduce_add_ps(halves[1])];
                 out.begin = [begin::<R>(all[0], high[0]), begin::<R>(all[1], high[1])];
