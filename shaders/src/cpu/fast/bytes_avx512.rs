@@ -11,8 +11,8 @@ pub(super) type Planes = [*const u8; 4];
 /// Groups that come together: one in each lane of 128 bits.
 pub(super) const FOUR: usize = 4;
 
-/// Groups of 32 weights, q a byte without a sign: `w = d q + m` with [`Bytes::MINIMUMS`], `d (q − MIDDLE)` without. The methods may be
-/// called only where AVX-512 is there.
+/// Groups of 32 weights, q a byte without a sign: `w = d q + m` with [`Bytes::MINIMUMS`], `d (q − MIDDLE)` without. The
+/// methods may be called only where AVX-512 is there.
 pub(super) trait Bytes {
     /// What is zero, or nearly, among the bytes: what d q and m come to from there in a sum is not the small difference of large
     /// numbers.

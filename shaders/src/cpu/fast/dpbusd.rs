@@ -1,5 +1,5 @@
-//! One token with AVX-512's products of bytes (VNNI): the types that few models are made of, weights as they are, the activations as three
-//! signed bytes, as exact as floats are.
+//! One token with AVX-512's products of bytes (VNNI): the types that few models are made of, weights as they are, the
+//! activations as three signed bytes, as exact as floats are.
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;

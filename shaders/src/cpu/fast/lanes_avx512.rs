@@ -25,13 +25,13 @@ impl Step {
     }
 }
 
-/// Groups of 32 weights of sixteen rows, q a byte without a sign: `w = d q + m` with [`Lanes::MINIMUMS`], `d (q − MIDDLE)` without. The methods may be called only where AVX-512 is there;
-/// rows are given by their first groups.
+/// Groups of 32 weights of sixteen rows, q a byte without a sign: `w = d q + m` with [`Lanes::MINIMUMS`], `d (q − MIDDLE)`
+/// without. The methods may be called only where AVX-512 is there; rows are given by their first groups.
 pub(super) trait Lanes {
     /// Groups of a step. The first one's number is a multiple of it.
     const STEP: usize;
-    /// What is zero, or nearly, among the bytes, none of which is more than twice that: what d q and m come to from there in a sum is not the small difference of large
-    /// numbers.
+    /// What is zero, or nearly, among the bytes, none of which is more than twice that: what d q and m come to from there in a
+    /// sum is not the small difference of large numbers.
     const MIDDLE: u8;
     /// Whether the halves of a group are scaled by themselves.
     const HALVES: bool = false;
@@ -178,8 +178,8 @@ lanes! {
         all
     };
 
-    /// Super-blocks of eight groups: d s (q − 32), s with its sign for each half. Four groups share 64 bytes of nibbles and 32 of two
-    /// bits more.
+    /// Super-blocks of eight groups: d s (q − 32), s with its sign for each half. Four groups share 64 bytes of nibbles and 32
+    /// of two bits more.
     Q6K, 8, 32, HALVES;
     |p, rows, g, n, to| {
         scales::<Self>(p, rows, g, n, to);

@@ -1,6 +1,6 @@
-//! `matmul_q` and `matmul_gated` with AVX-512's products of bytes (VNNI): sixteen rows of W in the lanes of registers, four weights of each
-//! at a time, which meet four values of a token in all lanes. Tokens are three signed bytes a value, so the product is as exact
-//! as one of floats is, and nothing has to be summed across lanes.
+//! `matmul_q` and `matmul_gated` with AVX-512's products of bytes (VNNI): sixteen rows of W in the lanes of registers, four
+//! weights of each at a time, which meet four values of a token in all lanes. Tokens are three signed bytes a value, so the
+//! product is as exact as one of floats is, and nothing has to be summed across lanes.
 
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
@@ -21,8 +21,8 @@ use crate::{QuantType, params};
 
 /// Tokens up to which threads take whole runs of rows: memory decides as well.
 const FEW: usize = 32;
-/// The most tokens that rows are multiplied with at a time where threads share them, and the bytes that those shall have at the
-/// most: they lie in a second-level cache.
+/// The most tokens that rows are multiplied with at a time, and the bytes that more than [`FEW`] shall have at the most: they lie
+/// in a second-level cache.
 const BATCH: usize = 128;
 const BATCH_BYTES: usize = 1 << 19;
 
@@ -111,7 +111,8 @@ impl<R: Lanes> Product<R> {
         }
     }
 
-    /// Asks for `n` groups of sixteen rows each from group `first` on: these are no stream that a processor reads ahead by itself.
+    /// Asks for `n` groups of sixteen rows each from group `first` on: these are no stream that a processor reads ahead by
+    /// itself.
     #[inline(always)]
     fn ask(&self, first: usize, n: usize) {
         for (plane, bytes) in self.planes.iter().zip(self.ahead) {
@@ -119,8 +120,8 @@ impl<R: Lanes> Product<R> {
         }
     }
 
-    /// Products of up to sixteen rows, the first of which begins at group `first`: of each token those of all rows. Rows that are not
-    /// there, beyond `rows`, repeat the last one.
+    /// Products of up to sixteen rows, the first of which begins at group `first`: of each token those of all rows. Rows that
+    /// are not there, beyond `rows`, repeat the last one.
     #[inline(always)]
     unsafe fn multiply(&self, first: usize, rows: usize, sums: *mut __m512) {
         let mut at = [0usize; LANES];

@@ -1,5 +1,5 @@
-//! Activations for products of bytes with sixteen rows of W: integers of 24 bits, each three signed bytes, as fine as a float is at the
-//! largest value of its group.
+//! Activations for products of bytes with sixteen rows of W: integers of 24 bits, each three signed bytes, as fine as a float
+//! is at the largest value of its group.
 
 use std::arch::x86_64::*;
 
@@ -12,8 +12,8 @@ use super::lanes_avx512::Lanes;
 pub(super) struct Group {
     /// `[term][value]`.
     pub(super) bytes: [[i8; 32]; TERMS],
-    /// What products with the highest term, and with the lower ones or all of them, begin with, for quants are from zero on and not
-    /// from the middle: of whole groups, or of each half.
+    /// What products with the highest term, and with the lower ones or all of them, begin with, for quants are from zero on and
+    /// not from the middle: of whole groups, or of each half.
     pub(super) begin: [[i32; 2]; 2],
     /// The largest magnitude, or nearly: the integers' fraction is scaled by it. Not a number where one of the values is none, or
     /// infinite; infinite where they are next to that.
