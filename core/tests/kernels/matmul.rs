@@ -206,8 +206,8 @@ fn matmul_q_of_no_numbers() {
     let quantized = QuantType::ALL.iter().filter(|q| q.layout().weights > 2);
     let all = quantized.flat_map(|q| [1, 8, 12, 40].map(|t| (*q, t)));
     // In the first half of a group and in the second.
-    let none = [(77, f32::NAN), (77, f32::INFINITY), (83, f32::NEG_INFINITY)];
-    for ((q, t), (at, value)) in all.flat_map(|shape| none.map(|none| (shape, none))) {
+    let values = [(77, f32::NAN), (77, f32::INFINITY), (83, f32::NEG_INFINITY)];
+    for ((q, t), (at, value)) in all.flat_map(|shape| values.map(|value| (shape, value))) {
         let mut random = Random::new(12);
         let (w, planes) = weights(&mut random, q, n, k, false);
         let mut x = random.floats(t * k);

@@ -35,7 +35,7 @@ impl Group {
             // Subnormals count as zero: their inverse is no number. It comes first, for `MOST` times it may be none, too.
             let inverse = if largest >= f32::MIN_POSITIVE { 1.0 / largest } else { 0.0 };
             let mut out = Self::NONE;
-            // Signed bytes are those of the integer and as many halves of a byte, less these.
+            // The signed bytes of an integer are the bytes of it and 128 for each, less 128.
             let middles = _mm512_set1_epi32(0x80_8080);
             let (mut all, mut high, mut apart) =
                 ([_mm512_setzero_si512(); 2], [_mm512_setzero_si512(); 2], [_mm512_setzero_si512(); 2]);
@@ -48,12 +48,13 @@ impl Group {
                 let terms = _mm_setr_epi8(2, 6, 10, 14, 1, 5, 9, 13, 0, 4, 8, 12, -1, -1, -1, -1);
                 apart[half] = _mm512_shuffle_epi8(bytes, _mm512_broadcast_i32x4(terms));
             }
-            let two = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
-            let third = _mm512_add_epi32(two, _mm512_set1_epi32(2));
+            // Where both halves have the two higher terms; the lowest is two words on from the first of them.
+            let higher = _mm512_setr_epi32(0, 4, 8, 12, 16, 20, 24, 28, 1, 5, 9, 13, 17, 21, 25, 29);
+            let lowest = _mm512_add_epi32(higher, _mm512_set1_epi32(2));
             let to = out.bytes.as_mut_ptr().cast::<i8>();
-            _mm512_storeu_si512(to.cast(), _mm512_permutex2var_epi32(apart[0], two, apart[1]));
-            let third = _mm512_permutex2var_epi32(apart[0], third, apart[1]);
-            _mm256_storeu_si256(to.add(64).cast(), _mm512_castsi512_si256(third));
+            _mm512_storeu_si512(to.cast(), _mm512_permutex2var_epi32(apart[0], higher, apart[1]));
+            let lowest = _mm512_permutex2var_epi32(apart[0], lowest, apart[1]);
+            _mm256_storeu_si256(to.add(64).cast(), _mm512_castsi512_si256(lowest));
             if R::HALVES {
                 out.sums = [_mm512_reduce_add_ps(halves[0]), _mm512_reduce_add_ps(halves[1])];
                 out.begin = [begin::<R>(all[0], high[0]), begin::<R>(all[1], high[1])];
